@@ -1,0 +1,86 @@
+"""The contract between an engine, which decides, and its driver, which does."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
+
+from paxoskv.core.operations import Operation, Result
+
+MessageT = TypeVar("MessageT")
+
+
+class Effects(Generic[MessageT]):
+    """What the driver has to do after a turn. Lists, in order; empty ones mean nothing to do."""
+
+    __slots__ = ("answers", "journal", "loads", "sends", "sequence")
+
+    def __init__(self) -> None:
+        self.sequence = 0
+        """Number of this turn's journal entries, ascending; 0 when there are none."""
+        self.journal: list[MessageT] = []
+        """Messages to append to the journal as one unit, whose commit `committed(sequence)` reports."""
+        self.sends: dict[int, list[MessageT]] = {}
+        """Messages by peer, to be sent at once."""
+        self.answers: list[tuple[Operation, Result]] = []
+        self.loads: list[bytes] = []
+        """Keys whose records are wanted from storage; `loaded` brings them."""
+
+
+class Engine(Protocol[MessageT]):
+    """A replica with no hands: no clock, randomness, socket, file or thread.
+
+    What the driver owes:
+
+    - It makes every call from one thread, and `take_effects` once after each turn's calls.
+    - It appends `effects.journal` in the order of the turns and calls `committed(n)` only when everything
+      up to turn n is on disk. The engine itself holds back whatever reveals state that is not (D1).
+    - It sends `effects.sends` in order, or loses them; it never delivers to the engine what was addressed
+      to an earlier incarnation of it (the wire's header says which one).
+    - It calls `tick` at `deadline()`, or later.
+    - Every key in `effects.loads` is answered by `loaded` with the last record folded for that key (None:
+      there is none), or never while the disk hangs.
+    - `now` never decreases; its zero is arbitrary.
+
+    At the start, before anything else, it feeds the journal to `recover`, oldest row first.
+    """
+
+    def submit(self, operations: Iterable[Operation], now: float) -> None:
+        """Take operations of clients. Each is answered exactly once, in some turn's `answers`."""
+
+    def receive(self, sender: int, messages: Sequence[MessageT], now: float) -> None:
+        """Take one peer's messages, in the order it sent them."""
+
+    def committed(self, sequence: int, now: float) -> None:
+        """Everything journaled up to and including that turn is on disk."""
+
+    def loaded(self, records: Mapping[bytes, bytes | None], now: float) -> None:
+        """Records that `effects.loads` asked for."""
+
+    def tick(self, now: float) -> None:
+        """Time has passed."""
+
+    def deadline(self) -> float | None:
+        """When the next `tick` is wanted, None for not before something happens."""
+
+    def take_effects(self) -> Effects[MessageT]:
+        """End the turn: everything it decided. Resets the list."""
+
+    def peer_incarnation(self, peer: int, incarnation: int, now: float) -> None:
+        """A peer was heard of under a (new) incarnation: what waits for its former one is moot."""
+
+    def peer_lost(self, peer: int, now: float) -> None:
+        """The connection to a peer broke: whatever was on its way may be lost. A hint, never a promise."""
+
+    def recover(self, journal: Sequence[MessageT]) -> list[bytes]:
+        """Replay journal entries, or answer the keys that have to be `loaded` before that can be done."""
+
+    def begin_checkpoint(self) -> int:
+        """Fix the set of records that differ from storage; answer how many there are."""
+
+    def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
+        """The next records of that set, encoded for storage; empty when the set is done."""
+
+    def folded(self, keys: Iterable[bytes]) -> None:
+        """A slice is on disk."""
+
+    def status(self) -> dict[str, Any]:
+        """Counters and gauges for people, JSON-compatible."""

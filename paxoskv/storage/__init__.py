@@ -1,0 +1,1 @@
+"""Durability: one contract, SQLite behind it, and a twin in memory for tests."""

@@ -1,0 +1,78 @@
+"""What a driver asks of a disk.
+
+Three things are kept, and none of them means anything to the storage: a **journal** of opaque rows, appended
+in order by group commit and replayed at the start; **records**, one blob a key, written by checkpoints in
+slices; and the node's **identity** with its incarnation.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose disk this is. A file with another identity is refused."""
+
+    cluster: str
+    node: int
+    mode: str
+
+
+class Storage(Protocol):
+    """One node's disk. All calls are made on the event loop's thread, all callbacks come there.
+
+    A failed commit, or a failed fsync in any place, is reported once to `on_failed`, after which nothing is
+    ever committed again: the driver ends the process (D2). A full disk is no failed commit: nothing was
+    written, the rows stay queued and are tried again until there is room; meanwhile `disk_full` is true.
+    """
+
+    identity: Identity
+    uuid: str
+    """Drawn when the file was created; tells a disk from its successor under the same node id."""
+    incarnation: int
+    """Durably one more at every open, 1 at the first."""
+    on_committed: Callable[[int], None]
+    """Called with the highest sequence that is on disk."""
+    on_failed: Callable[[BaseException], None]
+    disk_full: bool
+    journal_bytes: int
+    """Size of all rows that are journaled and not yet trimmed."""
+    record_count: int
+    """How many keys have a record on disk (at open exactly; later at least)."""
+    peers: Mapping[int, str]
+    """The uuid of every peer's storage, as far as remembered."""
+
+    def append(self, sequence: int, row: bytes) -> None:
+        """Queue a row. While one commit is on its way, rows gather for the next; each commit is one fsync."""
+
+    async def replay(self) -> AsyncIterator[list[bytes]]:
+        """All rows, oldest first, in handy chunks, exactly as appended. Before the first `append` only."""
+        yield []
+
+    async def load(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """The records of `keys`, None for those that have none. Not delayed by commits."""
+        ...
+
+    async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
+        """Write one slice of records, durably, in place of the former ones, between two group commits."""
+
+    def boundary(self) -> int:
+        """The newest committed journal row. Everything appended later, or not yet committed, is beyond it."""
+        ...
+
+    async def trim(self, boundary: int) -> None:
+        """Forget the journal up to `boundary`, in slices between group commits."""
+
+    async def remember_peer(self, node: int, uuid: str) -> None:
+        """Durably note whose storage was first seen under a node id."""
+
+    def stall(self, stalled: bool) -> None:
+        """Fault injection: from now on the disk hangs, until told otherwise."""
+
+    def status(self) -> dict[str, Any]:
+        """JSON-compatible: journal_rows, journal_bytes, commits, commit_p50_ms, commit_p99_ms, batch sizes."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what is queued, then close. Waiting for a hung disk is the caller's to bound."""
