@@ -64,8 +64,8 @@ class Engine(Protocol[MessageT]):
     def take_effects(self) -> Effects[MessageT]:
         """End the turn: everything it decided. Resets the list."""
 
-    def peer_incarnation(self, peer: int, incarnation: int, now: float) -> None:
-        """A peer was heard of under a (new) incarnation: what waits for its former one is moot."""
+    def peer_up(self, peer: int, incarnation: int, now: float) -> None:
+        """A peer can be reached, under that incarnation: what waits for a former one is moot."""
 
     def peer_lost(self, peer: int, now: float) -> None:
         """The connection to a peer broke: whatever was on its way may be lost. A hint, never a promise."""
@@ -79,8 +79,12 @@ class Engine(Protocol[MessageT]):
     def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
         """The next records of that set, encoded for storage; empty when the set is done."""
 
-    def folded(self, keys: Iterable[bytes]) -> None:
+    def folded(self, keys: Sequence[bytes]) -> None:
         """A slice is on disk."""
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Memory would be relieved by one."""
 
     def status(self) -> dict[str, Any]:
         """Counters and gauges for people, JSON-compatible."""

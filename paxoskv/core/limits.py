@@ -12,5 +12,5 @@ class Limits:
 
     @property
     def frame_bytes_max(self) -> int:
-        """Length of the longest frame on either port: the largest value, a full batch, and room."""
-        return self.value_bytes_max + 1024 * 1024
+        """Length of the longest frame on either port: a cas of two largest values, or a full batch, and room."""
+        return 2 * self.value_bytes_max + 1024 * 1024

@@ -31,6 +31,7 @@ ERROR_STATUS_MIN: Final = 16
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
+VERSION_MAX: Final = 2**64 - 1
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 Argument = bytes | int | None
@@ -97,6 +98,23 @@ class Operation:
         return f"<{KIND_NAMES[self.kind]} {self.key!r} {self.argument!r} if {self.condition!r} #{self.number}>"
 
 
+def is_well_formed(kind: int, argument: Argument, condition: Argument) -> bool:
+    """Whether argument and condition have the types and ranges that `kind` demands (lengths aside)."""
+    if kind == PUT:
+        return type(argument) is bytes and (
+            condition is None or (type(condition) is int and 0 <= condition <= VERSION_MAX)
+        )
+    if kind == GET:
+        return argument is None and condition is None
+    if kind == INCR:
+        return type(argument) is int and INTEGER_MIN <= argument <= INTEGER_MAX and condition is None
+    if kind == CAS:
+        return type(argument) is bytes and (condition is None or type(condition) is bytes)
+    if kind == DELETE:
+        return argument is None and (condition is None or (type(condition) is int and 0 <= condition <= VERSION_MAX))
+    return kind in (APPEND, SWAP) and type(argument) is bytes and condition is None
+
+
 class Evaluation(NamedTuple):
     """What an operation does to a value. Without `effect` the value stays, and `value` is meaningless."""
 
@@ -152,5 +170,6 @@ def evaluate(operation: Operation, value: bytes | None, version: int, value_byte
         if len(longer) > value_bytes_max:
             return Evaluation(VALUE_TOO_LARGE, value, False, None)
         return Evaluation(OK, len(longer), True, longer)
-    assert kind == SWAP and type(argument) is bytes
+    assert kind == SWAP
+    assert type(argument) is bytes
     return Evaluation(OK, value, True, argument)

@@ -31,7 +31,6 @@ GOODBYE: Final = 5
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000
-VERSION_MAX: Final = 2**64 - 1
 
 Request = tuple[int, int, bytes, Argument, Argument, int]
 Answer = tuple[int, int, Argument, int]
@@ -59,34 +58,9 @@ def check_request(request: Any) -> Request:
         raise ProtocolError("a key is binary")
     if type(timeout_ms) is not int or not 0 < timeout_ms <= TIMEOUT_MS_MAX:
         raise ProtocolError(f"a timeout is 1 to {TIMEOUT_MS_MAX} ms")
-    if not _ARGUMENT_IS_RIGHT[kind](argument, condition):
+    if not operations.is_well_formed(kind, argument, condition):
         raise ProtocolError(f"wrong argument or condition for {operations.KIND_NAMES[kind]}")
     return request
-
-
-def _version_or_none(condition: Argument) -> bool:
-    return condition is None or (type(condition) is int and 0 <= condition <= VERSION_MAX)
-
-
-def _bytes_alone(argument: Argument, condition: Argument) -> bool:
-    return type(argument) is bytes and condition is None
-
-
-_ARGUMENT_IS_RIGHT: Final = {
-    operations.GET: lambda argument, condition: argument is None and condition is None,
-    operations.PUT: lambda argument, condition: type(argument) is bytes and _version_or_none(condition),
-    operations.DELETE: lambda argument, condition: argument is None and _version_or_none(condition),
-    operations.CAS: lambda argument, condition: (
-        type(argument) is bytes and (condition is None or type(condition) is bytes)
-    ),
-    operations.INCR: lambda argument, condition: (
-        type(argument) is int
-        and operations.INTEGER_MIN <= argument <= operations.INTEGER_MAX
-        and condition is None
-    ),
-    operations.APPEND: _bytes_alone,
-    operations.SWAP: _bytes_alone,
-}
 
 
 def pack_hello() -> bytes:

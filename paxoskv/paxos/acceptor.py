@@ -1,0 +1,152 @@
+"""The acceptor: votes, and the only leaderless state that must survive a crash.
+
+Its rules are deterministic and idempotent: replaying the journal's messages over records that a checkpoint wrote
+later changes nothing, which is what recovery stands on.
+"""
+
+from collections.abc import Sequence
+
+from paxoskv.paxos import ballot as ballots
+from paxoskv.paxos.messages import Refusal
+from paxoskv.paxos.records import DIRTY, Record, Records, Shadow
+from paxoskv.paxos.register import EMPTY
+
+
+class Acceptor:
+    """One node's votes on all keys; protocol.md section 2.
+
+    (A1) `promised` never decreases. (A2) ballot(accepted) <= promised. (A3) A version never carries two registers.
+
+    Every key that is passed in must be resident. `sequence` is the turn whose journal entry will hold the changes made
+    now, `durable` the last turn that is on disk. What a call answers may leave the node when the turn that it names as
+    `wait` is durable, no earlier (D1); its refusals at once.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self.records = records
+        self.sequence = 1
+        self.durable = 0
+        self.floor = 0
+        """A version; see protocol.md section 6. Nothing raises it yet."""
+        self.journaled_bytes = 0
+        """Size of all changes ever, to bound what waits for a slow disk."""
+        self._changed: list[tuple[int, Record]] = []
+
+    def prepare(
+        self, keys: Sequence[bytes], prepared: Sequence[int], known: Sequence[int]
+    ) -> tuple[list[int], list[bytes | None], list[Refusal], int]:
+        """Promise each key to its ballot. Answers accepted versions, registers, refusals and the turn to wait for."""
+        resident = self.records.resident
+        accepted: list[int] = []
+        registers: list[bytes | None] = []
+        refusals: list[Refusal] = []
+        wait = 0
+        for key, ballot, known_version in zip(keys, prepared, known, strict=True):
+            record = resident[key]
+            record.used = True
+            # An equal ballot is refused too (strictness). A proposer that forgot its rounds in a crash would use one
+            # again, and two chains under one ballot break (A3).
+            if ballot <= record.promised:
+                accepted.append(0)
+                registers.append(None)
+                refusals.append(Refusal(key, record.promised, False))
+                continue
+            if record.promised == 0 and ballot <= ballots.ballot_of(self.floor):
+                accepted.append(0)
+                registers.append(None)
+                refusals.append(Refusal(key, ballots.ballot_of(self.floor), True))
+                continue
+            accepted.append(record.accepted)
+            registers.append(record.register if record.accepted != known_version else None)
+            wait = self.sequence
+            if record.sequence != wait:
+                self._touch(record)
+            record.promised = ballot
+            record.held = False
+            assert ballots.ballot_of(record.accepted) <= record.promised, "(A2)"
+        return accepted, registers, refusals, wait
+
+    def accept(
+        self, keys: Sequence[bytes], versions: Sequence[int], registers: Sequence[bytes]
+    ) -> tuple[list[Refusal], int]:
+        """Accept each register at its version. Answers refusals and the turn to wait for."""
+        records = self.records
+        resident = records.resident
+        sequence = self.sequence
+        refusals: list[Refusal] = []
+        wait = 0
+        size = 0
+        for key, version, register in zip(keys, versions, registers, strict=True):
+            record = resident[key]
+            ballot = version >> ballots.STEP_BITS
+            if ballot < record.promised:
+                refusals.append(Refusal(key, record.promised, False))
+                continue
+            record.used = True
+            if version <= record.accepted:
+                # The same ballot, an earlier or equal step: what stands here descends from it. It may still be on
+                # its way to disk, so the answer waits for that all the same (B10).
+                assert version != record.accepted or register == record.register, "(A3)"
+                if record.sequence > wait:
+                    wait = record.sequence
+                continue
+            if record.promised == 0 and version <= self.floor:
+                refusals.append(Refusal(key, ballots.ballot_of(self.floor), True))
+                continue
+            if record.sequence != sequence:
+                self._touch(record)
+            wait = sequence
+            if record.promised != ballot:
+                record.promised = ballot
+                record.held = False
+            size += len(register) - len(record.register)
+            record.accepted = version
+            record.register = register
+            self.journaled_bytes += len(register)
+        records.bytes += size
+        return refusals, wait
+
+    def _touch(self, record: Record) -> None:
+        """Note that a record changes in this turn; keep what it was, for reads of the durable state."""
+        record.shadow = Shadow(record, record.shadow if record.sequence > self.durable else None)
+        record.sequence = self.sequence
+        self._changed.append((self.sequence, record))
+        if record.state != DIRTY:
+            record.state = DIRTY
+            self.records.dirty[record.key] = record
+
+    def read(self, keys: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+        """Each key's accepted version and register as they are on disk, which may be answered at once (D1)."""
+        resident = self.records.resident
+        durable = self.durable
+        versions: list[int] = []
+        registers: list[bytes] = []
+        for key in keys:
+            record = resident.get(key)
+            if record is None:
+                assert self.records.complete
+                versions.append(0)
+                registers.append(EMPTY)
+                continue
+            record.used = True
+            state: Record | Shadow = record
+            while state.sequence > durable:
+                older = state.shadow
+                assert older is not None, "what is not durable has a shadow"
+                state = older
+            versions.append(state.accepted)
+            registers.append(state.register)
+        return versions, registers
+
+    def committed(self, sequence: int) -> None:
+        """Everything up to that turn is on disk; the shadows of older states are not needed any more."""
+        self.durable = sequence
+        changed = self._changed
+        done = 0
+        for turn, record in changed:
+            if turn > sequence:
+                break
+            done += 1
+            if record.sequence <= sequence:
+                record.shadow = None
+        del changed[:done]

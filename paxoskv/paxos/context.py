@@ -1,0 +1,87 @@
+"""What the parts of one engine share: who and when they are, and where their words go."""
+
+import random
+from dataclasses import dataclass
+
+from paxoskv.core.operations import Operation, Result
+from paxoskv.core.placement import Placement
+from paxoskv.paxos.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. Only liveness depends on them; every wait also grows with the rounds measured (`patience`)."""
+
+    tick_s: float = 0.010
+    """How often time-outs are looked at while anything is in flight."""
+    resend_s: float = 0.100
+    relay_s: float = 0.015
+    load_patience_s: float = 0.030
+    """How long a coordinator waits for its own disk to read a record before it goes on without."""
+    backoff_s_min: float = 0.001
+    backoff_s_max: float = 0.500
+    hint_s: float = 0.100
+    """How long after a relay was answered the next operations on the key go the same way."""
+    repair_delay_s: float = 0.500
+
+
+class Context:
+    """One engine's surroundings, and the turn's outgoing words."""
+
+    def __init__(
+        self,
+        node: int,
+        incarnation: int,
+        placement: Placement,
+        rng: random.Random,
+        timing: Timing,
+        value_bytes_max: int,
+    ) -> None:
+        self.node = node
+        self.placement = placement
+        self.rng = rng
+        self.timing = timing
+        self.value_bytes_max = value_bytes_max
+        self.now = 0.0
+        self.sends: dict[int, list[Message]] = {}
+        self.answers: list[tuple[Operation, Result]] = []
+        self.in_flight = 0
+        self.up: set[int] = set()
+        self.round_s = 0.0
+        """Moving average of the time from sending a batch until a quorum has answered it."""
+        self._batch_number = 0
+        # 24 bits of incarnation above 40 bits of counting, so that numbers of one node never repeat (B13).
+        self._operation_number = incarnation << 40
+
+    def next_batch(self) -> int:
+        """A number for a request, unique in this incarnation."""
+        self._batch_number += 1
+        return self._batch_number
+
+    def next_operation(self) -> int:
+        """A number for an operation that is about to be exposed. Increases, over incarnations too."""
+        self._operation_number += 1
+        return self._operation_number
+
+    def send(self, peer: int, message: Message) -> None:
+        """Queue a message for this turn's frame to `peer`."""
+        messages = self.sends.get(peer)
+        if messages is None:
+            self.sends[peer] = [message]
+        else:
+            messages.append(message)
+
+    def answer(self, operation: Operation, result: Result) -> None:
+        """Answer an operation of this node's clients, once; later answers are dropped."""
+        if not operation.done:
+            operation.done = True
+            self.in_flight -= 1
+            self.answers.append((operation, result))
+
+    def measured(self, seconds: float) -> None:
+        """One more round trip to a quorum and back took this long."""
+        self.round_s += (seconds - self.round_s) * 0.05 if self.round_s else seconds
+
+    def patience(self, seconds: float, attempt: int = 0) -> float:
+        """How long to wait for an answer: at least `seconds`, several rounds, and doubling with each attempt."""
+        return max(seconds, 4 * self.round_s) * 2.0 ** min(attempt, 6)

@@ -1,0 +1,455 @@
+"""The leaderless engine: one node's acceptor, proposer, reader and repair behind the contract of `core.engine`."""
+
+import random
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from paxoskv.core import errors, operations
+from paxoskv.core.engine import Effects
+from paxoskv.core.operations import Operation, Result
+from paxoskv.core.placement import Placement
+from paxoskv.paxos.acceptor import Acceptor
+from paxoskv.paxos.context import Context, Timing
+from paxoskv.paxos.directed import Directed
+from paxoskv.paxos.messages import (
+    Accepted,
+    Fetched,
+    Fetches,
+    Message,
+    Promised,
+    Proposals,
+    Reads,
+    Refusal,
+    Refused,
+    Registers,
+    RelayAnswers,
+    Relays,
+    Versions,
+)
+from paxoskv.paxos.proposer import Proposer
+from paxoskv.paxos.reader import Reader
+from paxoskv.paxos.records import Records
+from paxoskv.paxos.repair import Repair
+
+# Past this much that is journaled but not on disk, the acceptor takes nothing more: its disk hangs, the others' do not,
+# and memory is finite.
+JOURNAL_BACKLOG_BYTES_MAX: Final = 32 * 1024 * 1024
+PARKED_MESSAGES_MAX: Final = 1024
+_ANSWER_BYTES_MAX: Final = 512 * 1024
+_EVICTION_SWEEP_MAX: Final = 1024
+_SLICE_BYTES_MAX: Final = 256 * 1024
+
+
+class _ParkedOperations:
+    """Operations on one key whose record is being loaded."""
+
+    __slots__ = ("operations", "since")
+
+    def __init__(self, since: float) -> None:
+        self.operations: list[Operation] = []
+        self.since = since
+
+
+class PaxosEngine:
+    """One replica of a leaderless cluster. See `core.engine.Engine` for what each method owes and is owed."""
+
+    def __init__(
+        self,
+        node: int,
+        incarnation: int,
+        placement: Placement,
+        rng: random.Random,
+        *,
+        timing: Timing | None = None,
+        cache_bytes: int = 256 * 1024 * 1024,
+        value_bytes_max: int = 1024 * 1024,
+        operations_max: int = 65_536,
+        empty: bool = False,
+    ) -> None:
+        """`empty`: storage has no record of any key, so that none need be asked for."""
+        self.node = node
+        self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max)
+        self.records = Records(cache_bytes)
+        self.records.complete = empty
+        self.acceptor = Acceptor(self.records)
+        self.directed = Directed(self.context, self._vote)
+        self.reader = Reader(self.context, self.acceptor, self.directed, self._settle)
+        self.repair = Repair(self.context, self.acceptor, self.directed)
+        self.proposer = Proposer(self.context, self.records, self._vote, self._read, self.repair.add)
+        self._operations_max = operations_max
+        self._effects: Effects[Message] = Effects()
+        self._held: deque[tuple[int, int, list[Message]]] = deque()
+        """What waits for the disk: (turn, peer, messages), in the order of the turns."""
+        self._backlog: deque[tuple[int, int]] = deque()
+        """(turn, bytes) of what is journaled and not on disk."""
+        self._backlog_bytes = 0
+        self._journaled_bytes = 0
+        self._incarnations: dict[int, int] = {}
+        self._loading: set[bytes] = set()
+        self._parked_operations: dict[bytes, _ParkedOperations] = {}
+        self._parked_messages: list[tuple[int, Message]] = []
+        self._handlers = {
+            Proposals: self._on_proposals,
+            Accepted: self._on_accepted,
+            Promised: self._on_promised,
+            Refused: self._on_refused,
+            Reads: self._on_reads,
+            Versions: self._on_versions,
+            Fetches: self._on_fetches,
+            Registers: self._on_registers,
+            Relays: self._on_relays,
+            RelayAnswers: self._on_relay_answers,
+        }
+        self.counters = {"operations": 0, "overloaded": 0, "ignored_while_disk_hangs": 0, "parked_dropped": 0}
+
+    # What clients ask.
+
+    def submit(self, operations_: Iterable[Operation], now: float) -> None:
+        context = self.context
+        context.now = now
+        records = self.records
+        resident = records.resident
+        for operation in operations_:
+            self.counters["operations"] += 1
+            if context.in_flight >= self._operations_max:
+                self.counters["overloaded"] += 1
+                operation.done = True
+                context.answers.append((operation, _OVERLOADED))
+                continue
+            context.in_flight += 1
+            record = resident.get(operation.key)
+            if operation.kind == operations.GET:
+                if record is not None or records.complete:
+                    if not self.proposer.joins(operation):
+                        self.reader.submit(operation, True)
+                    continue
+            elif record is not None or (record := records.get(operation.key)) is not None:
+                self.proposer.submit(operation, record)
+                continue
+            self._park(operation)
+
+    def _park(self, operation: Operation) -> None:
+        parked = self._parked_operations.get(operation.key)
+        if parked is None:
+            parked = self._parked_operations[operation.key] = _ParkedOperations(self.context.now)
+            self._load([operation.key])
+        parked.operations.append(operation)
+
+    def _load(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            if key not in self._loading:
+                self._loading.add(key)
+                self._effects.loads.append(key)
+
+    def loaded(self, records: Mapping[bytes, bytes | None], now: float) -> None:
+        self.context.now = now
+        for key, blob in records.items():
+            self._loading.discard(key)
+            record = self.records.admit(key, blob)
+            parked = self._parked_operations.pop(key, None)
+            if parked is not None:
+                for operation in parked.operations:
+                    if operation.done:
+                        continue
+                    if operation.kind == operations.GET:
+                        self.reader.submit(operation, True)
+                    else:
+                        self.proposer.submit(operation, record)
+        if self._parked_messages:
+            parked_messages = self._parked_messages
+            self._parked_messages = []
+            for sender, message in parked_messages:
+                self._handlers[type(message)](sender, message)
+
+    def _settle(self, operation: Operation) -> None:
+        self.proposer.submit(operation, self.records.get(operation.key))
+
+    def _read(self, operation: Operation) -> None:
+        local = self.records.complete or operation.key in self.records.resident
+        self.reader.submit(operation, local)
+
+    # What peers say.
+
+    def receive(self, sender: int, messages: Sequence[Message], now: float) -> None:
+        self.context.now = now
+        handlers = self._handlers
+        for message in messages:
+            handlers[type(message)](sender, message)
+
+    def _resident(self, sender: int, message: Message, keys: Sequence[bytes]) -> bool:
+        """Whether all keys are in memory; else the message waits for them, or is dropped if too many do."""
+        missing = self.records.missing(keys)
+        if not missing:
+            return True
+        if len(self._parked_messages) >= PARKED_MESSAGES_MAX:
+            self.counters["parked_dropped"] += 1
+            return False
+        self._parked_messages.append((sender, message))
+        self._load(missing)
+        return False
+
+    @property
+    def muted(self) -> bool:
+        """The disk is so far behind that this acceptor takes nothing more."""
+        return self._backlog_bytes > JOURNAL_BACKLOG_BYTES_MAX
+
+    def _on_proposals(self, sender: int, message: Any) -> None:
+        if self.muted:
+            self.counters["ignored_while_disk_hangs"] += 1
+            return
+        if self._resident(sender, message, message.accept_keys) and (
+            not message.prepare_keys or self._resident(sender, message, message.prepare_keys)
+        ):
+            self._apply(sender, message)
+
+    def _vote(self, message: Proposals) -> None:
+        """The own acceptor's turn. Its answer counts when its own commit is done, no earlier (B10)."""
+        if self.muted:
+            self.counters["ignored_while_disk_hangs"] += 1
+            return
+        self._apply(self.node, message)
+
+    def _apply(self, sender: int, message: Proposals) -> None:
+        acceptor = self.acceptor
+        answers: list[Message] = []
+        wait = 0
+        refusals: list[Refusal] = []
+        if message.prepare_keys:
+            accepted, registers, refusals, wait = acceptor.prepare(
+                message.prepare_keys, message.prepare_ballots, message.prepare_known
+            )
+            answers = _promised(message.number, accepted, registers, tuple(refusals), acceptor.floor)
+        if message.accept_keys:
+            refused, accept_wait = acceptor.accept(
+                message.accept_keys, message.accept_versions, message.accept_registers
+            )
+            # After the promises: an acknowledged batch that everybody has is forgotten.
+            answers.append(Accepted(message.number, tuple(refused)))
+            wait = max(wait, accept_wait)
+            refusals = refusals + refused
+        if wait == acceptor.sequence:
+            self._effects.journal.append(message)
+        if wait <= acceptor.durable:
+            self._deliver(sender, answers)
+            return
+        self._held.append((wait, sender, answers))
+        if refusals:
+            self._deliver(sender, [Refused(message.number, tuple(refusals))])
+
+    def _deliver(self, peer: int, messages: list[Message]) -> None:
+        for message in messages:
+            if peer == self.node:
+                self._handlers[type(message)](peer, message)
+            else:
+                self.context.send(peer, message)
+
+    def _on_accepted(self, sender: int, message: Any) -> None:
+        if not self.proposer.on_accepted(sender, message):
+            self.directed.on_accepted(sender, message)
+
+    def _on_promised(self, sender: int, message: Any) -> None:
+        self.proposer.on_promised(sender, message)
+
+    def _on_refused(self, sender: int, message: Any) -> None:
+        self.proposer.on_refused(message)
+
+    def _on_reads(self, sender: int, message: Any) -> None:
+        if self.records.complete or self._resident(sender, message, message.keys):
+            versions, _ = self.acceptor.read(message.keys)
+            self.context.send(sender, Versions(message.number, tuple(versions), self.acceptor.floor))
+
+    def _on_versions(self, sender: int, message: Any) -> None:
+        self.reader.on_versions(sender, message)
+
+    def _on_fetches(self, sender: int, message: Any) -> None:
+        keys = [fetch.key for fetch in message.items]
+        if not self.records.complete and not self._resident(sender, message, keys):
+            return
+        versions, registers = self.acceptor.read(keys)
+        items: list[Fetched] = []
+        size = 0
+        for fetch, version, register in zip(message.items, versions, registers, strict=True):
+            items.append(Fetched(fetch.number, version, register))
+            size += len(register)
+            if size > _ANSWER_BYTES_MAX:
+                self.context.send(sender, Registers(tuple(items)))
+                items, size = [], 0
+        if items:
+            self.context.send(sender, Registers(tuple(items)))
+
+    def _on_registers(self, sender: int, message: Any) -> None:
+        self.reader.on_registers(sender, message)
+
+    def _on_relays(self, sender: int, message: Any) -> None:
+        self.proposer.on_relays(sender, message)
+
+    def _on_relay_answers(self, sender: int, message: Any) -> None:
+        self.proposer.on_relay_answers(sender, message)
+
+    def peer_up(self, peer: int, incarnation: int, now: float) -> None:
+        self.context.now = now
+        if self._incarnations.get(peer) != incarnation:
+            # What waits here for its former incarnation must not reach the new one: it would take answers to its
+            # predecessor's ballots and batches for answers to its own (B9).
+            self._incarnations[peer] = incarnation
+            self._held = deque(held for held in self._held if held[1] != peer)
+            self._parked_messages = [parked for parked in self._parked_messages if parked[0] != peer]
+            self.context.sends.pop(peer, None)
+            self.proposer.peer_restarted(peer)
+        self.context.up.add(peer)
+        self.proposer.peer_returned(peer)
+        self.reader.peer_returned(peer)
+
+    def peer_lost(self, peer: int, now: float) -> None:
+        self.context.now = now
+        self.context.up.discard(peer)
+        self.proposer.peer_lost(peer)
+        self.directed.peer_lost(peer)
+        self.repair.peer_lost(peer)
+
+    # The disk.
+
+    def committed(self, sequence: int, now: float) -> None:
+        self.context.now = now
+        self.acceptor.committed(sequence)
+        backlog = self._backlog
+        while backlog and backlog[0][0] <= sequence:
+            self._backlog_bytes -= backlog.popleft()[1]
+        held = self._held
+        while held and held[0][0] <= sequence:
+            _, peer, messages = held.popleft()
+            self._deliver(peer, messages)
+
+    def recover(self, journal: Sequence[Message]) -> list[bytes]:
+        missing: dict[bytes, None] = {}
+        for message in journal:
+            assert isinstance(message, Proposals)
+            missing.update(dict.fromkeys(self.records.missing(message.prepare_keys)))
+            missing.update(dict.fromkeys(self.records.missing(message.accept_keys)))
+        if missing:
+            return list(missing)
+        acceptor = self.acceptor
+        for message in journal:
+            assert isinstance(message, Proposals)
+            acceptor.prepare(message.prepare_keys, message.prepare_ballots, message.prepare_known)
+            acceptor.accept(message.accept_keys, message.accept_versions, message.accept_registers)
+        # All of this is on disk: it is the past of the next turn.
+        acceptor.committed(acceptor.sequence)
+        acceptor.sequence += 1
+        self.records.evict(_EVICTION_SWEEP_MAX)
+        return []
+
+    def begin_checkpoint(self) -> int:
+        return self.records.begin_checkpoint()
+
+    def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
+        return self.records.checkpoint_slice(limit, _SLICE_BYTES_MAX)
+
+    def folded(self, keys: Sequence[bytes]) -> None:
+        self.records.folded(keys)
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Memory is over its bound, and changed records take a good part of it."""
+        records = self.records
+        return records.bytes > records.cache_bytes and len(records.dirty) * 4 > len(records.resident)
+
+    # Time, and the end of a turn.
+
+    def tick(self, now: float) -> None:
+        self.context.now = now
+        timing = self.context.timing
+        for key, parked in list(self._parked_operations.items()):
+            # The own disk does not read: go on without it, by the others' quorum.
+            if parked.since + timing.load_patience_s <= now:
+                del self._parked_operations[key]
+                for operation in parked.operations:
+                    if operation.kind == operations.GET:
+                        self.reader.submit(operation, False)
+                    else:
+                        self.proposer.submit(operation, None)
+        self.proposer.tick()
+        self.reader.tick()
+        self.repair.tick()
+        self.directed.tick()
+
+    def deadline(self) -> float | None:
+        wanted = [self.proposer.deadline(), self.reader.deadline(), self.repair.deadline()]
+        if self._parked_operations or self.directed.waiting:
+            wanted.append(self.context.now + self.context.timing.tick_s)
+        return min((deadline for deadline in wanted if deadline is not None), default=None)
+
+    def take_effects(self) -> Effects[Message]:
+        context = self.context
+        self.proposer.voting = not self.muted
+        while True:
+            self.proposer.advance()
+            self.directed.flush()
+            self.reader.flush()
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy):
+                break
+        self.proposer.flush_relays()
+        effects = self._effects
+        self._effects = Effects()
+        effects.sends = context.sends
+        context.sends = {}
+        effects.answers = context.answers
+        context.answers = []
+        acceptor = self.acceptor
+        if effects.journal:
+            effects.sequence = acceptor.sequence
+            size = acceptor.journaled_bytes - self._journaled_bytes
+            self._journaled_bytes = acceptor.journaled_bytes
+            self._backlog.append((acceptor.sequence, size))
+            self._backlog_bytes += size
+            acceptor.sequence += 1
+        if self.records.bytes > self.records.cache_bytes:
+            self.records.evict(_EVICTION_SWEEP_MAX)
+        return effects
+
+    def status(self) -> dict[str, Any]:
+        return {
+            "engine": {
+                **self.counters,
+                **self.proposer.status(),
+                **self.reader.status(),
+                **self.repair.status(),
+                "disk_hangs": self.muted,
+            },
+            "operations_in_flight": self.context.in_flight,
+            "cached_keys": len(self.records.resident),
+            "cached_bytes": self.records.bytes,
+            "dirty_keys": len(self.records.dirty),
+            "evictions": self.records.evictions,
+            "loads": self.records.loads,
+        }
+
+
+def _promised(
+    number: int,
+    accepted: list[int],
+    registers: list[bytes | None],
+    refusals: tuple[Any, ...],
+    floor: int,
+) -> list[Message]:
+    """The answer to a batch's Prepares, in parts that fit a frame each."""
+    parts: list[Message] = []
+    start = size = 0
+    for index, register in enumerate(registers):
+        if register is not None:
+            size += len(register)
+        if size > _ANSWER_BYTES_MAX and index > start:
+            parts.append(
+                Promised(number, start, tuple(accepted[start:index]), tuple(registers[start:index]), (), floor)
+            )
+            start, size = index, len(register or b"")
+    parts.append(Promised(number, start, tuple(accepted[start:]), tuple(registers[start:]), refusals, floor))
+    return parts
+
+
+_OVERLOADED: Final = Result(
+    errors.Overloaded.status,
+    b"the node has as many operations in flight as it takes; nothing was changed, try again a little later",
+    0,
+)

@@ -1,0 +1,895 @@
+"""The proposer: chains of steps, folds, relays instead of duels, at most once. protocol.md sections 3 and 5.
+
+One turn's proposals leave as one batch for each set of replicas, the same message for all of them. A batch is
+acknowledged by its number, so that the work for a second and third acknowledgement does not depend on how many keys
+it carries; exceptions name their keys. A batch is kept until every replica has it, or `repair` takes over.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from paxoskv.core import errors, operations
+from paxoskv.core.operations import Operation, Result
+from paxoskv.core.placement import ReplicaSet
+from paxoskv.paxos import ballot as ballots
+from paxoskv.paxos import register as registers
+from paxoskv.paxos.chain import (
+    BACKING_OFF,
+    HOLDING,
+    IDLE,
+    PREPARING,
+    RELAYING,
+    UNKNOWN,
+    Chain,
+    Flight,
+    RelayJob,
+    enter,
+)
+from paxoskv.paxos.context import Context
+from paxoskv.paxos.messages import (
+    Accepted,
+    Promised,
+    Proposals,
+    Refusal,
+    Refused,
+    RelayAnswer,
+    RelayAnswers,
+    RelayedOperation,
+    RelayItem,
+    Relays,
+)
+from paxoskv.paxos.records import Record, Records
+
+# A relay answered by NotHolder is tried once more at the node that the answer names; then this node takes the key.
+_RELAY_ATTEMPTS_MAX = 2
+_HINTS_MAX = 10_000
+# Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
+_BATCH_BYTES_MAX = 512 * 1024
+_RELAY_OPERATIONS_MAX = 1024
+_RELAY_BYTES_MAX = 256 * 1024
+
+
+class Outbox:
+    """What this turn proposes to one set of replicas."""
+
+    __slots__ = (
+        "bytes",
+        "flights",
+        "group",
+        "keys",
+        "known",
+        "local",
+        "prepare_ballots",
+        "prepare_keys",
+        "preparing",
+        "registers",
+        "versions",
+    )
+
+    def __init__(self, group: ReplicaSet, local: bool) -> None:
+        self.group = group
+        self.local = local
+        """The own acceptor votes, too."""
+        self.preparing: list[Chain] = []
+        self.prepare_keys: list[bytes] = []
+        self.prepare_ballots: list[int] = []
+        self.known: list[int] = []
+        self.flights: list[Flight] = []
+        self.keys: list[bytes] = []
+        self.versions: list[int] = []
+        self.registers: list[bytes] = []
+        self.bytes = 0
+
+
+class Batch:
+    """One turn's proposals, on their way."""
+
+    __slots__ = (
+        "acks",
+        "acks_count",
+        "attempt",
+        "flights",
+        "group",
+        "number",
+        "preparing",
+        "sent_at",
+        "wake",
+    )
+
+    def __init__(self, number: int, outbox: Outbox, now: float, wake: float) -> None:
+        self.number = number
+        self.group = outbox.group
+        self.flights = outbox.flights
+        self.preparing = list(zip(outbox.preparing, outbox.prepare_ballots, strict=True))
+        self.sent_at = now
+        self.wake = wake
+        self.attempt = 0
+        self.acks = 0
+        """Bits by node: who has accepted and stored all its Accepts (for exceptions the chain is lost anyhow)."""
+        self.acks_count = 0
+
+
+class Proposer:
+    """All keys that this node coordinates."""
+
+    def __init__(
+        self,
+        context: Context,
+        records: Records,
+        vote: Callable[[Proposals], None],
+        read: Callable[[Operation], None],
+        behind: Callable[[int, Iterable[Flight]], None],
+    ) -> None:
+        """`vote` hands a batch to the own acceptor, `read` a get to the reader, `behind` chosen steps that a replica
+        did not acknowledge to repair."""
+        self._context = context
+        self._records = records
+        self._vote = vote
+        self._read = read
+        self._behind = behind
+        self.voting = True
+        """False while the own acceptor takes nothing, because its disk hangs."""
+        self.chains: dict[bytes, Chain] = {}
+        self._touched: list[Chain] = []
+        self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
+        self._batches: dict[int, Batch] = {}
+        self._relays: dict[int, Chain] = {}
+        self._relay_items: dict[int, list[RelayItem]] = {}
+        self._relay_answers: dict[int, list[RelayAnswer]] = {}
+        self._hints: dict[bytes, tuple[int, float]] = {}
+        self._round_min = 0
+        """The highest round of a ballot that was given up without a trace in the own records; never used again."""
+        self._soonest = float("inf")
+        """When the first pause of a chain that backs off ends."""
+        self.counters = dict.fromkeys(
+            (
+                "proposed_steps",
+                "folded_operations",
+                "prepares",
+                "preemptions",
+                "relays_sent",
+                "relays_taken",
+                "relays_refused",
+                "takeovers",
+                "resends",
+                "unknown_outcomes",
+                "timeouts",
+            ),
+            0,
+        )
+
+    # What comes in.
+
+    def submit(self, operation: Operation, record: Record | None) -> None:
+        """Take a mutation, or a read that has to be settled by a step. `record` is None when it cannot be read."""
+        chain = self.chains.get(operation.key)
+        if chain is None:
+            chain = self._open(operation.key, record)
+        chain.waiting.append(operation)
+        if operation.deadline < chain.deadline:
+            chain.deadline = operation.deadline
+        if operation.kind == operations.GET:
+            chain.identity_wanted = True
+        if not chain.touched:
+            self._touch(chain)
+
+    def joins(self, operation: Operation) -> bool:
+        """Let a get go along with a step that is not sent yet (protocol.md section 4, last sentence)."""
+        chain = self.chains.get(operation.key)
+        if chain is None or chain.phase != HOLDING or not chain.waiting:
+            return False
+        chain.waiting.append(operation)
+        if operation.deadline < chain.deadline:
+            chain.deadline = operation.deadline
+        return True
+
+    def on_relays(self, sender: int, message: Relays) -> None:
+        """Take another node's operations, for keys that are held, or being prepared, at exactly its ballot."""
+        for item in message.items:
+            chain = self.chains.get(item.key)
+            if chain is None:
+                record = self._records.resident.get(item.key)
+                if (
+                    record is not None
+                    and record.held
+                    and ballots.ballot_of(record.accepted) == record.promised == item.ballot
+                ):
+                    chain = self._open(item.key, record)
+            if chain is None or chain.ballot != item.ballot or chain.phase not in (PREPARING, HOLDING):
+                self.counters["relays_refused"] += 1
+                record = self._records.resident.get(item.key)
+                promised = max(record.promised if record else 0, chain.ballot if chain else 0)
+                self._answer_relay(sender, RelayAnswer(item.number, promised, 0, ()))
+                continue
+            relayed = []
+            for entry in item.operations:
+                operation = Operation(entry.kind, item.key, entry.argument, entry.condition)
+                operation.number = entry.number
+                operation.exposed = entry.exposed
+                relayed.append(operation)
+            self.counters["relays_taken"] += 1
+            chain.relayed.append(RelayJob(sender, item.number, relayed))
+            if not chain.touched:
+                self._touch(chain)
+
+    def on_accepted(self, sender: int, message: Accepted) -> bool:
+        """Count a replica's acknowledgement. False when the number is not one of ours."""
+        batch = self._batches.get(message.number)
+        if batch is None:
+            return False
+        bit = 1 << sender
+        if batch.acks & bit:
+            return True
+        for refusal in message.exceptions:
+            self._refused(batch, refusal)
+        batch.acks |= bit
+        batch.acks_count += 1
+        if batch.acks_count == batch.group.quorum:
+            self._context.measured(self._context.now - batch.sent_at)
+            for flight in batch.flights:
+                if flight.chain is not None:
+                    self._chosen(flight.chain, flight)
+        if batch.acks_count == len(batch.group.nodes):
+            del self._batches[batch.number]
+        return True
+
+    def on_promised(self, sender: int, message: Promised) -> None:
+        """Count a replica's promises."""
+        batch = self._batches.get(message.number)
+        if batch is None:
+            return
+        end = message.start + len(message.accepted)
+        refused = {refusal.key for refusal in message.exceptions}
+        bit = 1 << sender
+        for (chain, ballot), accepted, register in zip(
+            batch.preparing[message.start : end], message.accepted, message.registers, strict=False
+        ):
+            if chain.ballot != ballot or chain.phase != PREPARING or chain.key in refused:
+                continue
+            if chain.promises & bit:
+                continue
+            chain.promises |= bit
+            if message.floor > chain.floor:
+                chain.floor = message.floor
+            if accepted > chain.base_version:
+                chain.base_version = accepted
+                chain.base_register = chain.known_register if register is None else register
+            if chain.promises.bit_count() == chain.group.quorum:
+                self._hold(chain)
+        for refusal in message.exceptions:
+            self._refused(batch, refusal)
+        if not batch.flights and end >= len(batch.preparing):
+            # Prepares alone: no Accepted will follow.
+            batch.acks |= bit
+            if batch.acks.bit_count() == len(batch.group.nodes):
+                del self._batches[batch.number]
+
+    def on_refused(self, message: Refused) -> None:
+        """Refusals ahead of the batch's acknowledgement."""
+        batch = self._batches.get(message.number)
+        if batch is not None:
+            for refusal in message.exceptions:
+                self._refused(batch, refusal)
+
+    def on_relay_answers(self, sender: int, message: RelayAnswers) -> None:
+        """Results of relayed operations, or NotHolder."""
+        for answer in message.items:
+            chain = self._relays.get(answer.number)
+            if chain is None or ballots.node_of(chain.relay_ballot) != sender:
+                continue
+            if answer.results:
+                self._relay_answered(chain, answer)
+            else:
+                self._relay_refused(chain, answer.promised)
+
+    def peer_lost(self, peer: int) -> None:
+        """What was on its way to or from that peer may be lost: do not wait for relays it had."""
+        for chain in list(self._relays.values()):
+            if ballots.node_of(chain.relay_ballot) == peer:
+                self._relay_refused(chain, 0)
+
+    def peer_restarted(self, peer: int) -> None:
+        """Its former incarnation's relays are nobody's any more, and those it had are lost."""
+        self._relay_items.pop(peer, None)
+        self._relay_answers.pop(peer, None)
+        for chain in self.chains.values():
+            chain.relayed = [job for job in chain.relayed if job.origin != peer]
+            for flight in chain.flights:
+                flight.jobs = [job for job in flight.jobs if job.origin != peer]
+        self.peer_lost(peer)
+
+    def peer_returned(self, peer: int) -> None:
+        """Send it unchosen steps again, now."""
+        for batch in self._batches.values():
+            if not batch.acks >> peer & 1:
+                batch.wake = self._context.now
+
+    # The life of a chain.
+
+    def _open(self, key: bytes, record: Record | None) -> Chain:
+        group = self._context.placement.replicas(key)
+        chain = Chain(key, group, record)
+        self.chains[key] = chain
+        if record is not None:
+            record.busy = True
+            if record.held:
+                # All of it is chosen, and the own record is the tail: go on where the last chain ended.
+                record.held = False
+                chain.phase = HOLDING
+                chain.ballot = record.promised
+                chain.step = record.accepted & ballots.STEP_MAX
+                chain.tail = registers.decode(record.register)
+        return chain
+
+    def _touch(self, chain: Chain) -> None:
+        chain.touched = True
+        self._touched.append(chain)
+
+    def _close(self, chain: Chain) -> None:
+        """Nothing is in flight any more. Remember that the key is held if the own record can stand for the chain."""
+        del self.chains[chain.key]
+        record = chain.record
+        if record is not None:
+            record.busy = False
+            if (
+                chain.phase == HOLDING
+                and chain.step
+                and record.promised == chain.ballot
+                and record.accepted == chain.ballot << ballots.STEP_BITS | chain.step
+            ):
+                record.held = True
+                return
+        self._abandon(chain)
+
+    def _abandon(self, chain: Chain) -> None:
+        """The chain's ballot is given up; see that no later chain uses it again."""
+        round_ = ballots.round_of(chain.ballot)
+        chain.round_seen = max(chain.round_seen, round_)
+        if chain.record is None or ballots.round_of(chain.record.promised) < round_:
+            self._round_min = max(self._round_min, round_)
+
+    def _is_quiet(self, chain: Chain) -> bool:
+        return not (chain.waiting or chain.flights or chain.unresolved or chain.relayed)
+
+    @property
+    def busy(self) -> bool:
+        """`advance` has something to do."""
+        return bool(self._touched or self._outboxes)
+
+    def advance(self) -> None:
+        """End of the turn: every chain that something happened to proposes what it can, in one batch for all."""
+        # Own votes can refuse, and lose a chain that then relays or prepares: a second pass sees to that.
+        while self.busy:
+            touched = self._touched
+            self._touched = []
+            for chain in touched:
+                chain.touched = False
+                if self.chains.get(chain.key) is not chain:
+                    continue
+                if chain.phase == HOLDING:
+                    self._fold(chain)
+                elif chain.phase == IDLE:
+                    self._want(chain)
+            self._flush()
+
+    def _want(self, chain: Chain) -> None:
+        """An idle chain with operations: relay them where that was right a moment ago, else take the key."""
+        if self._is_quiet(chain):
+            self._close(chain)
+            return
+        hint = self._hints.pop(chain.key, None)
+        if hint is not None and hint[1] > self._context.now:
+            self._relay(chain, hint[0])
+        else:
+            self._prepare(chain)
+
+    def _outbox(self, chain: Chain) -> Outbox:
+        local = self.voting and chain.record is not None and self._context.node in chain.group.nodes
+        outbox = self._outboxes.get((chain.group, local))
+        if outbox is not None and outbox.bytes > _BATCH_BYTES_MAX:
+            self._flush()
+            outbox = None
+        if outbox is None:
+            outbox = self._outboxes[(chain.group, local)] = Outbox(chain.group, local)
+        return outbox
+
+    def _prepare(self, chain: Chain) -> None:
+        context = self._context
+        record = chain.record
+        round_ = max(chain.round_seen, self._round_min, ballots.round_of(chain.ballot))
+        if record is not None:
+            round_ = max(round_, ballots.round_of(record.promised))
+        chain.ballot = ballots.make_ballot(round_ + 1, context.node)
+        chain.phase = PREPARING
+        chain.promises = 0
+        chain.base_version = 0
+        chain.base_register = registers.EMPTY
+        chain.floor = 0
+        known = 0
+        if record is not None:
+            known = record.accepted
+            chain.known_register = record.register
+        chain.wake = context.now + context.patience(context.timing.resend_s, chain.attempt)
+        chain.attempt += 1
+        outbox = self._outbox(chain)
+        outbox.preparing.append(chain)
+        outbox.prepare_keys.append(chain.key)
+        outbox.prepare_ballots.append(chain.ballot)
+        outbox.known.append(known)
+        outbox.bytes += len(chain.key) + 24
+        self.counters["prepares"] += 1
+
+    def _renew(self, chain: Chain) -> None:
+        """Take a higher round. A lost promise cannot be asked for again, and a ballot's steps can run out."""
+        self._abandon(chain)
+        self._prepare(chain)
+        self._give_back_relays(chain, chain.ballot)
+
+    def _hold(self, chain: Chain) -> None:
+        """A quorum has promised: the base is what it has accepted highest; promises that come later do not count."""
+        chain.phase = HOLDING
+        chain.step = 0
+        chain.tail = registers.decode(chain.base_register)
+        if chain.base_version == 0:
+            chain.tail.horizon = chain.floor
+        chain.base_register = chain.known_register = registers.EMPTY
+        if not chain.touched:
+            self._touch(chain)
+
+    def _fold(self, chain: Chain) -> None:
+        """Put everything that waits through the tail, in order, and propose the last of it as one Accept."""
+        context = self._context
+        record = chain.record
+        if self._is_quiet(chain):
+            self._close(chain)
+            return
+        if record is not None and record.promised > chain.ballot:
+            self._lose(chain, record.promised, False)
+            return
+        tail = chain.tail
+        assert tail is not None
+        wanted = len(chain.unresolved) + len(chain.waiting) + sum(len(j.operations) for j in chain.relayed) + 1
+        if chain.step + wanted > ballots.STEP_MAX:
+            # The ballot has no steps left: a new round, once nothing of this one is in flight.
+            if not chain.flights:
+                self._renew(chain)
+            return
+        step = chain.step
+        node = context.node
+        limit = context.value_bytes_max
+        answers: list[tuple[Operation, Result]] = []
+        jobs = chain.relayed
+        if jobs:
+            chain.relayed = []
+            for job in jobs:
+                job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]
+        if chain.unresolved:
+            unresolved = chain.unresolved
+            chain.unresolved = []
+            for operation in unresolved:
+                if operation.done:
+                    continue
+                result = enter(chain, node, operation, limit)
+                if result.status == UNKNOWN:
+                    result = self._remembered(operation, result)
+                answers.append((operation, result))
+        waiting = chain.waiting
+        chain.waiting = []
+        gets = []
+        ballot = chain.ballot
+        for operation in waiting:
+            if operation.done:
+                continue
+            if operation.kind == operations.GET:
+                gets.append(operation)
+                answers.append((operation, Result(operations.OK, tail.value, tail.version)))
+                continue
+            operation.number = context.next_operation()
+            operation.exposed = ballot
+            answers.append((operation, enter(chain, node, operation, limit)))
+        self.counters["folded_operations"] += len(answers)
+        if not answers and not jobs:
+            if self._is_quiet(chain):
+                self._close(chain)
+            return
+        if chain.step == step:
+            # Nothing new is recorded. What was settled is answered with the tail, once that is chosen at this ballot.
+            if gets and not chain.identity_wanted and len(gets) == len(answers) and not jobs:
+                for operation in gets:
+                    self._read(operation)
+                if self._is_quiet(chain):
+                    self._close(chain)
+                return
+            if chain.flights and not gets:
+                chain.flights[-1].answers.extend(answers)
+                chain.flights[-1].jobs.extend(jobs)
+                return
+            if step and not gets:
+                self._finish(answers, jobs)
+                if self._is_quiet(chain):
+                    self._close(chain)
+                return
+            chain.step += 1
+        chain.identity_wanted = False
+        version = ballot << ballots.STEP_BITS | chain.step
+        register = registers.encode(tail)
+        flight = Flight(chain, version, register, answers, jobs)
+        chain.flights.append(flight)
+        outbox = self._outbox(chain)
+        outbox.flights.append(flight)
+        outbox.keys.append(chain.key)
+        outbox.versions.append(version)
+        outbox.registers.append(register)
+        outbox.bytes += len(chain.key) + len(register) + 24
+
+    def _remembered(self, operation: Operation, result: Result) -> Result:
+        """This origin's own evaluation at the ballot where the lineage says that it was evaluated (B5), if any."""
+        if operation.evaluations is None or not result.version:
+            return result
+        return operation.evaluations.get(ballots.ballot_of(result.version), result)
+
+    def _flush(self) -> None:
+        """Send the outboxes."""
+        if not self._outboxes:
+            return
+        context = self._context
+        outboxes = self._outboxes
+        self._outboxes = {}
+        for outbox in outboxes.values():
+            number = context.next_batch()
+            message = Proposals(
+                number,
+                tuple(outbox.prepare_keys),
+                tuple(outbox.prepare_ballots),
+                tuple(outbox.known),
+                tuple(outbox.keys),
+                tuple(outbox.versions),
+                tuple(outbox.registers),
+            )
+            wake = context.now + context.patience(context.timing.resend_s)
+            self._batches[number] = Batch(number, outbox, context.now, wake)
+            self.counters["proposed_steps"] += len(outbox.flights)
+            for node in outbox.group.nodes:
+                if node != context.node:
+                    context.send(node, message)
+            if outbox.local:
+                self._vote(message)
+
+    def _chosen(self, chain: Chain, flight: Flight) -> None:
+        """A quorum has accepted the flight's step, and with it every earlier step of the chain."""
+        flights = chain.flights
+        while flights:
+            first = flights.pop(0)
+            first.chain = None
+            self._finish(first.answers, first.jobs)
+            first.answers = []
+            first.jobs = []
+            if first is flight:
+                break
+        chain.attempt = 0
+        if self._is_quiet(chain):
+            self._close(chain)
+        elif not flights and not chain.touched:
+            self._touch(chain)
+
+    def _finish(self, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]) -> None:
+        answer = self._context.answer
+        for operation, result in answers:
+            if result.status == UNKNOWN:
+                result = _unknown("an earlier attempt was overtaken, and its result is not known")
+                self.counters["unknown_outcomes"] += 1
+            answer(operation, result)
+        for job in jobs:
+            for start, part in _parts(job.results):
+                self._answer_relay(job.origin, RelayAnswer(job.number, 0, start, part))
+
+    # Losing, and what then.
+
+    def _refused(self, batch: Batch, refusal: Refusal) -> None:
+        for flight in batch.flights:
+            chain = flight.chain
+            if chain is not None and chain.key == refusal.key:
+                if refusal.promised > chain.ballot or refusal.by_floor:
+                    self._lose(chain, refusal.promised, refusal.by_floor)
+                return
+        for chain, ballot in batch.preparing:
+            if chain.key == refusal.key:
+                # A refusal at the round's own ballot answers a duplicate of a Prepare, and means nothing.
+                ours = chain.ballot == ballot and chain.phase == PREPARING
+                if ours and (refusal.promised > ballot or refusal.by_floor):
+                    self._lose(chain, refusal.promised, refusal.by_floor)
+                return
+
+    def _lose(self, chain: Chain, promised: int, by_floor: bool) -> None:
+        """The key is another's. What was in unchosen steps is in doubt: relay it, or take the key back."""
+        self.counters["preemptions"] += 1
+        self._abandon(chain)
+        chain.round_seen = max(chain.round_seen, ballots.round_of(promised))
+        self._give_back_relays(chain, promised)
+        in_doubt = []
+        for flight in chain.take_flights():
+            for operation, result in flight.answers:
+                if operation.kind == operations.GET:
+                    if not operation.done:
+                        self._read(operation)
+                    continue
+                if operation.evaluations is None:
+                    operation.evaluations = {}
+                if result.status != UNKNOWN:
+                    operation.evaluations[chain.ballot] = result
+                in_doubt.append(operation)
+        if in_doubt:
+            chain.unresolved = sorted(in_doubt + chain.unresolved, key=lambda operation: operation.number)
+        chain.phase = IDLE
+        chain.tail = None
+        holder = ballots.node_of(promised)
+        if not by_floor and promised > chain.ballot and holder != self._context.node:
+            self._relay(chain, promised)
+        else:
+            self._back_off(chain)
+
+    def _give_back_relays(self, chain: Chain, promised: int) -> None:
+        """Drop what was relayed here, and tell its origins, so that they need not wait for a time-out."""
+        jobs = chain.relayed
+        chain.relayed = []
+        for flight in chain.flights:
+            jobs = jobs + flight.jobs
+            flight.jobs = []
+        for job in jobs:
+            self._answer_relay(job.origin, RelayAnswer(job.number, promised, 0, ()))
+
+    def _relay(self, chain: Chain, ballot: int) -> None:
+        """Send all unresolved operations on the key, ascending (B1), to the node that holds it at `ballot`."""
+        context = self._context
+        peer = ballots.node_of(ballot)
+        pending = []
+        for operation in chain.waiting:
+            if operation.kind == operations.GET and not operation.done:
+                self._read(operation)
+            elif not operation.done:
+                pending.append(operation)
+        chain.waiting = []
+        chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
+        if not pending and not chain.unresolved:
+            self._close(chain)
+            return
+        if peer not in context.up:
+            chain.waiting = pending
+            self._back_off(chain)
+            return
+        # All that is in doubt goes; of what is new, as much as a frame holds. It waits for its own relay.
+        size = sum(_size(operation) for operation in chain.unresolved)
+        taken = 0
+        for operation in pending:
+            size += _size(operation)
+            if taken and (size > _RELAY_BYTES_MAX or len(chain.unresolved) >= _RELAY_OPERATIONS_MAX):
+                break
+            operation.number = context.next_operation()
+            operation.exposed = ballot
+            chain.unresolved.append(operation)
+            taken += 1
+        chain.waiting = pending[taken:]
+        number = context.next_batch()
+        chain.phase = RELAYING
+        chain.relay_ballot = ballot
+        chain.relay_number = number
+        chain.wake = context.now + context.patience(context.timing.relay_s)
+        self._relays[number] = chain
+        self.counters["relays_sent"] += 1
+        item = RelayItem(
+            number,
+            chain.key,
+            ballot,
+            tuple(RelayedOperation(o.number, o.exposed, o.kind, o.argument, o.condition) for o in chain.unresolved),
+        )
+        self._relay_items.setdefault(peer, []).append(item)
+
+    def _relay_answered(self, chain: Chain, answer: RelayAnswer) -> None:
+        answers = []
+        end = answer.start + len(answer.results)
+        for operation, fields in zip(chain.unresolved[answer.start : end], answer.results, strict=False):
+            result = Result(*fields)
+            if result.status == UNKNOWN:
+                result = self._remembered(operation, result)
+            answers.append((operation, result))
+        self._finish(answers, [])
+        if end < len(chain.unresolved):
+            return  # The rest follows, in another frame if it is large.
+        del self._relays[chain.relay_number]
+        # Empty, unless a frame with an earlier part was lost.
+        chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
+        chain.phase = IDLE
+        chain.attempt = 0
+        if len(self._hints) >= _HINTS_MAX:
+            self._hints.pop(next(iter(self._hints)))
+        self._hints[chain.key] = (chain.relay_ballot, self._context.now + self._context.timing.hint_s)
+        if self._is_quiet(chain):
+            self._close(chain)
+        elif not chain.touched:
+            self._touch(chain)
+
+    def _relay_refused(self, chain: Chain, promised: int) -> None:
+        """No answer, or NotHolder: not definite, so the operations stay in doubt."""
+        self._relays.pop(chain.relay_number, None)
+        chain.round_seen = max(chain.round_seen, ballots.round_of(max(promised, chain.relay_ballot)))
+        chain.phase = IDLE
+        chain.attempt += 1
+        holder = ballots.node_of(promised)
+        if promised > chain.relay_ballot and holder != self._context.node and chain.attempt < _RELAY_ATTEMPTS_MAX:
+            self._relay(chain, promised)
+            return
+        self.counters["takeovers"] += 1
+        self._back_off(chain)
+
+    def _back_off(self, chain: Chain) -> None:
+        """Take the key, after a jittered pause that grows with every attempt, so that no two nodes duel for ever."""
+        if self._is_quiet(chain):
+            self._close(chain)
+            return
+        if chain.attempt == 0:
+            self._prepare(chain)
+            return
+        context = self._context
+        timing = context.timing
+        ceiling = max(timing.backoff_s_min, context.round_s) * 2.0 ** min(chain.attempt, 10)
+        chain.phase = BACKING_OFF
+        chain.attempt += 1
+        chain.wake = context.now + context.rng.uniform(0, min(ceiling, timing.backoff_s_max))
+        self._soonest = min(self._soonest, chain.wake)
+
+    def _answer_relay(self, peer: int, answer: RelayAnswer) -> None:
+        self._relay_answers.setdefault(peer, []).append(answer)
+
+    def flush_relays(self) -> None:
+        """Hand this turn's relays and relay answers to the peers' frames."""
+        if self._relay_items:
+            for peer, items in self._relay_items.items():
+                self._context.send(peer, Relays(tuple(items)))
+            self._relay_items = {}
+        if self._relay_answers:
+            for peer, answers in self._relay_answers.items():
+                self._context.send(peer, RelayAnswers(tuple(answers)))
+            self._relay_answers = {}
+
+    # Time.
+
+    def tick(self) -> None:
+        """Look for what has waited too long."""
+        now = self._context.now
+        self._soonest = float("inf")
+        for chain in list(self.chains.values()):
+            if chain.deadline <= now:
+                self._expire(chain)
+            if chain.wake <= now and self.chains.get(chain.key) is chain:
+                if chain.phase == PREPARING:
+                    self._renew(chain)
+                elif chain.phase == RELAYING:
+                    self._relay_refused(chain, 0)
+                elif chain.phase == BACKING_OFF:
+                    self._prepare(chain)
+            if chain.phase == BACKING_OFF:
+                self._soonest = min(self._soonest, chain.wake)
+        self._resend()
+
+    def _expire(self, chain: Chain) -> None:
+        """Answer what is past its deadline: definite if it was never exposed, unknown otherwise."""
+        now = self._context.now
+        earliest = float("inf")
+        live = False
+        for flight in chain.flights:
+            live = live or bool(flight.jobs)
+        for operation in _operations_of(chain):
+            if operation.done:
+                continue
+            if operation.deadline > now:
+                earliest = min(earliest, operation.deadline)
+                live = True
+                continue
+            self.counters["timeouts"] += 1
+            if operation.number:
+                self.counters["unknown_outcomes"] += 1
+                self._context.answer(
+                    operation, _unknown("it was sent to the replicas, and no majority answered in time")
+                )
+            else:
+                self._context.answer(operation, _unavailable())
+        chain.deadline = earliest
+        chain.waiting = [operation for operation in chain.waiting if not operation.done]
+        if chain.phase != RELAYING:
+            # A relay's answer is matched with the list that was sent, so that one stays as it is.
+            chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
+        if not live and not chain.relayed:
+            self._relays.pop(chain.relay_number, None)
+            chain.unresolved = []
+            chain.take_flights()
+            chain.phase = IDLE
+            self._close(chain)
+
+    def _resend(self) -> None:
+        """Send unchosen steps again to who has not acknowledged them; leave chosen ones to repair."""
+        context = self._context
+        now = context.now
+        finished = []
+        for number, batch in self._batches.items():
+            if batch.wake > now:
+                continue
+            open_flights = [flight for flight in batch.flights if flight.chain is not None]
+            lagging = [node for node in batch.group.nodes if not batch.acks >> node & 1 and node != context.node]
+            if not open_flights:
+                if batch.flights and now - batch.sent_at < context.timing.repair_delay_s:
+                    batch.wake = batch.sent_at + context.timing.repair_delay_s
+                elif not any(chain.ballot == b and chain.phase == PREPARING for chain, b in batch.preparing):
+                    finished.append(number)
+                    for node in lagging:
+                        self._behind(node, batch.flights)
+                continue
+            batch.attempt += 1
+            batch.wake = now + context.patience(context.timing.resend_s, batch.attempt)
+            self.counters["resends"] += 1
+            message = Proposals(
+                number,
+                (),
+                (),
+                (),
+                tuple(flight.key for flight in open_flights),
+                tuple(flight.version for flight in open_flights),
+                tuple(flight.register for flight in open_flights),
+            )
+            for node in lagging:
+                if node in context.up:
+                    context.send(node, message)
+        for number in finished:
+            del self._batches[number]
+
+    def deadline(self) -> float | None:
+        """When the next tick is of use."""
+        if self.chains or self._batches:
+            return min(self._context.now + self._context.timing.tick_s, self._soonest)
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """Counters and gauges."""
+        return {
+            **self.counters,
+            "active_keys": len(self.chains),
+            "batches_in_flight": len(self._batches),
+            "round_ms": round(self._context.round_s * 1000, 3),
+        }
+
+
+def _operations_of(chain: Chain) -> list[Operation]:
+    found = [operation for flight in chain.flights for operation, _ in flight.answers]
+    return found + chain.unresolved + chain.waiting
+
+
+def _size(operation: Operation) -> int:
+    size = 48
+    if type(operation.argument) is bytes:
+        size += len(operation.argument)
+    if type(operation.condition) is bytes:
+        size += len(operation.condition)
+    return size
+
+
+def _parts(results: list[Result]) -> Iterable[tuple[int, tuple[Result, ...]]]:
+    """Results of a relay, cut so that each part fits a frame: (index of the first, part)."""
+    start = size = 0
+    for index, result in enumerate(results):
+        bytes_here = len(result.value) if type(result.value) is bytes else 0
+        if index > start and size + bytes_here > _RELAY_BYTES_MAX:
+            yield start, tuple(results[start:index])
+            start, size = index, 0
+        size += bytes_here + 16
+    yield start, tuple(results[start:])
+
+
+def _unknown(reason: str) -> Result:
+    return Result(UNKNOWN, f"the operation may or may not have happened: {reason}".encode(), 0)
+
+
+def _unavailable() -> Result:
+    return Result(
+        errors.Unavailable.status,
+        b"no majority of the key's replicas answered in time; nothing was changed, try again",
+        0,
+    )

@@ -1,0 +1,252 @@
+"""A cluster of engines whose network, disks and time are in the hands of a test.
+
+Messages travel as bytes, so engines cannot share objects. A disk keeps what was committed; everything else dies with
+its node. Nothing happens by itself: the test delivers, commits, crashes, restarts and lets time pass.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from paxoskv.core.operations import Operation, Result
+from paxoskv.core.placement import EveryNode
+from paxoskv.paxos.context import Timing
+from paxoskv.paxos.engine import PaxosEngine
+from paxoskv.wire import framing, peer
+
+LIMIT = 1024 * 1024
+
+
+@dataclass
+class Disk:
+    """Rows that are committed, rows on their way there, and records that a checkpoint wrote."""
+
+    rows: list[list[bytes]] = field(default_factory=list)
+    queued: list[tuple[int, list[bytes]]] = field(default_factory=list)
+    records: dict[bytes, bytes] = field(default_factory=dict)
+    incarnation: int = 0
+
+
+@dataclass(eq=False)
+class Packet:
+    """One frame in flight."""
+
+    source: int
+    target: int
+    frame: bytes
+
+
+class Node:
+    """One engine with its disk; `engine` is None while it is down."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.disk = Disk()
+        self.engine: PaxosEngine | None = None
+        self.seen: dict[int, int] = {}
+        self.loads: list[bytes] = []
+
+
+class Cluster:
+    """Nodes 1 to n. `trace` is called with a line for everything that happens, if given."""
+
+    def __init__(
+        self,
+        nodes: int = 3,
+        seed: int = 0,
+        timing: Timing | None = None,
+        trace: Callable[[str], None] | None = None,
+        cache_bytes: int = 1 << 28,
+        value_bytes_max: int = 1 << 20,
+    ) -> None:
+        self.now = 0.0
+        self.rng = random.Random(seed)
+        self.timing = timing
+        self.trace = trace or (lambda line: None)
+        self.cache_bytes = cache_bytes
+        self.value_bytes_max = value_bytes_max
+        self.packets: list[Packet] = []
+        self.answers: list[tuple[Operation, Result]] = []
+        self.nodes = {number: Node(number) for number in range(1, nodes + 1)}
+        for number in self.nodes:
+            self.restart(number)
+
+    def engine(self, number: int) -> PaxosEngine:
+        engine = self.nodes[number].engine
+        assert engine is not None, f"node {number} is down"
+        return engine
+
+    # The life of a node.
+
+    def restart(self, number: int) -> None:
+        node = self.nodes[number]
+        assert node.engine is None
+        disk = node.disk
+        disk.incarnation += 1
+        engine = PaxosEngine(
+            number,
+            disk.incarnation,
+            EveryNode(tuple(self.nodes)),
+            random.Random(self.rng.getrandbits(64)),
+            timing=self.timing,
+            cache_bytes=self.cache_bytes,
+            value_bytes_max=self.value_bytes_max,
+            empty=not disk.records,
+        )
+        for row in disk.rows:
+            journal = [peer.decode(encoded) for encoded in row]
+            while missing := engine.recover(journal):
+                engine.loaded({key: disk.records.get(key) for key in missing}, self.now)
+        node.engine = engine
+        node.seen = {}
+        self.trace(f"restart {number}")
+        for other in self.nodes.values():
+            if other.engine is not None and other is not node:
+                engine.peer_up(other.number, other.disk.incarnation, self.now)
+                node.seen[other.number] = other.disk.incarnation
+                other.engine.peer_up(number, disk.incarnation, self.now)
+                other.seen[number] = disk.incarnation
+                self.turn(other.number)
+        self.turn(number)
+
+    def crash(self, number: int, committed: int = 0) -> None:
+        """Kill a node. Of the rows on their way to its disk, the first `committed` arrive all the same."""
+        node = self.nodes[number]
+        assert node.engine is not None
+        for _, row in node.disk.queued[:committed]:
+            node.disk.rows.append(row)
+        node.disk.queued.clear()
+        node.loads.clear()
+        node.engine = None
+        self.trace(f"crash {number}")
+        for other in self.nodes.values():
+            if other.engine is not None:
+                other.engine.peer_lost(number, self.now)
+                self.turn(other.number)
+
+    # Turns.
+
+    def turn(self, number: int) -> None:
+        """End a node's turn: send, queue for its disk, collect answers."""
+        node = self.nodes[number]
+        assert node.engine is not None
+        effects = node.engine.take_effects()
+        for target in sorted(effects.sends):
+            header = peer.Header("test", 1, number, node.disk.incarnation, node.seen.get(target, 0))
+            for message in effects.sends[target]:
+                frames = peer.pack_frames(header, [peer.encode(message)], LIMIT * 4)
+                for frame in frames:
+                    self.packets.append(Packet(number, target, frame))
+                    self.trace(f"{number}->{target} {message}")
+        if effects.journal:
+            node.disk.queued.append((effects.sequence, [peer.encode(message) for message in effects.journal]))
+        for operation, result in effects.answers:
+            self.answers.append((operation, result))
+            self.trace(f"{number} answers {operation} {result}")
+        node.loads.extend(effects.loads)
+
+    def submit(self, number: int, *operations: Operation) -> None:
+        for operation in operations:
+            self.trace(f"submit {number} {operation}")
+        self.engine(number).submit(operations, self.now)
+        self.turn(number)
+
+    def deliver(self, packet: Packet, keep: bool = False) -> None:
+        """Hand a packet over; `keep` leaves a duplicate in flight."""
+        if not keep:
+            self.packets.remove(packet)
+        node = self.nodes[packet.target]
+        if node.engine is None:
+            return
+        header, encoded = peer.parse_frame(framing.unpack(packet.frame[framing.LENGTH_BYTES :]))
+        if header.recipient_incarnation != node.disk.incarnation:
+            return
+        if node.seen.get(header.sender, 0) > header.incarnation:
+            return
+        if node.seen.get(header.sender) != header.incarnation:
+            node.seen[header.sender] = header.incarnation
+            node.engine.peer_up(header.sender, header.incarnation, self.now)
+        node.engine.receive(header.sender, [peer.decode(message) for message in encoded], self.now)
+        self.turn(packet.target)
+
+    def commit(self, number: int) -> bool:
+        """The node's disk finishes the oldest group it was given."""
+        node = self.nodes[number]
+        if node.engine is None or not node.disk.queued:
+            return False
+        sequence, row = node.disk.queued.pop(0)
+        node.disk.rows.append(row)
+        node.engine.committed(sequence, self.now)
+        self.turn(number)
+        return True
+
+    def load(self, number: int) -> bool:
+        """The node's disk answers what was asked of it."""
+        node = self.nodes[number]
+        if node.engine is None or not node.loads:
+            return False
+        keys, node.loads = node.loads, []
+        node.engine.loaded({key: node.disk.records.get(key) for key in keys}, self.now)
+        self.turn(number)
+        return True
+
+    def checkpoint(self, number: int) -> None:
+        """Fold everything, and forget the journal rows that are committed."""
+        node = self.nodes[number]
+        engine = self.engine(number)
+        boundary = len(node.disk.rows)
+        engine.begin_checkpoint()
+        while records := engine.checkpoint_slice(8):
+            node.disk.records.update(records)
+            engine.folded([key for key, _ in records])
+        del node.disk.rows[:boundary]
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass, for everybody."""
+        self.now += seconds
+        for node in self.nodes.values():
+            if node.engine is not None:
+                deadline = node.engine.deadline()
+                if deadline is not None and deadline <= self.now:
+                    node.engine.tick(self.now)
+                    self.turn(node.number)
+
+    def settle(self, seconds: float = 30.0) -> None:
+        """Everything works and time passes, until nothing happens any more, or for so long."""
+        end = self.now + seconds
+        while self.now < end:
+            busy = False
+            while self.packets:
+                self.deliver(self.packets[0])
+                busy = True
+            for number in self.nodes:
+                busy = self.commit(number) or self.load(number) or busy
+            if busy:
+                continue
+            deadlines = [
+                deadline
+                for node in self.nodes.values()
+                if node.engine is not None and (deadline := node.engine.deadline()) is not None
+            ]
+            if not deadlines:
+                return
+            self.tick(max(min(deadlines) - self.now, 0.0001))
+
+    def result(self, operation: Operation) -> Result | None:
+        """The answer to an operation, None as long as there is none."""
+        found = [result for answered, result in self.answers if answered is operation]
+        assert len(found) <= 1, "an operation is answered once"
+        return found[0] if found else None
+
+    def run(self, number: int, operation: Operation) -> Result:
+        """Submit, and let everything happen until it is answered."""
+        self.submit(number, operation)
+        self.settle()
+        result = self.result(operation)
+        assert result is not None, f"{operation} was never answered"
+        return result
+
+
+def packets_of(cluster: Cluster, source: int, target: int) -> Sequence[Packet]:
+    """What is in flight on one link, oldest first."""
+    return [p for p in cluster.packets if p.source == source and p.target == target]
