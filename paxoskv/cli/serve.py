@@ -1,0 +1,127 @@
+"""`paxoskv serve`: run one node."""
+
+from pathlib import Path
+
+import click
+
+from paxoskv.server import config, run
+from paxoskv.server.logs import LEVELS
+
+_SIZES = {"k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+class Size(click.ParamType[int]):
+    """Bytes, with an optional suffix k, m or g (KiB, MiB, GiB)."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).lower().removesuffix("b").removesuffix("i")
+        factor = _SIZES.get(text[-1:], 1)
+        digits = text[:-1] if factor > 1 else text
+        if not digits.isdecimal() or int(digits) == 0:
+            self.fail(f"{value!r} is no size; give bytes, or 64k, 256m, 2g", param, ctx)
+        return int(digits) * factor
+
+
+@click.command(short_help="Run one node of a cluster.")
+@click.option(
+    "--config",
+    "config_path",
+    required=True,
+    envvar="PAXOSKV_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The cluster.toml that all nodes share.",
+)
+@click.option("--node", type=int, required=True, envvar="PAXOSKV_NODE", help="Which of its nodes this process is.")
+@click.option("--data", envvar="PAXOSKV_DATA", help="Folder of this node's data  [default: as in cluster.toml]")
+@click.option(
+    "--listen-client", envvar="PAXOSKV_LISTEN_CLIENT", metavar="HOST:PORT", help="Where to listen for clients."
+)
+@click.option("--listen-peer", envvar="PAXOSKV_LISTEN_PEER", metavar="HOST:PORT", help="Where to listen for peers.")
+@click.option(
+    "--advertise-client", envvar="PAXOSKV_ADVERTISE_CLIENT", metavar="HOST:PORT", help="Where clients reach this node."
+)
+@click.option(
+    "--advertise-peer", envvar="PAXOSKV_ADVERTISE_PEER", metavar="HOST:PORT", help="Where peers reach this node."
+)
+@click.option(
+    "--cache-bytes",
+    type=Size(),
+    default="256m",
+    show_default=True,
+    envvar="PAXOSKV_CACHE_BYTES",
+    help="Memory for records; the rest is read back from disk.",
+)
+@click.option(
+    "--journal-bytes",
+    type=Size(),
+    default="64m",
+    show_default=True,
+    envvar="PAXOSKV_JOURNAL_BYTES",
+    help="Journal size that starts a checkpoint; also bounds the time to start.",
+)
+@click.option(
+    "--operations-max",
+    type=click.IntRange(min=1),
+    default=65_536,
+    show_default=True,
+    envvar="PAXOSKV_OPERATIONS_MAX",
+    help="Operations in flight past which new ones are refused as overloaded.",
+)
+@click.option(
+    "--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, envvar="PAXOSKV_LOG_LEVEL"
+)
+@click.option(
+    "--fault-injection",
+    is_flag=True,
+    envvar="PAXOSKV_FAULT_INJECTION",
+    help="Let clients make this node's disk hang, for tests. Never in production.",
+)
+@click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@click.option("--json", "as_json", is_flag=True, help="Report an error as JSON.")
+def serve(
+    config_path: Path,
+    node: int,
+    data: str | None,
+    listen_client: str | None,
+    listen_peer: str | None,
+    advertise_client: str | None,
+    advertise_peer: str | None,
+    cache_bytes: int,
+    journal_bytes: int,
+    operations_max: int,
+    log_level: str,
+    fault_injection: bool,
+    stop_with_stdin: bool,
+    as_json: bool,
+) -> None:
+    """Run one node of a cluster in the foreground, until SIGTERM or Ctrl-C.
+
+    All nodes read the same cluster.toml; `paxoskv cluster` writes one to begin with.
+
+    \b
+        paxoskv serve --config cluster.toml --node 2
+        PAXOSKV_CONFIG=cluster.toml PAXOSKV_NODE=2 paxoskv serve
+
+    Every option can be given as an environment variable, PAXOSKV_ and its name in capitals. SIGTERM finishes what is
+    in flight and exits with 0; a failed commit ends the process with 70, and it is safe to start it again.
+    """
+    given = {
+        "data": data,
+        "listen_client": listen_client,
+        "listen_peer": listen_peer,
+        "client": advertise_client,
+        "peer": advertise_peer,
+    }
+    options = config.Options(
+        cache_bytes,
+        journal_bytes,
+        operations_max,
+        log_level,
+        fault_injection,
+        {name: value for name, value in given.items() if value is not None},
+        stop_with_stdin,
+    )
+    code = run.run_with_best_loop(lambda: run.serve(config.load(config_path), node, options))
+    raise SystemExit(code)

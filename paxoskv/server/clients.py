@@ -1,0 +1,179 @@
+"""The client port: frames in, operations out; answers back in whatever order they come."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from paxoskv.core import errors
+from paxoskv.core.errors import ProtocolError
+from paxoskv.core.operations import Operation
+from paxoskv.wire import client as wire
+from paxoskv.wire import framing
+
+if TYPE_CHECKING:
+    from paxoskv.server.node import Node
+
+# Operations in flight on one connection past which it is not read from any more.
+_IN_FLIGHT_MAX: Final = 8192
+# What a connection may owe in answers that its client does not read, before it is closed.
+_UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
+_ANSWERS_BYTES_MAX: Final = 512 * 1024
+
+
+class ClientConnection(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._frames = framing.FrameBuffer(node.limits.frame_bytes_max)
+        self._transport: asyncio.Transport | None = None
+        self._peername = "?"
+        self._in_flight = 0
+        self._writable = True
+        self._reading = True
+        self._answers: list[wire.Answer] = []
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peername = transport.get_extra_info("peername")
+        self._peername = f"{peername[0]}:{peername[1]}" if peername else "?"
+        self._transport.set_write_buffer_limits(high=1024 * 1024)
+        self._node.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._node.connections.discard(self)
+        self._transport = None
+
+    def pause_writing(self) -> None:
+        self._writable = False
+        self._throttle()
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._throttle()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for body in self._frames.feed(data):
+                self._receive(framing.unpack(body))
+        except ProtocolError as error:
+            self._goodbye(str(error))
+
+    # Ours.
+
+    def _receive(self, body: tuple[Any, ...]) -> None:
+        kind = body[0]
+        if kind == wire.REQUESTS:
+            if len(body) != 2 or type(body[1]) is not tuple:
+                raise ProtocolError("malformed REQUESTS")
+            self._submit(body[1])
+        elif kind == wire.HELLO:
+            if len(body) != 2 or body[1] != wire.WIRE_VERSION:
+                raise ProtocolError(
+                    f"this node speaks version {wire.WIRE_VERSION} of the client protocol, not {body[1:]!r}"
+                )
+            limits = self._node.limits
+            hello = wire.NodeHello(self._node.cluster, self._node.id, limits.key_bytes_max, limits.value_bytes_max)
+            self._write(wire.pack_node_hello(hello))
+        elif kind == wire.STATUS and len(body) == 2 and type(body[1]) is int:
+            self._write(framing.pack((wire.STATUS, body[1], json.dumps(self._node.status()))))
+        elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
+            self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
+        else:
+            raise ProtocolError(f"unknown kind of frame: {kind!r}")
+
+    def _submit(self, requests: tuple[Any, ...]) -> None:
+        node = self._node
+        limits = node.limits
+        key_max = limits.key_bytes_max
+        value_max = limits.value_bytes_max
+        now = node.now()
+        accepted = []
+        for request in requests:
+            identifier, kind, key, argument, condition, timeout_ms = wire.check_request(request)
+            if not key or len(key) > key_max:
+                self.answer(identifier, _BAD, f"a key has 1 to {key_max} bytes, this one {len(key)}".encode(), 0)
+            elif (type(argument) is bytes and len(argument) > value_max) or (
+                type(condition) is bytes and len(condition) > value_max
+            ):
+                self.answer(identifier, _BAD, f"a value has at most {value_max} bytes".encode(), 0)
+            else:
+                accepted.append(Operation(kind, key, argument, condition, now + timeout_ms / 1000, (self, identifier)))
+        if node.stopping:
+            for operation in accepted:
+                _, identifier = cast("tuple[ClientConnection, int]", operation.reply)
+                self.answer(identifier, errors.ShuttingDown.status, b"the node is stopping; use another one", 0)
+        elif accepted:
+            self._in_flight += len(accepted)
+            node.submit(accepted)
+            self._throttle()
+        if self._answers:
+            self.flush()
+
+    def completed(self, identifier: int, status: int, value: Any, version: int) -> bool:
+        """Queue the answer of an operation that was in flight. True when it is the first since the last flush."""
+        self._in_flight -= 1
+        self._answers.append((identifier, status, value, version))
+        return len(self._answers) == 1
+
+    def answer(self, identifier: int, status: int, value: Any, version: int) -> None:
+        """Queue the answer of a request that never was in flight."""
+        self._answers.append((identifier, status, value, version))
+
+    def flush(self) -> None:
+        """Write the answers of this turn, in one frame where they fit."""
+        answers = self._answers
+        self._answers = []
+        if self._transport is None:
+            return
+        size = start = 0
+        for index, answer in enumerate(answers):
+            value = answer[2]
+            if type(value) is bytes:
+                size += len(value)
+                if size > _ANSWERS_BYTES_MAX and index > start:
+                    self._write(wire.pack_answers(answers[start:index]))
+                    size, start = len(value), index
+        self._write(wire.pack_answers(answers[start:] if start else answers))
+        if not self._reading:
+            self._throttle()
+
+    def _write(self, frame: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        transport.write(frame)
+        if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+            self._node.log.warning(
+                "client closed", client=self._peername, reason="it sends requests and does not read the answers"
+            )
+            transport.abort()
+
+    def _throttle(self) -> None:
+        """Read from the connection only while it keeps up with its own answers."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        reading = self._writable and self._in_flight < _IN_FLIGHT_MAX
+        if reading != self._reading:
+            self._reading = reading
+            if reading:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def _goodbye(self, reason: str) -> None:
+        self._node.log.warning("client closed", client=self._peername, reason=reason)
+        if self._transport is not None:
+            self._transport.write(framing.pack((wire.GOODBYE, reason)))
+            self._transport.close()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+_BAD: Final = errors.BadRequest.status

@@ -1,0 +1,202 @@
+"""What a node is told: the cluster's file, and its own options."""
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from paxoskv.core.errors import ConfigurationError
+from paxoskv.core.limits import Limits
+from paxoskv.wire.framing import FRAME_BYTES_CEILING
+
+MODES = ("paxos",)
+NODE_MAX = 255
+
+
+class Address(NamedTuple):
+    """A TCP address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, what: str) -> "Address":
+        """`host:port` or `[ipv6]:port`. Raises ConfigurationError, which names `what`."""
+        host, colon, port = text.rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise ConfigurationError(f"{what} is {text!r}; it must be host:port, such as 127.0.0.1:7401")
+        return cls(host, int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """One node as the cluster's file has it. `client` and `peer` are where others reach it (advertised), the
+    `listen_` ones what it binds, which differ behind NAT, in containers, and for 0.0.0.0."""
+
+    id: int
+    client: Address
+    peer: Address
+    listen_client: Address
+    listen_peer: Address
+    data: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """A cluster.toml."""
+
+    cluster: str
+    mode: str
+    epoch: int
+    limits: Limits
+    nodes: dict[int, NodeConfig]
+    path: Path
+
+    def node(self, number: int) -> NodeConfig:
+        """One node's part. Raises ConfigurationError when it is not in the file."""
+        if number not in self.nodes:
+            known = ", ".join(map(str, self.nodes))
+            raise ConfigurationError(f"{self.path} has no node {number}; it has {known}")
+        return self.nodes[number]
+
+
+@dataclass(slots=True)
+class Options:
+    """What concerns one process alone."""
+
+    cache_bytes: int = 256 * 1024 * 1024
+    journal_bytes: int = 64 * 1024 * 1024
+    operations_max: int = 65_536
+    log_level: str = "info"
+    fault_injection: bool = False
+    overrides: dict[str, str] = field(default_factory=dict)
+    """Addresses and the data folder, by the names they have in cluster.toml, in place of those."""
+    stop_with_stdin: bool = False
+    """Stop when standard input ends, which it does with the process that holds its other end."""
+
+
+def load(path: Path) -> ClusterConfig:
+    """Read a cluster.toml. Raises ConfigurationError with what is wrong and where."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} does not exist; `paxoskv cluster --dir DIR` writes one, and docs/operating.md explains it"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from None
+    reader = _Reader(path, document)
+    cluster = reader.take(document, "cluster", str, "the file")
+    mode = reader.take(document, "mode", str, "the file", "paxos")
+    if mode not in MODES:
+        raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODES)}")
+    epoch = reader.take(document, "epoch", int, "the file", 1)
+    table = reader.take(document, "limits", dict, "the file", {})
+    default = Limits()
+    limits = Limits(
+        reader.take(table, "key_bytes_max", int, "[limits]", default.key_bytes_max),
+        reader.take(table, "value_bytes_max", int, "[limits]", default.value_bytes_max),
+    )
+    reader.refuse_unknown(table, {"key_bytes_max", "value_bytes_max"}, "[limits]")
+    if not 0 < limits.key_bytes_max <= 65_536 or not limits.value_bytes_max > 0:
+        raise ConfigurationError(f"{path}: [limits] must be positive, and keys at most 65536 bytes")
+    if limits.frame_bytes_max >= FRAME_BYTES_CEILING:
+        raise ConfigurationError(f"{path}: value_bytes_max is {limits.value_bytes_max}; the most is 64 MiB")
+    nodes = {}
+    for entry in reader.take(document, "nodes", list, "the file"):
+        node = _node(reader, entry)
+        if node.id in nodes:
+            raise ConfigurationError(f"{path}: node {node.id} is there twice; every node has an id of its own")
+        nodes[node.id] = node
+    if not nodes:
+        raise ConfigurationError(f"{path}: no [[nodes]]")
+    reader.refuse_unknown(document, {"cluster", "mode", "epoch", "limits", "nodes"}, "the file")
+    taken: dict[Address, str] = {}
+    for node in nodes.values():
+        for name, address in (("client", node.client), ("peer", node.peer)):
+            if address in taken:
+                raise ConfigurationError(f"{path}: {taken[address]} and node {node.id}'s {name} are both {address}")
+            taken[address] = f"node {node.id}'s {name}"
+    return ClusterConfig(cluster, mode, epoch, limits, nodes, path)
+
+
+def override(node: NodeConfig, overrides: dict[str, str]) -> NodeConfig:
+    """The node with its process's own addresses and folder."""
+
+    def address(name: str, default: Address) -> Address:
+        return Address.parse(overrides[name], name.replace("_", "-")) if name in overrides else default
+
+    return NodeConfig(
+        node.id,
+        address("client", node.client),
+        address("peer", node.peer),
+        address("listen_client", node.listen_client),
+        address("listen_peer", node.listen_peer),
+        Path(overrides["data"]) if "data" in overrides else node.data,
+    )
+
+
+def render(cluster: str, mode: str, nodes: list[tuple[int, str, str, str]]) -> str:
+    """The text of a cluster.toml; nodes as (id, client address, peer address, data folder)."""
+    lines = [
+        "# A paxoskv cluster. Every node reads the same file; docs/operating.md explains each line.",
+        f'cluster = "{cluster}"  # nodes of another cluster are refused',
+        f'mode = "{mode}"',
+        "epoch = 1",
+    ]
+    for number, client, peer, data in nodes:
+        lines += ["", "[[nodes]]", f"id = {number}", f'client = "{client}"', f'peer = "{peer}"', f'data = "{data}"']
+    return "\n".join(lines) + "\n"
+
+
+class _Reader:
+    """Takes typed values out of a document and says where one is missing or wrong."""
+
+    def __init__(self, path: Path, document: dict[str, Any]) -> None:
+        self.path = path
+
+    def take(self, table: dict[str, Any], name: str, kind: type, where: str, default: Any = None) -> Any:
+        value = table.get(name, default)
+        if value is None:
+            raise ConfigurationError(f"{self.path}: {where} lacks {name!r}")
+        if type(value) is not kind:
+            raise ConfigurationError(f"{self.path}: {name!r} in {where} is {value!r}; it must be a {_KIND_NAMES[kind]}")
+        return value
+
+    def refuse_unknown(self, table: dict[str, Any], known: set[str], where: str) -> None:
+        for name in table:
+            if name not in known:
+                raise ConfigurationError(
+                    f"{self.path}: {where} has {name!r}, which nobody knows; it takes {', '.join(sorted(known))}"
+                )
+
+
+_KIND_NAMES = {str: "string", int: "whole number", dict: "table", list: "list of tables"}
+
+
+def _node(reader: _Reader, entry: Any) -> NodeConfig:
+    if type(entry) is not dict:
+        raise ConfigurationError(f"{reader.path}: nodes are written as [[nodes]] tables")
+    number = reader.take(entry, "id", int, "[[nodes]]")
+    if not 0 < number <= NODE_MAX:
+        raise ConfigurationError(f"{reader.path}: node id {number}; ids are 1 to {NODE_MAX}")
+    where = f"node {number}"
+    reader.refuse_unknown(entry, {"id", "client", "peer", "listen_client", "listen_peer", "data"}, where)
+
+    def address(name: str, default: str | None = None) -> Address:
+        return Address.parse(reader.take(entry, name, str, where, default), f"{reader.path}: {name} of {where}")
+
+    client, peer = address("client"), address("peer")
+    data = reader.take(entry, "data", str, where, f"node-{number}")
+    return NodeConfig(
+        number,
+        client,
+        peer,
+        address("listen_client", str(client)),
+        address("listen_peer", str(peer)),
+        reader.path.parent / data,
+    )

@@ -1,0 +1,206 @@
+"""A cluster of real node processes on loopback: for `paxoskv cluster`, the demo, tests and benchmarks."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from paxoskv.core.errors import ConfigurationError, ProtocolError
+from paxoskv.server import config
+from paxoskv.server.config import ClusterConfig, NodeConfig
+from paxoskv.wire import client, framing
+
+PEER_PORT_OFFSET: Final = 100
+READY_S_MAX: Final = 60.0
+STOP_S_MAX: Final = 20.0
+_CONFIG_NAME: Final = "cluster.toml"
+_DATA_NAME: Final = "paxoskv.db"
+
+
+def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | None) -> ClusterConfig:
+    """The configuration in `folder`, written first if the folder is new or empty.
+
+    None for what was not asked for. Raises ConfigurationError when the folder holds another cluster, or something
+    else altogether.
+    """
+    path = folder / _CONFIG_NAME
+    if not path.exists():
+        if folder.exists() and not folder.is_dir():
+            raise ConfigurationError(f"{folder} is a file; give a folder for the cluster's data")
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigurationError(
+                f"{folder} is not empty and holds no {_CONFIG_NAME}; give an empty folder, or that of a cluster"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            count, port = nodes or 3, base_port or 7400
+            entries = [
+                (i, f"127.0.0.1:{port + i}", f"127.0.0.1:{port + PEER_PORT_OFFSET + i}", f"node-{i}")
+                for i in range(1, count + 1)
+            ]
+            text = config.render(f"local-{secrets.token_hex(4)}", mode or "paxos", entries)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"{folder} cannot be written to: {error.strerror}") from None
+        return config.load(path)
+    found = config.load(path)
+    if nodes is not None and nodes != len(found.nodes):
+        raise ConfigurationError(
+            f"{folder} holds a cluster of {len(found.nodes)} nodes, not {nodes}; leave --nodes out, or give another "
+            "--dir"
+        )
+    first = min(found.nodes)
+    if base_port is not None and found.nodes[first].client.port != base_port + first:
+        raise ConfigurationError(
+            f"{folder} holds a cluster on base port {found.nodes[first].client.port - first}, not {base_port}; leave "
+            "--base-port out, or give another --dir"
+        )
+    if mode is not None and mode != found.mode:
+        raise ConfigurationError(f"{folder} holds a cluster in {found.mode} mode, not {mode}; give another --dir")
+    data = {node.id: (node.data / _DATA_NAME).exists() for node in found.nodes.values()}
+    if any(data.values()) and not all(data.values()):
+        lost = ", ".join(str(number) for number, there in data.items() if not there)
+        raise ConfigurationError(
+            f"the data of node {lost} is gone from {folder}, and an empty disk under an old id would break the "
+            "promises that it made; bring the folder back, or begin a new cluster in another --dir"
+        )
+    return found
+
+
+@dataclass(slots=True)
+class NodeProcess:
+    """One node's process, or its last one."""
+
+    config: NodeConfig
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+
+class LocalCluster:
+    """Starts, kills, pauses, restarts and stops the nodes of one configuration, each by its pid.
+
+    Each node's log goes to ``node-N.log`` beside the configuration. A node stops by itself when this process is gone,
+    however that came about: it watches a pipe from here.
+    """
+
+    def __init__(self, configuration: ClusterConfig, options: Sequence[str] = ()) -> None:
+        self.config = configuration
+        self._options = list(options)
+        self.nodes: dict[int, NodeProcess] = {}
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The client addresses of all nodes."""
+        return [str(node.client) for node in self.config.nodes.values()]
+
+    def check_ports(self) -> None:
+        """Raise ConfigurationError for the first port that is taken, before anything is started."""
+        for node in self.config.nodes.values():
+            for what, address in (("client", node.listen_client), ("peer", node.listen_peer)):
+                with socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET) as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    try:
+                        probe.bind((address.host, address.port))
+                    except OSError as error:
+                        raise ConfigurationError(
+                            f"the {what} port of node {node.id}, {address}, cannot be used: {error.strerror}; stop "
+                            "what uses it, or choose another --base-port (for a new --dir)"
+                        ) from None
+
+    def start(self, number: int) -> NodeProcess:
+        """Start one node; it is not ready yet."""
+        node = self.config.node(number)
+        log_path = self.config.path.parent / f"node-{number}.log"
+        command = [sys.executable, "-m", "paxoskv", "serve", "--config", str(self.config.path)]
+        command += ["--node", str(number), "--stop-with-stdin", *self._options]
+        with log_path.open("ab") as log:
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+        self.nodes[number] = NodeProcess(node, process, log_path)
+        return self.nodes[number]
+
+    def wait_ready(self, number: int, timeout_s: float = READY_S_MAX) -> float:
+        """Wait until a node answers on its client port; the seconds it took. Raises ConfigurationError if it ends."""
+        node = self.nodes[number]
+        began = time.monotonic()
+        while not answers(node.config, self.config.cluster):
+            if (code := node.process.poll()) is not None:
+                raise ConfigurationError(f"node {number} did not start (exit code {code}): {last_line(node.log_path)}")
+            if time.monotonic() - began > timeout_s:
+                raise ConfigurationError(f"node {number} is not ready after {timeout_s:.0f} s; see {node.log_path}")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def start_all(self) -> None:
+        """Start every node and wait for all. Raises ConfigurationError, and leaves nothing running then."""
+        self.check_ports()
+        try:
+            for number in self.config.nodes:
+                self.start(number)
+            for number in self.config.nodes:
+                self.wait_ready(number)
+        except BaseException:
+            self.stop_all()
+            raise
+
+    def signal(self, number: int, signal_number: int) -> None:
+        """Send a signal to one node."""
+        self.nodes[number].process.send_signal(signal_number)
+
+    def kill(self, number: int) -> None:
+        """SIGKILL one node and wait until it is gone."""
+        process = self.nodes[number].process
+        process.kill()
+        process.wait()
+        _close_pipe(process)
+
+    def stop_all(self) -> None:
+        """SIGTERM all nodes, and SIGKILL after a while those that do not listen."""
+        for node in self.nodes.values():
+            with contextlib.suppress(ProcessLookupError):
+                node.process.send_signal(signal.SIGCONT)
+                node.process.terminate()
+        end = time.monotonic() + STOP_S_MAX
+        for node in self.nodes.values():
+            try:
+                node.process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                node.process.kill()
+                node.process.wait()
+            _close_pipe(node.process)
+
+
+def answers(node: NodeConfig, cluster: str) -> bool:
+    """Whether that node of that cluster says HELLO."""
+    try:
+        with socket.create_connection((node.client.host, node.client.port), timeout=1.0) as connection:
+            connection.sendall(client.pack_hello())
+            frames = framing.FrameBuffer(64 * 1024)
+            while data := connection.recv(65536):
+                for body in frames.feed(data):
+                    hello = client.parse_node_hello(framing.unpack(body))
+                    return hello.cluster == cluster and hello.node == node.id
+    except (OSError, ProtocolError):
+        return False
+    return False
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log, for a sentence about why a process ended."""
+    with path.open("rb") as log:
+        log.seek(max(0, os.path.getsize(path) - 4096))
+        lines = log.read().decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it logged nothing"
+
+
+def _close_pipe(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()

@@ -1,0 +1,52 @@
+"""One line for each event that a person may need: time, level, node, event, then name=value pairs."""
+
+import json
+import logging
+import sys
+import time
+from typing import Any
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class NodeLog:
+    """The log of one node, on standard error."""
+
+    def __init__(self, node: int, level: str) -> None:
+        self._logger = logging.getLogger(f"paxoskv.node{node}")
+        self._logger.setLevel(LEVELS[level])
+        self._logger.propagate = False
+        if not self._logger.handlers:
+            handler = logging.StreamHandler(sys.stderr)
+            handler.setFormatter(_LineFormatter(node))
+            self._logger.addHandler(handler)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._logger.debug(event, extra={"fields": fields})
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._logger.info(event, extra={"fields": fields})
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._logger.warning(event, extra={"fields": fields})
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._logger.error(event, extra={"fields": fields})
+
+
+class _LineFormatter(logging.Formatter):
+    def __init__(self, node: int) -> None:
+        super().__init__()
+        self._node = node
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        pairs = [f"{name}={_value(value)}" for name, value in getattr(record, "fields", {}).items()]
+        head = f"{moment}.{int(record.msecs):03d}Z {record.levelname:<7} node={self._node} {record.getMessage()}"
+        return " ".join([head, *pairs])
+
+
+def _value(value: Any) -> str:
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    # JSON quoting keeps every event on its one line, whatever a peer or a client sent.
+    return text if text and all(c.isalnum() or c in "-_.:/[]@+" for c in text) else json.dumps(text)

@@ -1,0 +1,378 @@
+"""A node: turns its engine whenever something arrived, and does what the engine decided.
+
+One turn, one batch. Whatever arrived in one round of the event loop (operations, peers' messages, finished commits)
+is handled together and leaves as at most one frame for each peer and client. There are no timers to fill a batch:
+while a commit is on its way the next one grows by itself.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import msgpack
+
+from paxoskv.core.engine import Engine
+from paxoskv.core.errors import ProtocolError
+from paxoskv.core.operations import Operation
+from paxoskv.paxos.messages import Message
+from paxoskv.server.clients import ClientConnection
+from paxoskv.server.config import ClusterConfig, Options
+from paxoskv.server.logs import NodeLog
+from paxoskv.server.peers import PeerConnection, PeerLink
+from paxoskv.storage.contract import Storage
+from paxoskv.wire import peer
+
+_CHECKPOINT_RECORDS: Final = 256
+_HOUSEKEEPING_S: Final = 0.5
+_REPLAY_ROWS: Final = 64
+
+
+class Node:
+    """The parts of one running node, and the turn that connects them."""
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        number: int,
+        options: Options,
+        storage: Storage,
+        engine: Engine[Message],
+        log: NodeLog,
+    ) -> None:
+        self.id = number
+        self.config = config
+        self.options = options
+        self.cluster = config.cluster
+        self.epoch = config.epoch
+        self.limits = config.limits
+        self.incarnation = storage.incarnation
+        self.log = log
+        self.stopping = False
+        self.started_at = time.monotonic()
+        self.connections: set[ClientConnection] = set()
+        self.peer_connections: set[PeerConnection] = set()
+        self.incarnations: dict[int, int] = {}
+        self.stale_frames = 0
+        self.links = {other.id: PeerLink(self, other) for other in config.nodes.values() if other.id != number}
+        self.hello = peer.PeerHello(
+            config.mode, config.cluster, config.epoch, number, storage.incarnation, storage.uuid
+        )
+        self._storage = storage
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        self._scheduled = False
+        self._operations: list[Operation] = []
+        self._messages: list[tuple[int, list[Message]]] = []
+        self._committed = 0
+        self._committed_seen = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusals: dict[str, str] = {}
+        self._checkpointing = False
+        self._storage_uuids = dict(storage.peers)
+        self._turns = 0
+        self._turn_operations = 0
+        self._drained = asyncio.Event()
+
+    # Start.
+
+    async def recover(self) -> int:
+        """Replay the journal; answers how many rows there were."""
+        count = 0
+        engine = self._engine
+        async for rows in self._storage.replay():
+            for start in range(0, len(rows), _REPLAY_ROWS):
+                part = rows[start : start + _REPLAY_ROWS]
+                journal = [peer.decode(encoded) for row in part for encoded in msgpack.unpackb(row, use_list=False)]
+                while missing := engine.recover(journal):
+                    engine.loaded(await self._storage.load(missing), self.now())
+                count += len(part)
+        return count
+
+    def start(self) -> None:
+        """Begin to talk to peers."""
+        self._storage.on_committed = self._on_committed
+        for link in self.links.values():
+            self.spawn(link.run())
+        self.spawn(self._housekeeping())
+
+    def spawn(self, coroutine: Any) -> None:
+        """Run something in the background until the node stops. What it raises ends the node."""
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "a task of the node failed", "exception": error})
+
+    # What arrives.
+
+    def submit(self, operations: Sequence[Operation]) -> None:
+        """Operations of a client; `reply` is (connection, id)."""
+        self._operations.extend(operations)
+        if not self._scheduled:
+            self._schedule()
+
+    def receive(self, sender: int, messages: list[Message]) -> None:
+        """One peer's frame."""
+        self._messages.append((sender, messages))
+        if not self._scheduled:
+            self._schedule()
+
+    def _on_committed(self, sequence: int) -> None:
+        self._committed = sequence
+        if not self._scheduled:
+            self._schedule()
+        if self._storage.journal_bytes > self.options.journal_bytes and not self._checkpointing:
+            self._checkpointing = True
+            self.spawn(self._checkpoint())
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        engine = self._engine
+        now = self.now()
+        if self._committed > self._committed_seen:
+            self._committed_seen = self._committed
+            engine.committed(self._committed, now)
+        if self._messages:
+            received = self._messages
+            self._messages = []
+            for sender, messages in received:
+                engine.receive(sender, messages, now)
+        if self._operations:
+            operations = self._operations
+            self._operations = []
+            self._turns += 1
+            self._turn_operations += len(operations)
+            engine.submit(operations, now)
+        if self._timer is not None and self._timer_at <= now:
+            self._timer.cancel()
+            self._timer = None
+            engine.tick(now)
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        effects = self._engine.take_effects()
+        # Proposals do not depend on the own disk; they race it. What does depend on it, the engine holds back.
+        for target, messages in effects.sends.items():
+            self.links[target].send(messages)
+        if effects.journal:
+            row: bytes = msgpack.packb([peer.encode(message) for message in effects.journal])
+            self._storage.append(effects.sequence, row)
+        if effects.answers:
+            waiting: list[ClientConnection] = []
+            for operation, (status, value, version) in effects.answers:
+                connection, identifier = cast("tuple[ClientConnection, int]", operation.reply)
+                if connection.completed(identifier, status, value, version):
+                    waiting.append(connection)
+            for connection in waiting:
+                connection.flush()
+        if self.stopping and not self._in_flight():
+            self._drained.set()
+        if effects.loads:
+            self.spawn(self._load(effects.loads))
+        deadline = self._engine.deadline()
+        if deadline is not None and (self._timer is None or deadline < self._timer_at):
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._turn()
+
+    # The disk.
+
+    async def _load(self, keys: list[bytes]) -> None:
+        records = await self._storage.load(keys)
+        self._engine.loaded(records, self.now())
+        if not self._scheduled:
+            self._schedule()
+
+    async def _checkpoint(self) -> None:
+        """Fold changed records into their table, slice by slice, and forget the journal before them."""
+        started = time.monotonic()
+        boundary = self._storage.boundary()
+        count = self._engine.begin_checkpoint()
+        while records := self._engine.checkpoint_slice(_CHECKPOINT_RECORDS):
+            await self._storage.fold(records)
+            self._engine.folded([key for key, _ in records])
+        await self._storage.trim(boundary)
+        self._checkpointing = False
+        self.log.debug("checkpoint", records=count, seconds=time.monotonic() - started)
+
+    async def _housekeeping(self) -> None:
+        """What need not happen at once: the disk's state for the log, checkpoints that memory asks for."""
+        disk_full = disk_hangs = False
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            if self._storage.disk_full != disk_full:
+                disk_full = self._storage.disk_full
+                if disk_full:
+                    self.log.error(
+                        "disk full",
+                        path=self.config.node(self.id).data,
+                        effect="this node does not vote until there is room; it coordinates through the others",
+                    )
+                else:
+                    self.log.info("disk has room again")
+            hangs = bool(self._engine.status()["engine"].get("disk_hangs"))
+            if hangs != disk_hangs:
+                disk_hangs = hangs
+                self.log.warning("disk hangs, not voting" if hangs else "disk works again")
+            if self._engine.wants_checkpoint and not self._checkpointing:
+                self._checkpointing = True
+                self.spawn(self._checkpoint())
+
+    # Peers.
+
+    def check_peer(self, hello: peer.PeerHello, expected: int | None = None) -> None:
+        """Raise ProtocolError, with a sentence, unless this is a node of our cluster on the disk that we know."""
+        if hello.cluster != self.cluster:
+            raise ProtocolError(f"it belongs to cluster {hello.cluster!r}, this node to {self.cluster!r}")
+        if hello.mode != self.config.mode:
+            raise ProtocolError(f"it runs in {hello.mode} mode, this cluster in {self.config.mode} mode")
+        if hello.epoch != self.epoch:
+            raise ProtocolError(
+                f"its configuration has epoch {hello.epoch}, this node's {self.epoch}; give both the same cluster.toml"
+            )
+        if expected is not None and hello.node != expected:
+            raise ProtocolError(f"node {hello.node} answers at the address of node {expected}; check cluster.toml")
+        if hello.node == self.id:
+            raise ProtocolError(f"another process runs as node {self.id}; every node needs an id of its own")
+        if hello.node not in self.links:
+            raise ProtocolError(f"node {hello.node} is not in this node's cluster.toml")
+        known = self._storage_uuids.get(hello.node)
+        if known is not None and known != hello.storage_uuid:
+            raise ProtocolError(
+                f"node {hello.node} has another disk than the one this cluster knows (storage {hello.storage_uuid}, "
+                f"not {known}). A node that lost its disk would break its promises: bring the old disk back, or add the "
+                "machine under a new node id"
+            )
+        if hello.incarnation < self.incarnations.get(hello.node, 0):
+            raise ProtocolError(
+                f"node {hello.node} was already here as incarnation {self.incarnations[hello.node]}, and claims "
+                f"{hello.incarnation} now: either it is started twice, or its disk was restored from a copy"
+            )
+
+    def heard_of(self, hello: peer.PeerHello) -> None:
+        """A peer has introduced itself, and was found right."""
+        if hello.node not in self._storage_uuids:
+            self._storage_uuids[hello.node] = hello.storage_uuid
+            self.spawn(self._storage.remember_peer(hello.node, hello.storage_uuid))
+        link = self.links[hello.node]
+        if self.incarnations.get(hello.node) != hello.incarnation:
+            self.incarnations[hello.node] = hello.incarnation
+            # What was received of the former one, and not handled yet, is answered to nobody.
+            self._messages = [received for received in self._messages if received[0] != hello.node]
+            self._engine.peer_up(hello.node, hello.incarnation, self.now())
+            if not link.up:
+                self._engine.peer_lost(hello.node, self.now())
+            if not self._scheduled:
+                self._schedule()
+        link.wake()
+
+    def peer_up(self, hello: peer.PeerHello) -> None:
+        """The link to a peer works."""
+        self.heard_of(hello)
+        self._engine.peer_up(hello.node, hello.incarnation, self.now())
+        if not self._scheduled:
+            self._schedule()
+
+    def peer_lost(self, number: int) -> None:
+        """The link to a peer broke."""
+        self._engine.peer_lost(number, self.now())
+        if not self._scheduled:
+            self._schedule()
+
+    def refused(self, sender: str, reason: str) -> None:
+        """Log a refused connection on the peer port, once for each sender and reason."""
+        if self._refusals.get(sender) != reason:
+            if len(self._refusals) > 1000:
+                self._refusals.clear()
+            self._refusals[sender] = reason
+            self.log.warning("peer refused", peer=sender, reason=reason)
+
+    # For people.
+
+    def status(self) -> dict[str, Any]:
+        """What `paxoskv status` shows, JSON-compatible."""
+        node = self.config.node(self.id)
+        engine = self._engine.status()
+        return {
+            "node": self.id,
+            "cluster": self.cluster,
+            "mode": self.config.mode,
+            "epoch": self.epoch,
+            "incarnation": self.incarnation,
+            "client": str(node.client),
+            "peer": str(node.peer),
+            "uptime_s": round(time.monotonic() - self.started_at, 1),
+            "keys": max(self._storage.record_count, engine["cached_keys"]),
+            "clients": len(self.connections),
+            "stale_frames": self.stale_frames,
+            **engine,
+            "storage": self._storage.status(),
+            "peers": {
+                str(link.target.id): {
+                    "state": "up" if link.up else "down",
+                    "address": str(link.target.peer),
+                    "sent_frames": link.sent_frames,
+                    "dropped_frames": link.dropped_frames,
+                    "reason": link.reason,
+                }
+                for link in self.links.values()
+            },
+            "batches": {
+                "turns": self._turns,
+                "operations_per_turn": round(self._turn_operations / self._turns, 1) if self._turns else 0.0,
+            },
+        }
+
+    def inject_fault(self, name: Any, argument: Any) -> str:
+        """Switch a fault on or off; answers why not, or nothing."""
+        if not self.options.fault_injection:
+            return "this node was not started with --fault-injection"
+        if name != "disk-stall" or type(argument) is not bool:
+            return f"unknown fault {name!r}; there is disk-stall, true or false"
+        self._storage.stall(argument)
+        self.log.warning("fault injected", fault=name, on=argument)
+        return ""
+
+    # Stop.
+
+    async def drain(self, timeout_s: float) -> int:
+        """Take no more operations and finish those in flight; answers how many are left when time is up."""
+        self.stopping = True
+        if self._in_flight():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._drained.wait()
+        return self._in_flight()
+
+    def _in_flight(self) -> int:
+        return len(self._operations) + int(self._engine.status()["operations_in_flight"])
+
+    async def stop(self) -> None:
+        """End the background tasks and close every connection."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self.connections):
+            connection.close()
+        for peer_connection in list(self.peer_connections):
+            peer_connection.close()

@@ -1,0 +1,141 @@
+"""From a configuration to a running node, and to its end."""
+
+import asyncio
+import contextlib
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NoReturn
+
+from paxoskv.core.errors import ConfigurationError
+from paxoskv.core.placement import EveryNode
+from paxoskv.paxos.engine import PaxosEngine
+from paxoskv.server.clients import ClientConnection
+from paxoskv.server.config import Address, ClusterConfig, Options, override
+from paxoskv.server.logs import NodeLog
+from paxoskv.server.node import Node
+from paxoskv.server.peers import PeerConnection
+from paxoskv.storage.contract import Identity
+from paxoskv.storage.sqlite import SqliteStorage
+
+DRAIN_S_MAX: Final = 10.0
+_CLOSE_S_MAX: Final = 5.0
+EXIT_FAILED_COMMIT: Final = 70
+
+
+def run_with_best_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """asyncio.run on uvloop, or on asyncio's own loop where uvloop cannot be had."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+async def serve(config: ClusterConfig, number: int, options: Options) -> int:
+    """Run one node until SIGTERM or SIGINT; answers the exit code. Raises ConfigurationError and StorageError."""
+    if not __debug__:
+        raise ConfigurationError("paxoskv refuses to run under python -O: its invariants are asserts; drop the -O")
+    started = time.monotonic()
+    own = override(config.node(number), options.overrides)
+    config.nodes[number] = own
+    log = NodeLog(number, options.log_level)
+    identity = Identity(config.cluster, number, config.mode)
+    storage = await SqliteStorage.open(own.data, identity, fault_injection=options.fault_injection)
+
+    def failed(error: BaseException) -> NoReturn:
+        # Whatever the disk says next time, what it holds now is unknown (D2). The only safe thing is to begin again
+        # from what can be read back.
+        log.error("commit failed, the process ends", error=repr(error), path=own.data)
+        os._exit(EXIT_FAILED_COMMIT)
+
+    storage.on_failed = failed
+    engine = PaxosEngine(
+        number,
+        storage.incarnation,
+        EveryNode(tuple(config.nodes)),
+        random.Random(),
+        cache_bytes=options.cache_bytes,
+        value_bytes_max=config.limits.value_bytes_max,
+        operations_max=options.operations_max,
+        empty=storage.record_count == 0,
+    )
+    node = Node(config, number, options, storage, engine, log)
+    rows = await node.recover()
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    if options.stop_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), lambda: stop.set() if not os.read(sys.stdin.fileno(), 4096) else None)
+
+    def on_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), OSError):
+            # The world's doing, such as no file descriptors left for another connection. It passes.
+            log.warning("network trouble", message=context.get("message"), error=str(context["exception"]))
+            return
+        # An assert that failed, or anything else nobody expected: state may be wrong, so nothing more is sent.
+        log.error("bug, the process ends", message=context.get("message"), error=repr(context.get("exception")))
+        sys.excepthook(*_exc_info(context.get("exception")))
+        os._exit(EXIT_FAILED_COMMIT)
+
+    loop.set_exception_handler(on_exception)
+    servers = [
+        await _listen(own.listen_client, lambda: ClientConnection(node), "client"),
+        await _listen(own.listen_peer, lambda: PeerConnection(node), "peer"),
+    ]
+    node.start()
+    _tune_gc()
+    log.info(
+        "ready",
+        client=own.client,
+        peer=own.peer,
+        data=own.data,
+        incarnation=storage.incarnation,
+        replayed_rows=rows,
+        start_s=time.monotonic() - started,
+    )
+    await stop.wait()
+    if options.stop_with_stdin:
+        loop.remove_reader(sys.stdin.fileno())
+    log.info("stopping", operations_in_flight=engine.context.in_flight)
+    servers[0].close()
+    left = await node.drain(DRAIN_S_MAX)
+    servers[1].close()
+    await node.stop()
+    try:
+        async with asyncio.timeout(_CLOSE_S_MAX):
+            await storage.close()
+    except TimeoutError:
+        log.error("stopped without a last commit: the disk hangs", path=own.data)
+        os._exit(EXIT_FAILED_COMMIT)
+    log.info("stopped", operations_unfinished=left)
+    return 0
+
+
+async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], what: str) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(factory, address.host, address.port, backlog=1024)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ConfigurationError(
+            f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
+        ) from None
+
+
+def _exc_info(error: Any) -> tuple[Any, Any, Any]:
+    return (type(error), error, error.__traceback__) if isinstance(error, BaseException) else (RuntimeError, None, None)
+
+
+def _tune_gc() -> None:
+    """Keep the collector out of the latency: what lives now lives on, and hardly anything here is in a cycle."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    with contextlib.suppress(AttributeError):
+        sys.setswitchinterval(0.001)
