@@ -76,6 +76,7 @@ class Chain:
         "promises",
         "record",
         "relay_ballot",
+        "relay_checks",
         "relay_number",
         "relayed",
         "round_seen",
@@ -109,6 +110,7 @@ class Chain:
         """A read has to be settled by a step of our own, since finishing what it saw failed repeatedly."""
         self.relay_ballot = 0
         self.relay_number = 0
+        self.relay_checks = 0
         self.promises = 0
         """Bits by node."""
         self.base_version = 0

@@ -173,6 +173,7 @@ class PaxosEngine:
 
     def receive(self, sender: int, messages: Sequence[Message], now: float) -> None:
         self.context.now = now
+        self.context.heard[sender] = now
         handlers = self._handlers
         for message in messages:
             handlers[type(message)](sender, message)
@@ -298,6 +299,7 @@ class PaxosEngine:
             self.context.sends.pop(peer, None)
             self.proposer.peer_restarted(peer)
         self.context.up.add(peer)
+        self.context.heard[peer] = now
         self.proposer.peer_returned(peer)
         self.reader.peer_returned(peer)
 
@@ -382,6 +384,7 @@ class PaxosEngine:
 
     def take_effects(self) -> Effects[Message]:
         context = self.context
+        context.turned(self.acceptor.sequence)
         self.proposer.voting = not self.muted
         while True:
             self.proposer.advance()

@@ -42,7 +42,7 @@ from paxoskv.paxos.records import Record, Records
 
 # A relay answered by NotHolder is tried once more at the node that the answer names; then this node takes the key.
 _RELAY_ATTEMPTS_MAX = 2
-_HINTS_MAX = 10_000
+_RELAY_CHECKS_MAX = 16
 # Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
 _BATCH_BYTES_MAX = 512 * 1024
 _RELAY_OPERATIONS_MAX = 1024
@@ -136,7 +136,6 @@ class Proposer:
         self._relays: dict[int, Chain] = {}
         self._relay_items: dict[int, list[RelayItem]] = {}
         self._relay_answers: dict[int, list[RelayAnswer]] = {}
-        self._hints: dict[bytes, tuple[int, float]] = {}
         self._round_min = 0
         """The highest round of a ballot that was given up without a trace in the own records; never used again."""
         self._soonest = float("inf")
@@ -373,13 +372,23 @@ class Proposer:
             self._flush()
 
     def _want(self, chain: Chain) -> None:
-        """An idle chain with operations: relay them where that was right a moment ago, else take the key."""
+        """An idle chain with operations: relay them to who uses the key just now, else take it.
+
+        A relay costs one commit, taking the key two; but a key that nobody else uses is written in one round trip
+        once it is held, wherever that is.
+        """
         if self._is_quiet(chain):
             self._close(chain)
             return
-        hint = self._hints.pop(chain.key, None)
-        if hint is not None and hint[1] > self._context.now:
-            self._relay(chain, hint[0])
+        record = chain.record
+        if (
+            record is not None
+            and record.sequence > self._context.recent_sequence
+            and (holder := ballots.node_of(record.promised)) not in (0, self._context.node)
+            and not self._context.is_silent(holder)
+            and not chain.attempt
+        ):
+            self._relay(chain, record.promised)
         else:
             self._prepare(chain)
 
@@ -458,11 +467,10 @@ class Proposer:
         node = context.node
         limit = context.value_bytes_max
         answers: list[tuple[Operation, Result]] = []
-        jobs = chain.relayed
-        if jobs:
-            chain.relayed = []
-            for job in jobs:
-                job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]
+        # A list of its own for the flight: the chain's goes on collecting.
+        jobs, chain.relayed = chain.relayed, []
+        for job in jobs:
+            job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]
         if chain.unresolved:
             unresolved = chain.unresolved
             chain.unresolved = []
@@ -653,7 +661,7 @@ class Proposer:
         if not pending and not chain.unresolved:
             self._close(chain)
             return
-        if peer not in context.up:
+        if context.is_silent(peer):
             chain.waiting = pending
             self._back_off(chain)
             return
@@ -673,6 +681,7 @@ class Proposer:
         chain.phase = RELAYING
         chain.relay_ballot = ballot
         chain.relay_number = number
+        chain.relay_checks = 0
         chain.wake = context.now + context.patience(context.timing.relay_s)
         self._relays[number] = chain
         self.counters["relays_sent"] += 1
@@ -700,9 +709,6 @@ class Proposer:
         chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
         chain.phase = IDLE
         chain.attempt = 0
-        if len(self._hints) >= _HINTS_MAX:
-            self._hints.pop(next(iter(self._hints)))
-        self._hints[chain.key] = (chain.relay_ballot, self._context.now + self._context.timing.hint_s)
         if self._is_quiet(chain):
             self._close(chain)
         elif not chain.touched:
@@ -720,6 +726,16 @@ class Proposer:
             return
         self.counters["takeovers"] += 1
         self._back_off(chain)
+
+    def _relay_overdue(self, chain: Chain) -> None:
+        """No answer in good time. A holder that is alive is given more of it: taking the key from under it would leave
+        what it is doing for us in doubt."""
+        context = self._context
+        chain.relay_checks += 1
+        if chain.relay_checks > _RELAY_CHECKS_MAX or context.is_silent(ballots.node_of(chain.relay_ballot)):
+            self._relay_refused(chain, 0)
+        else:
+            chain.wake = context.now + context.patience(context.timing.relay_s)
 
     def _back_off(self, chain: Chain) -> None:
         """Take the key, after a jittered pause that grows with every attempt, so that no two nodes duel for ever."""
@@ -764,7 +780,7 @@ class Proposer:
                 if chain.phase == PREPARING:
                     self._renew(chain)
                 elif chain.phase == RELAYING:
-                    self._relay_refused(chain, 0)
+                    self._relay_overdue(chain)
                 elif chain.phase == BACKING_OFF:
                     self._prepare(chain)
             if chain.phase == BACKING_OFF:
