@@ -1,7 +1,6 @@
 """What the parts of one engine share: who and when they are, and where their words go."""
 
 import random
-from collections import deque
 from dataclasses import dataclass
 
 from paxoskv.core.operations import Operation, Result
@@ -21,8 +20,8 @@ class Timing:
     """How long a coordinator waits for its own disk to read a record before it goes on without."""
     backoff_s_min: float = 0.001
     backoff_s_max: float = 0.500
-    recent_s: float = 1.0
-    """A key that another node has changed so lately is relayed to that node rather than taken from it."""
+    hint_s: float = 0.200
+    """How long after a relay was answered the next operations on the key go the same way."""
     silence_s: float = 0.050
     """A peer that was not heard of for so long is not relayed to, nor waited for."""
     repair_delay_s: float = 0.500
@@ -52,9 +51,6 @@ class Context:
         self.up: set[int] = set()
         self.heard: dict[int, float] = {}
         """When each peer last said anything."""
-        self.recent_sequence = 0
-        """The first turn of what counts as recent."""
-        self._turns: deque[tuple[float, int]] = deque()
         self.round_s = 0.0
         """Moving average of the time from sending a batch until a quorum has answered it."""
         self._batch_number = 0
@@ -85,14 +81,6 @@ class Context:
             operation.done = True
             self.in_flight -= 1
             self.answers.append((operation, result))
-
-    def turned(self, sequence: int) -> None:
-        """A turn with that sequence begins; keeps `recent_sequence`."""
-        turns = self._turns
-        if not turns or self.now - turns[-1][0] >= self.timing.recent_s / 16:
-            turns.append((self.now, sequence))
-            while turns[0][0] < self.now - self.timing.recent_s:
-                self.recent_sequence = turns.popleft()[1]
 
     def is_silent(self, peer: int) -> bool:
         """The peer cannot be reached, or has said nothing for longer than its answers ever take."""

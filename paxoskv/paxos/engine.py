@@ -384,7 +384,6 @@ class PaxosEngine:
 
     def take_effects(self) -> Effects[Message]:
         context = self.context
-        context.turned(self.acceptor.sequence)
         self.proposer.voting = not self.muted
         while True:
             self.proposer.advance()

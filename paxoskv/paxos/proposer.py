@@ -43,6 +43,7 @@ from paxoskv.paxos.records import Record, Records
 # A relay answered by NotHolder is tried once more at the node that the answer names; then this node takes the key.
 _RELAY_ATTEMPTS_MAX = 2
 _RELAY_CHECKS_MAX = 16
+_HINTS_MAX = 10_000
 # Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
 _BATCH_BYTES_MAX = 512 * 1024
 _RELAY_OPERATIONS_MAX = 1024
@@ -134,6 +135,8 @@ class Proposer:
         self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
         self._batches: dict[int, Batch] = {}
         self._relays: dict[int, Chain] = {}
+        self._hints: dict[bytes, float] = {}
+        """Keys of which a relay was answered, and until when the next operations had better go the same way."""
         self._relay_items: dict[int, list[RelayItem]] = {}
         self._relay_answers: dict[int, list[RelayAnswer]] = {}
         self._round_min = 0
@@ -372,21 +375,18 @@ class Proposer:
             self._flush()
 
     def _want(self, chain: Chain) -> None:
-        """An idle chain with operations: relay them to who uses the key just now, else take it.
-
-        A relay costs one commit, taking the key two; but a key that nobody else uses is written in one round trip
-        once it is held, wherever that is.
-        """
+        """An idle chain with operations: relay them where that was right a moment ago, else take the key."""
         if self._is_quiet(chain):
             self._close(chain)
             return
+        context = self._context
         record = chain.record
+        hint = self._hints.pop(chain.key, 0.0) if self._hints else 0.0
         if (
-            record is not None
-            and record.sequence > self._context.recent_sequence
-            and (holder := ballots.node_of(record.promised)) not in (0, self._context.node)
-            and not self._context.is_silent(holder)
-            and not chain.attempt
+            hint > context.now
+            and record is not None
+            and (holder := ballots.node_of(record.promised)) not in (0, context.node)
+            and not context.is_silent(holder)
         ):
             self._relay(chain, record.promised)
         else:
@@ -709,6 +709,9 @@ class Proposer:
         chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
         chain.phase = IDLE
         chain.attempt = 0
+        if len(self._hints) >= _HINTS_MAX:
+            self._hints.pop(next(iter(self._hints)))
+        self._hints[chain.key] = self._context.now + self._context.timing.hint_s
         if self._is_quiet(chain):
             self._close(chain)
         elif not chain.touched:
