@@ -138,4 +138,4 @@ def _tune_gc() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     with contextlib.suppress(AttributeError):
-        sys.setswitchinterval(0.001)
+        sys.setswitchinterval(0.0005)
