@@ -4,11 +4,12 @@ Its rules are deterministic and idempotent: replaying the journal's messages ove
 later changes nothing, which is what recovery stands on.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Refusal
-from paxoskv.paxos.records import DIRTY, Record, Records, Shadow
+from paxoskv.paxos.records import DIRTY, Record, Records
 from paxoskv.paxos.register import EMPTY
 
 
@@ -30,7 +31,8 @@ class Acceptor:
         """A version; see protocol.md section 6. Nothing raises it yet."""
         self.journaled_bytes = 0
         """Size of all changes ever, to bound what waits for a slow disk."""
-        self._changed: list[tuple[int, Record]] = []
+        self._changed: list[Record] = []
+        self._changes: deque[tuple[int, list[Record]]] = deque()
 
     def prepare(
         self, keys: Sequence[bytes], prepared: Sequence[int], known: Sequence[int]
@@ -108,9 +110,10 @@ class Acceptor:
 
     def _touch(self, record: Record) -> None:
         """Note that a record changes in this turn; keep what it was, for reads of the durable state."""
-        record.shadow = Shadow(record, record.shadow if record.sequence > self.durable else None)
+        older = record.shadow if record.sequence > self.durable else None
+        record.shadow = (record.sequence, record.accepted, record.register, older)
         record.sequence = self.sequence
-        self._changed.append((self.sequence, record))
+        self._changed.append(record)
         if record.state != DIRTY:
             record.state = DIRTY
             self.records.dirty[record.key] = record
@@ -129,24 +132,29 @@ class Acceptor:
                 registers.append(EMPTY)
                 continue
             record.used = True
-            state: Record | Shadow = record
-            while state.sequence > durable:
-                older = state.shadow
-                assert older is not None, "what is not durable has a shadow"
-                state = older
-            versions.append(state.accepted)
-            registers.append(state.register)
+            if record.sequence <= durable:
+                versions.append(record.accepted)
+                registers.append(record.register)
+                continue
+            state = record.shadow
+            while state is not None and state[0] > durable:
+                state = state[3]
+            assert state is not None, "what is not durable has a shadow"
+            versions.append(state[1])
+            registers.append(state[2])
         return versions, registers
 
     def committed(self, sequence: int) -> None:
         """Everything up to that turn is on disk; the shadows of older states are not needed any more."""
         self.durable = sequence
-        changed = self._changed
-        done = 0
-        for turn, record in changed:
-            if turn > sequence:
-                break
-            done += 1
-            if record.sequence <= sequence:
-                record.shadow = None
-        del changed[:done]
+        turns = self._changes
+        while turns and turns[0][0] <= sequence:
+            for record in turns.popleft()[1]:
+                if record.sequence <= sequence:
+                    record.shadow = None
+
+    def end_turn(self) -> None:
+        """Begin the next turn; what was changed in this one is in the journal's next entry."""
+        self._changes.append((self.sequence, self._changed))
+        self._changed = []
+        self.sequence += 1

@@ -337,8 +337,8 @@ class PaxosEngine:
             acceptor.prepare(message.prepare_keys, message.prepare_ballots, message.prepare_known)
             acceptor.accept(message.accept_keys, message.accept_versions, message.accept_registers)
         # All of this is on disk: it is the past of the next turn.
-        acceptor.committed(acceptor.sequence)
-        acceptor.sequence += 1
+        acceptor.end_turn()
+        acceptor.committed(acceptor.sequence - 1)
         self.records.evict(_EVICTION_SWEEP_MAX)
         return []
 
@@ -405,7 +405,7 @@ class PaxosEngine:
             self._journaled_bytes = acceptor.journaled_bytes
             self._backlog.append((acceptor.sequence, size))
             self._backlog_bytes += size
-            acceptor.sequence += 1
+            acceptor.end_turn()
         if self.records.bytes > self.records.cache_bytes:
             self.records.evict(_EVICTION_SWEEP_MAX)
         return effects

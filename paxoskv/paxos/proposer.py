@@ -457,7 +457,9 @@ class Proposer:
             return
         tail = chain.tail
         assert tail is not None
-        wanted = len(chain.unresolved) + len(chain.waiting) + sum(len(j.operations) for j in chain.relayed) + 1
+        wanted = len(chain.unresolved) + len(chain.waiting) + 1
+        for job in chain.relayed:
+            wanted += len(job.operations)
         if chain.step + wanted > ballots.STEP_MAX:
             # The ballot has no steps left: a new round, once nothing of this one is in flight.
             if not chain.flights:

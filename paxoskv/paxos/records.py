@@ -6,7 +6,7 @@ stays for another round.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
@@ -23,16 +23,9 @@ DIRTY: Final = 1
 FOLDING: Final = 2
 
 
-class Shadow:
-    """What a record was before a change that is not on disk yet, and before that, as far as it matters."""
-
-    __slots__ = ("accepted", "register", "sequence", "shadow")
-
-    def __init__(self, record: "Record", shadow: "Shadow | None") -> None:
-        self.sequence = record.sequence
-        self.accepted = record.accepted
-        self.register = record.register
-        self.shadow = shadow
+# What a record was before a change that is not on disk yet, and before that, as far as it matters: (sequence, accepted,
+# register, what it was before). A plain tuple, since one is made for every change.
+Shadow = tuple[int, int, bytes, "Shadow | None"]
 
 
 class Record:
@@ -110,14 +103,15 @@ class Records:
             record = self._add(Record(key))
         return record
 
-    def missing(self, keys: Iterable[bytes]) -> list[bytes]:
+    def missing(self, keys: Sequence[bytes]) -> list[bytes]:
         """Which of the keys must be loaded before their records can be used."""
         resident = self.resident
+        if all(map(resident.__contains__, keys)):
+            return []
         absent = [key for key in keys if key not in resident]
-        if absent and self.complete:
-            for key in absent:
-                if key not in resident:
-                    self._add(Record(key))
+        if self.complete:
+            for key in dict.fromkeys(absent):
+                self._add(Record(key))
             return []
         return absent
 
