@@ -144,8 +144,8 @@ class Relays:
 class RelayAnswer(NamedTuple):
     """The results of a relay, each (status, value, version), in the order of its operations from `start` on.
 
-    No results and `promised`: the receiver does not hold the key at that ballot (NotHolder), or has lost it since.
-    The operations may have happened all the same.
+    With `promised` not 0 the receiver does not hold the key at the ballot (NotHolder), or has lost it since: the
+    operations may have happened all the same, and the results, if any, are its evaluations at that ballot.
     """
 
     number: int

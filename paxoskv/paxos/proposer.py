@@ -200,7 +200,7 @@ class Proposer:
             if chain is None or chain.ballot != item.ballot or chain.phase not in (PREPARING, HOLDING):
                 self.counters["relays_refused"] += 1
                 record = self._records.resident.get(item.key)
-                promised = max(record.promised if record else 0, chain.ballot if chain else 0)
+                promised = max(record.promised if record else item.ballot, chain.ballot if chain else 0)
                 self._answer_relay(sender, RelayAnswer(item.number, promised, 0, ()))
                 continue
             relayed = []
@@ -279,10 +279,15 @@ class Proposer:
             chain = self._relays.get(answer.number)
             if chain is None or ballots.node_of(chain.relay_ballot) != sender:
                 continue
-            if answer.results:
+            if not answer.promised:
                 self._relay_answered(chain, answer)
-            else:
-                self._relay_refused(chain, answer.promised)
+                continue
+            # The key was lost there. What its evaluations were is worth knowing all the same: if it turns out that this
+            # history goes through that ballot, they are the results.
+            operations_ = chain.unresolved[answer.start : answer.start + len(answer.results)]
+            for operation, fields in zip(operations_, answer.results, strict=False):
+                _remember(operation, chain.relay_ballot, Result(*fields))
+            self._relay_refused(chain, answer.promised)
 
     def peer_lost(self, peer: int) -> None:
         """What was on its way to or from that peer may be lost: do not wait for relays it had."""
@@ -533,7 +538,11 @@ class Proposer:
         outbox.bytes += len(chain.key) + len(register) + 24
 
     def _remembered(self, operation: Operation, result: Result) -> Result:
-        """This origin's own evaluation at the ballot where the lineage says that it was evaluated (B5), if any."""
+        """What is known of its evaluation at the very ballot where the lineage says that it was evaluated, if anything.
+
+        A chain evaluates an operation once, so it does not matter whether this node held that ballot or another that
+        reported it; an evaluation at any other ballot says nothing (B5).
+        """
         if operation.evaluations is None or not result.version:
             return result
         return operation.evaluations.get(ballots.ballot_of(result.version), result)
@@ -623,10 +632,7 @@ class Proposer:
                     if not operation.done:
                         self._read(operation)
                     continue
-                if operation.evaluations is None:
-                    operation.evaluations = {}
-                if result.status != UNKNOWN:
-                    operation.evaluations[chain.ballot] = result
+                _remember(operation, chain.ballot, result)
                 in_doubt.append(operation)
         if in_doubt:
             chain.unresolved = sorted(in_doubt + chain.unresolved, key=lambda operation: operation.number)
@@ -646,7 +652,8 @@ class Proposer:
             jobs = jobs + flight.jobs
             flight.jobs = []
         for job in jobs:
-            self._answer_relay(job.origin, RelayAnswer(job.number, promised, 0, ()))
+            for start, part in _parts(job.results):
+                self._answer_relay(job.origin, RelayAnswer(job.number, promised, start, part))
 
     def _relay(self, chain: Chain, ballot: int) -> None:
         """Send all unresolved operations on the key, ascending (B1), to the node that holds it at `ballot`."""
@@ -890,6 +897,13 @@ def _size(operation: Operation) -> int:
     if type(operation.condition) is bytes:
         size += len(operation.condition)
     return size
+
+
+def _remember(operation: Operation, ballot: int, result: Result) -> None:
+    if result.status != UNKNOWN:
+        if operation.evaluations is None:
+            operation.evaluations = {}
+        operation.evaluations[ballot] = result
 
 
 def _parts(results: list[Result]) -> Iterable[tuple[int, tuple[Result, ...]]]:
