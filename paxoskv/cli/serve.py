@@ -56,7 +56,7 @@ class Size(click.ParamType[int]):
 @click.option(
     "--journal-bytes",
     type=Size(),
-    default="64m",
+    default="32m",
     show_default=True,
     envvar="PAXOSKV_JOURNAL_BYTES",
     help="Journal size that starts a checkpoint; also bounds the time to start.",

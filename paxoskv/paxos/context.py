@@ -2,10 +2,14 @@
 
 import random
 from dataclasses import dataclass
+from typing import Final
 
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import Placement
 from paxoskv.paxos.messages import Message
+
+# The driver comes by at least every tick while anything is in flight.
+_PAUSE_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Timing:
     backoff_s_max: float = 0.500
     hint_s: float = 0.200
     """How long after a relay was answered the next operations on the key go the same way."""
-    silence_s: float = 0.050
+    silence_s: float = 0.020
     """A peer that was not heard of for so long is not relayed to, nor waited for."""
     repair_delay_s: float = 0.500
 
@@ -53,9 +57,16 @@ class Context:
         """When each peer last said anything."""
         self.round_s = 0.0
         """Moving average of the time from sending a batch until a quorum has answered it."""
+        self._resumed_at = 0.0
         self._batch_number = 0
         # 24 bits of incarnation above 40 bits of counting, so that numbers of one node never repeat (B13).
         self._operation_number = incarnation << 40
+
+    def advance(self, now: float) -> None:
+        """Set the time. A step that large means that this process did not run, so what it waited for proves nothing."""
+        if now - self.now > _PAUSE_S:
+            self._resumed_at = now
+        self.now = now
 
     def next_batch(self) -> int:
         """A number for a request, unique in this incarnation."""
@@ -87,8 +98,11 @@ class Context:
         silence = self.now - self.heard.get(peer, float("-inf"))
         return peer not in self.up or silence > self.patience(self.timing.silence_s)
 
-    def measured(self, seconds: float) -> None:
-        """One more round trip to a quorum and back took this long."""
+    def measured(self, sent_at: float) -> None:
+        """A quorum has answered what was sent then."""
+        if sent_at < self._resumed_at:
+            return
+        seconds = self.now - sent_at
         self.round_s += (seconds - self.round_s) * 0.05 if self.round_s else seconds
 
     def patience(self, seconds: float, attempt: int = 0) -> float:

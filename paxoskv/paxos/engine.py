@@ -107,7 +107,7 @@ class PaxosEngine:
 
     def submit(self, operations_: Iterable[Operation], now: float) -> None:
         context = self.context
-        context.now = now
+        context.advance(now)
         records = self.records
         resident = records.resident
         for operation in operations_:
@@ -143,7 +143,7 @@ class PaxosEngine:
                 self._effects.loads.append(key)
 
     def loaded(self, records: Mapping[bytes, bytes | None], now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         for key, blob in records.items():
             self._loading.discard(key)
             record = self.records.admit(key, blob)
@@ -172,7 +172,7 @@ class PaxosEngine:
     # What peers say.
 
     def receive(self, sender: int, messages: Sequence[Message], now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         self.context.heard[sender] = now
         handlers = self._handlers
         for message in messages:
@@ -289,7 +289,7 @@ class PaxosEngine:
         self.proposer.on_relay_answers(sender, message)
 
     def peer_up(self, peer: int, incarnation: int, now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         if self._incarnations.get(peer) != incarnation:
             # What waits here for its former incarnation must not reach the new one: it would take answers to its
             # predecessor's ballots and batches for answers to its own (B9).
@@ -304,7 +304,7 @@ class PaxosEngine:
         self.reader.peer_returned(peer)
 
     def peer_lost(self, peer: int, now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         self.context.up.discard(peer)
         self.proposer.peer_lost(peer)
         self.directed.peer_lost(peer)
@@ -313,7 +313,7 @@ class PaxosEngine:
     # The disk.
 
     def committed(self, sequence: int, now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         self.acceptor.committed(sequence)
         backlog = self._backlog
         while backlog and backlog[0][0] <= sequence:
@@ -360,7 +360,7 @@ class PaxosEngine:
     # Time, and the end of a turn.
 
     def tick(self, now: float) -> None:
-        self.context.now = now
+        self.context.advance(now)
         timing = self.context.timing
         for key, parked in list(self._parked_operations.items()):
             # The own disk does not read: go on without it, by the others' quorum.

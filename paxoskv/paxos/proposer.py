@@ -6,6 +6,7 @@ it carries; exceptions name their keys. A batch is kept until every replica has 
 """
 
 from collections.abc import Callable, Iterable
+from itertools import compress
 from typing import Any
 
 from paxoskv.core import errors, operations
@@ -82,6 +83,22 @@ class Outbox:
         self.bytes = 0
 
 
+    def drop_stale(self) -> None:
+        """Leave out Prepares of chains that have moved on within the turn.
+
+        A batch names each key once, since refusals go by the key.
+        """
+        current = [
+            chain.ballot == ballot and chain.phase == PREPARING
+            for chain, ballot in zip(self.preparing, self.prepare_ballots, strict=True)
+        ]
+        if not all(current):
+            self.preparing = list(compress(self.preparing, current))
+            self.prepare_keys = list(compress(self.prepare_keys, current))
+            self.prepare_ballots = list(compress(self.prepare_ballots, current))
+            self.known = list(compress(self.known, current))
+
+
 class Batch:
     """One turn's proposals, on their way."""
 
@@ -148,6 +165,7 @@ class Proposer:
                 "proposed_steps",
                 "folded_operations",
                 "prepares",
+                "prepare_retries",
                 "preemptions",
                 "relays_sent",
                 "relays_taken",
@@ -227,7 +245,7 @@ class Proposer:
         batch.acks |= bit
         batch.acks_count += 1
         if batch.acks_count == batch.group.quorum:
-            self._context.measured(self._context.now - batch.sent_at)
+            self._context.measured(batch.sent_at)
             for flight in batch.flights:
                 if flight.chain is not None:
                     self._chosen(flight.chain, flight)
@@ -555,6 +573,7 @@ class Proposer:
         outboxes = self._outboxes
         self._outboxes = {}
         for outbox in outboxes.values():
+            outbox.drop_stale()
             number = context.next_batch()
             message = Proposals(
                 number,
@@ -744,7 +763,10 @@ class Proposer:
         what it is doing for us in doubt."""
         context = self._context
         chain.relay_checks += 1
-        if chain.relay_checks > _RELAY_CHECKS_MAX or context.is_silent(ballots.node_of(chain.relay_ballot)):
+        if context.is_silent(ballots.node_of(chain.relay_ballot)):
+            chain.attempt = -1  # Nobody there to duel with, so there is no need to back off.
+            self._relay_refused(chain, 0)
+        elif chain.relay_checks > _RELAY_CHECKS_MAX:
             self._relay_refused(chain, 0)
         else:
             chain.wake = context.now + context.patience(context.timing.relay_s)
@@ -790,6 +812,7 @@ class Proposer:
                 self._expire(chain)
             if chain.wake <= now and self.chains.get(chain.key) is chain:
                 if chain.phase == PREPARING:
+                    self.counters["prepare_retries"] += 1
                     self._renew(chain)
                 elif chain.phase == RELAYING:
                     self._relay_overdue(chain)

@@ -10,6 +10,7 @@ from typing import Any
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import ReplicaSet
+from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos import register as registers
 from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.context import Context
@@ -210,10 +211,16 @@ class Reader:
             batch.partial = dict.fromkeys(range(len(batch.keys)))
         for index, key_read in list(batch.partial.items()):
             if key_read is not None:
-                # It is being finished already; this answer may be what it waits for.
-                if versions[index] == key_read.version:
+                # It is being finished already, and this answer may help.
+                version = versions[index]
+                if version < key_read.version:
+                    self.proceed(key_read)  # Who lacks it is asked to accept it.
+                elif ballots.ballot_of(version) == ballots.ballot_of(key_read.version):
+                    # The version itself, or a later step of its ballot, which descends from it.
                     key_read.holders |= 1 << sender
                     self.proceed(key_read)
+                else:
+                    self.again(key_read)
                 continue
             column = [answer[index] for answer in answers.values()]
             highest = max(column)

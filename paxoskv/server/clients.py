@@ -142,7 +142,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _write(self, frame: bytes) -> None:
         transport = self._transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         transport.write(frame)
         if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
@@ -166,9 +166,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _goodbye(self, reason: str) -> None:
         self._node.log.warning("client closed", client=self._peername, reason=reason)
-        if self._transport is not None:
-            self._transport.write(framing.pack((wire.GOODBYE, reason)))
-            self._transport.close()
+        self._write(framing.pack((wire.GOODBYE, reason)))
+        self.close()
 
     def close(self) -> None:
         """Send what is written, then close."""

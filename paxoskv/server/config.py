@@ -69,7 +69,7 @@ class Options:
     """What concerns one process alone."""
 
     cache_bytes: int = 256 * 1024 * 1024
-    journal_bytes: int = 64 * 1024 * 1024
+    journal_bytes: int = 32 * 1024 * 1024
     operations_max: int = 65_536
     log_level: str = "info"
     fault_injection: bool = False

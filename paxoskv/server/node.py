@@ -258,8 +258,8 @@ class Node:
         if known is not None and known != hello.storage_uuid:
             raise ProtocolError(
                 f"node {hello.node} has another disk than the one this cluster knows (storage {hello.storage_uuid}, "
-                f"not {known}). A node that lost its disk would break its promises: bring the old disk back, or add the "
-                "machine under a new node id"
+                f"not {known}). A node that lost its disk would break its promises: bring the old disk back, or add "
+                "the machine under a new node id"
             )
         if hello.incarnation < self.incarnations.get(hello.node, 0):
             raise ProtocolError(

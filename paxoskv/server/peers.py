@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 _BACKOFF_S_MIN: Final = 0.05
 _BACKOFF_S_MAX: Final = 2.0
 _CONNECT_TIMEOUT_S: Final = 2.0
-# What may wait for a peer that does not read. What comes on top is dropped: Paxos allows loss, the quorum goes on.
-_QUEUE_BYTES_MAX: Final = 8 * 1024 * 1024
+# A peer that does not read: what comes after so long, or on top of so much, is dropped. Paxos allows loss, the quorum
+# goes on; and a node that was paused has less to catch up with when it wakes, while its repair runs beside the load.
+_BLOCKED_S_MAX: Final = 0.1
+_BLOCKED_BYTES: Final = 256 * 1024
+_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
 
 
 class PeerLink:
@@ -53,11 +56,14 @@ class PeerLink:
         )
         encoded = [peer.encode(message) for message in messages]
         for frame in peer.pack_frames(header, encoded, node.limits.frame_bytes_max):
-            if connection.transport.get_write_buffer_size() > _QUEUE_BYTES_MAX:
+            transport = connection.transport
+            # A write can find the connection broken, long before the loop calls connection_lost; uvloop raises at the
+            # next write then.
+            if transport.is_closing() or connection.is_stuck(node.now()):
                 self.dropped_frames += 1
             else:
                 self.sent_frames += 1
-                connection.transport.write(frame)
+                transport.write(frame)
 
     def wake(self) -> None:
         """The peer was heard of: connect now rather than when the back-off ends."""
@@ -122,11 +128,24 @@ class _Outgoing(asyncio.Protocol):
         self.lost: asyncio.Future[str] = loop.create_future()
         self._frames = framing.FrameBuffer(node.limits.frame_bytes_max)
         self._reason = "the connection was closed"
+        self._blocked_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=_QUEUE_BYTES_MAX)
+        self.transport.set_write_buffer_limits(high=_BLOCKED_BYTES)
         self.transport.write(peer.pack_hello(self._node.hello))
+
+    def pause_writing(self) -> None:
+        self._blocked_since = self._node.now()
+
+    def resume_writing(self) -> None:
+        self._blocked_since = None
+
+    def is_stuck(self, now: float) -> bool:
+        """Whether the peer has not been reading for too long, or too much waits for it."""
+        if self._blocked_since is None:
+            return False
+        return now - self._blocked_since > _BLOCKED_S_MAX or self.transport.get_write_buffer_size() > _QUEUE_BYTES_MAX
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -182,8 +201,8 @@ class PeerConnection(asyncio.Protocol):
             hello = peer.parse_hello(body)
             node.check_peer(hello)
             self._hello = hello
-            assert self._transport is not None
-            self._transport.write(peer.pack_hello(node.hello))
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.write(peer.pack_hello(node.hello))
             node.heard_of(hello)
             return
         header, encoded = peer.parse_frame(body)
@@ -205,7 +224,7 @@ class PeerConnection(asyncio.Protocol):
     def _goodbye(self, reason: str) -> None:
         sender = self._hello.node if self._hello else "unknown"
         self._node.refused(f"{sender}@{self._address.rpartition(':')[0]}", reason)
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(framing.pack((peer.GOODBYE, reason)))
             self._transport.close()
 

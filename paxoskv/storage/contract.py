@@ -33,46 +33,60 @@ class Storage(Protocol):
     incarnation: int
     """Durably one more at every open, 1 at the first."""
     on_committed: Callable[[int], None]
-    """Called with the highest sequence that is on disk."""
+    """Called after each commit with the highest sequence that is on disk, ascending. Nobody listens at first."""
     on_failed: Callable[[BaseException], None]
+    """Called once, from the loop itself. At first it raises, so that a failure is at least logged."""
     disk_full: bool
     journal_bytes: int
     """Size of all rows that are journaled and not yet trimmed."""
     record_count: int
-    """How many keys have a record on disk (at open exactly; later at least)."""
+    """How many keys have a record on disk."""
     peers: Mapping[int, str]
     """The uuid of every peer's storage, as far as remembered."""
 
     def append(self, sequence: int, row: bytes) -> None:
-        """Queue a row. While one commit is on its way, rows gather for the next; each commit is one fsync."""
+        """Queue a row; sequences ascend. While one commit is on its way, rows gather for the next; each is one fsync.
+
+        After a failure the row is dropped without a word: the driver has been told. After `close` StorageError.
+        """
 
     async def replay(self) -> AsyncIterator[list[bytes]]:
         """All rows, oldest first, in handy chunks, exactly as appended. Before the first `append` only."""
         yield []
 
     async def load(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
-        """The records of `keys`, None for those that have none. Not delayed by commits."""
+        """The records of `keys`, None for those that have none. Not delayed by commits.
+
+        Raises StorageError when the file is found damaged.
+        """
         ...
 
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
-        """Write one slice of records, durably, in place of the former ones, between two group commits."""
+        """Write one slice of records, durably, in place of the former ones, between two group commits.
+
+        This, `trim` and `remember_peer` wait while the disk is full or hangs; StorageError once it has failed
+        or is closing.
+        """
 
     def boundary(self) -> int:
         """The newest committed journal row. Everything appended later, or not yet committed, is beyond it."""
         ...
 
     async def trim(self, boundary: int) -> None:
-        """Forget the journal up to `boundary`, in slices between group commits."""
+        """Forget the journal up to `boundary`, a former result of `boundary()`, in slices between group commits."""
 
     async def remember_peer(self, node: int, uuid: str) -> None:
         """Durably note whose storage was first seen under a node id."""
 
     def stall(self, stalled: bool) -> None:
-        """Fault injection: from now on the disk hangs, until told otherwise."""
+        """Fault injection: what begins from now on hangs, until told otherwise."""
 
     def status(self) -> dict[str, Any]:
         """JSON-compatible: journal_rows, journal_bytes, commits, commit_p50_ms, commit_p99_ms, batch sizes."""
         ...
 
     async def close(self) -> None:
-        """Commit what is queued, then close. Waiting for a hung disk is the caller's to bound."""
+        """Commit what is queued, then close. Waiting for a hung or full disk is the caller's to bound, by cancelling.
+
+        After a failure nothing is touched: files and lock stay as they are until the process ends.
+        """

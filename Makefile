@@ -1,0 +1,45 @@
+# The two commands of the README: `make demo` and `make test`. CI runs the same targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help demo test lint types pytest bench side-by-side clean
+
+help:
+	@echo "make demo          three nodes on real disks, one killed under load, nothing lost"
+	@echo "make test          lint, types and tests, as CI runs them"
+	@echo "make bench         micro-benchmarks: engine, storage, wire"
+	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
+	@echo "make clean         remove the virtual environment and caches"
+
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "paxoskv needs Python 3.11 or later; say make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/paxoskv demo
+
+test: lint types pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+pytest: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python bench/run.py
+
+side-by-side: $(INSTALLED)
+	$(BIN)/python -m comparison.side_by_side
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,250 @@
+"""The demonstration: a real cluster, a mixed load through all coordinators, one node killed in the middle of it.
+
+What is counted is what a user would count: writes that were acknowledged and are not there afterwards.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import paxoskv
+from paxoskv.core.errors import ConditionFailed, PaxosKVError
+from paxoskv.server.launcher import LocalCluster
+
+_LISTS = 64
+
+
+@dataclass(slots=True)
+class ClientLog:
+    """What one client saw."""
+
+    coordinator: int
+    successes: int = 0
+    last_success: float = 0.0
+    longest_gap_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What all clients were told, to be compared with what is there in the end."""
+
+    latencies_s: list[float] = field(default_factory=list)
+    operations: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    acknowledged_writes: int = 0
+    last_put: dict[bytes, bytes] = field(default_factory=dict)
+    """By key, which only one client writes: the last value that was acknowledged."""
+    acknowledged: defaultdict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """By counter or list: a token for each write that was acknowledged."""
+    unknown: defaultdict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    """By any key: tokens of writes that may or may not have happened."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The comparison."""
+
+    keys: int = 0
+    lost: int = 0
+    applied_twice: int = 0
+    sentences: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything that the table shows."""
+
+    nodes: int
+    clients: int
+    seconds: float
+    killed: int
+    restart_s: float
+    longest_gap_s: float
+    ledger: Ledger
+    verdict: Verdict
+
+    def percentile_ms(self, share: float) -> float:
+        """A percentile of the latencies of successful operations."""
+        ordered = sorted(self.ledger.latencies_s)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else 0.0
+
+
+class _Load:
+    """Clients in closed loops, each through the coordinator that it prefers."""
+
+    def __init__(self, cluster: LocalCluster, clients: int, seed: int) -> None:
+        self.cluster = cluster
+        self.ledger = Ledger()
+        self.logs: list[ClientLog] = []
+        self.stopping = False
+        self._clients = clients
+        self._seed = seed
+
+    async def run(self) -> None:
+        """Until `stopping`."""
+        numbers = list(self.cluster.config.nodes)
+        endpoints = self.cluster.endpoints
+        connections = [paxoskv.connect(endpoints, prefer=endpoint, timeout=5.0) for endpoint in endpoints]
+        try:
+            for connection in connections:
+                await connection
+            async with asyncio.TaskGroup() as group:
+                for index in range(self._clients):
+                    log = ClientLog(numbers[index % len(numbers)], last_success=time.monotonic())
+                    self.logs.append(log)
+                    group.create_task(self._client(index, connections[index % len(numbers)], log))
+        finally:
+            for connection in connections:
+                await connection.close()
+
+    async def _client(self, index: int, kv: paxoskv.Client, log: ClientLog) -> None:
+        rng = random.Random(f"{self._seed}/{index}")
+        count = 0
+        while not self.stopping:
+            count += 1
+            name, operation = self._draw(rng, kv, index, count)
+            began = time.monotonic()
+            try:
+                await operation()
+            except ConditionFailed:
+                pass
+            except PaxosKVError as error:
+                self.ledger.errors[error.code] += 1
+                await asyncio.sleep(0.01)
+                continue
+            now = time.monotonic()
+            self.ledger.latencies_s.append(now - began)
+            self.ledger.operations[name] += 1
+            log.successes += 1
+            log.longest_gap_s = max(log.longest_gap_s, now - log.last_success)
+            log.last_success = now
+
+    def _draw(
+        self, rng: random.Random, kv: paxoskv.Client, index: int, count: int
+    ) -> tuple[str, Callable[[], Awaitable[None]]]:
+        ledger = self.ledger
+        dice = rng.random()
+        token = b"%d-%d" % (index, count)
+
+        async def put() -> None:
+            key = b"own/%d/%d" % (index, rng.randrange(20))
+            await self._write(key, token, kv.put(key, token))
+            ledger.last_put[key] = token
+
+        async def incr() -> None:
+            key = b"counter/%d" % rng.randrange(4)
+            await self._write(key, token, kv.incr(key))
+            ledger.acknowledged[key].add(token)
+
+        async def append() -> None:
+            key = b"list/%d/%d" % (rng.randrange(_LISTS), count // 50)
+            await self._write(key, token, kv.append(key, token + b" "))
+            ledger.acknowledged[key].add(token)
+
+        async def cas() -> None:
+            key = b"shared/%d" % rng.randrange(8)
+            seen = await kv.get(key)
+            await self._write(key, token, kv.cas(key, seen.value, token))
+
+        async def get() -> None:
+            await kv.get(b"own/%d/%d" % (rng.randrange(self._clients), rng.randrange(20)))
+
+        mix = ((0.4, "put", put), (0.6, "incr", incr), (0.75, "append", append), (0.85, "cas", cas), (1.0, "get", get))
+        return next((name, operation) for share, name, operation in mix if dice < share)
+
+    async def _write(self, key: bytes, token: bytes, operation: Awaitable[object]) -> None:
+        ledger = self.ledger
+        ledger.unknown[key].add(token)
+        try:
+            await operation
+        except PaxosKVError as error:
+            if error.definite:
+                ledger.unknown[key].discard(token)
+            raise
+        ledger.unknown[key].discard(token)
+        ledger.acknowledged_writes += 1
+
+
+async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, say: Callable[[str], None]) -> Report:
+    """Load a running cluster for `seconds`; kill one node a third into it, start it again after two thirds."""
+    load = _Load(cluster, clients, seed)
+    began = time.monotonic()
+    task = asyncio.create_task(load.run())
+    victim = sorted(cluster.nodes)[len(cluster.nodes) // 2]
+    say(f"{clients} clients write and read through all {len(cluster.nodes)} coordinators")
+    await _sleep_or_fail(task, seconds / 3)
+    process = cluster.nodes[victim].process
+    process.kill()
+    await asyncio.to_thread(process.wait)
+    say(f"node {victim} killed with SIGKILL (pid {process.pid}); the load goes on")
+    await _sleep_or_fail(task, seconds / 3)
+    restarted_at = time.monotonic()
+    cluster.start(victim)
+    await asyncio.to_thread(cluster.wait_ready, victim)
+    restart_s = time.monotonic() - restarted_at
+    say(f"node {victim} started again, ready after {restart_s:.2f} s")
+    await _sleep_or_fail(task, seconds / 3)
+    load.stopping = True
+    await task
+    elapsed = time.monotonic() - began
+    say("load stopped; reading every key back, through every node")
+    verdict = await compare(cluster.endpoints, load.ledger)
+    gaps = [log.longest_gap_s for log in load.logs if log.coordinator != victim]
+    return Report(len(cluster.nodes), clients, elapsed, victim, restart_s, max(gaps, default=0.0), load.ledger, verdict)
+
+
+async def _sleep_or_fail(task: "asyncio.Task[None]", seconds: float) -> None:
+    done, _ = await asyncio.wait([task], timeout=seconds)
+    if done:
+        task.result()
+
+
+async def compare(endpoints: list[str], ledger: Ledger) -> Verdict:
+    """Read every key of the ledger through every node, and count what is missing."""
+    verdict = Verdict()
+    keys = [*ledger.last_put, *ledger.acknowledged]
+    verdict.keys = len(keys)
+    found: dict[bytes, bytes | None] = {}
+    for endpoint in endpoints:
+        async with paxoskv.connect(endpoints, prefer=endpoint, timeout=10.0) as kv:
+            entries = await asyncio.gather(*[kv.get(key) for key in keys])
+            for key, entry in zip(keys, entries, strict=True):
+                if found.setdefault(key, entry.value) != entry.value:
+                    verdict.lost += 1
+                    verdict.sentences.append(f"{key!r} reads differently through {endpoint}")
+    for key, value in ledger.last_put.items():
+        if found[key] != value and found[key] not in ledger.unknown[key]:
+            verdict.lost += 1
+            verdict.sentences.append(f"{key!r} holds {found[key]!r}; {value!r} was acknowledged last")
+    for key, tokens in ledger.acknowledged.items():
+        if key.startswith(b"counter/"):
+            _compare_counter(verdict, key, int(found[key] or 0), len(tokens), len(ledger.unknown[key]))
+        else:
+            _compare_list(verdict, key, (found[key] or b"").split(), tokens, ledger.unknown[key])
+    return verdict
+
+
+def _compare_counter(verdict: Verdict, key: bytes, number: int, acknowledged: int, unknown: int) -> None:
+    if number < acknowledged:
+        verdict.lost += acknowledged - number
+        verdict.sentences.append(f"{key!r} is {number}; {acknowledged} increments were acknowledged")
+    if number > acknowledged + unknown:
+        verdict.applied_twice += number - acknowledged - unknown
+        verdict.sentences.append(f"{key!r} is {number}; only {acknowledged} increments were acknowledged")
+
+
+def _compare_list(
+    verdict: Verdict, key: bytes, there: list[bytes], acknowledged: set[bytes], unknown: set[bytes]
+) -> None:
+    times = Counter(there)
+    for token in acknowledged:
+        if not times[token]:
+            verdict.lost += 1
+            verdict.sentences.append(f"{key!r} lacks {token!r}, whose append was acknowledged")
+    for token, count in times.items():
+        if count > 1 or token not in acknowledged | unknown:
+            verdict.applied_twice += 1
+            verdict.sentences.append(f"{key!r} has {token!r} {count} times")

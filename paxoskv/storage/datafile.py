@@ -1,0 +1,249 @@
+"""A node's folder and the data file in it: locking, creating and recognising.
+
+The one danger here is a node that starts empty although it once had made promises: its peers still count on
+votes that it has forgotten. So a data file that cannot be read, or is not this node's, is refused and never
+touched; only where there was nothing a new one is made, and it appears complete or not at all.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import sqlite3
+import stat
+import uuid
+from pathlib import Path
+from urllib.parse import quote
+
+from paxoskv.core.errors import StorageError
+from paxoskv.storage.contract import Identity
+
+FILE = "paxoskv.db"
+LOCK = "lock"
+FORMAT = 1
+APPLICATION_ID = 0x50584B56
+"""`PXKV`, in the header of the file, so that a stranger's SQLite file is told from ours."""
+PAGE_BYTES = 4096
+
+_MAGIC = b"SQLite format 3\x00"
+_TABLES = {"journal", "records", "meta"}
+# quick_check reads the whole file. Beyond this the start would get slow; broken pages are then found when read.
+_QUICK_CHECK_BYTES_MAX = 16 << 20
+
+_SCHEMA = """
+CREATE TABLE journal (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
+CREATE TABLE records (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+
+NEW_ID = (
+    "Put the intact data folder back (an older copy is not enough, it has forgotten promises), "
+    "or remove the folder and add the node again under a new id."
+)
+
+
+def refusal(path: Path, what: str, way_out: str = NEW_ID) -> StorageError:
+    """The sentence for a file that cannot be used: `path` `what`. `way_out`"""
+    return StorageError(f"{path} {what}. {way_out}")
+
+
+def refusal_of_error(path: Path, error: BaseException) -> StorageError:
+    """The sentence for an error that the operating system or SQLite gave."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", 0)
+        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+        primary = code & 0xFF
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            return refusal(path, f"is damaged ({name}: {error})")
+        if primary == sqlite3.SQLITE_FULL:
+            return refusal(path, f"cannot be written, the disk is full ({name})", "Make room on it and start again.")
+        if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            return refusal(
+                path,
+                f"cannot be opened for writing ({name}: {error})",
+                "Give this process the right to write to the file and its folder, or name another data folder.",
+            )
+        if primary == sqlite3.SQLITE_BUSY:
+            return refusal(path, f"is held by another program ({name})", "Stop that program and start again.")
+        return refusal(path, f"cannot be used ({name}: {error})", "Check the disk and the system log. " + NEW_ID)
+    if isinstance(error, PermissionError):
+        return refusal(
+            path,
+            f"may not be used by this process ({error.strerror})",
+            "Give this process the right to read and write it, or name another data folder.",
+        )
+    if isinstance(error, OSError):
+        return refusal(path, f"cannot be used ({error.strerror or error})", "Repair that, or name another data folder.")
+    return refusal(path, f"cannot be used ({error!r})")
+
+
+def lock(folder: Path) -> int:
+    """Make the folder if it is missing and take it for this process; the file descriptor holds the lock.
+
+    Comes before anything else, also because opening and closing the data file by hand would drop the POSIX
+    locks that an SQLite connection of the same process holds on it.
+    Raises StorageError when the folder cannot be used or another process has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise refusal(folder, "is a file, not a folder", "Name another data folder.") from None
+    except NotADirectoryError:
+        raise refusal(folder, "lies below a file, not a folder", "Name another data folder.") from None
+    except OSError as error:
+        raise refusal_of_error(folder, error) from error
+    try:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise refusal_of_error(folder / LOCK, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        raise refusal(
+            folder,
+            f"is in use by the process with pid {holder}",
+            "Stop that process, or name another data folder.",
+        ) from None
+    except OSError as error:
+        # A full disk is no reason to refuse: the lock is held, only the pid in it is missing.
+        if error.errno == errno.ENOSPC:
+            return descriptor
+        os.close(descriptor)
+        raise refusal_of_error(folder / LOCK, error) from error
+    return descriptor
+
+
+def prepare(path: Path, identity: Identity) -> None:
+    """See to it that `path` is the data file of `identity`, made now if there was none.
+
+    Raises StorageError, and then has changed nothing.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        _create(path, identity)
+        return
+    except OSError as error:
+        raise refusal_of_error(path, error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise refusal(path, "is no regular file", "Move it away, or name another data folder.")
+    if found.st_size == 0:
+        # Never made by us: creation renames a complete file. So something was here, and is gone.
+        raise refusal(path, "is empty although data files never are, so its content has been lost")
+    _check_header(path)
+    _check_content(path, found.st_size, identity)
+
+
+def _create(path: Path, identity: Identity) -> None:
+    """Make the file under another name and rename it, so that a crash leaves either nothing or all of it."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        leftover = path.with_name(path.name + suffix)
+        if leftover.exists():
+            raise refusal(path, f"is missing, but {leftover.name} is there, so it has existed and was lost")
+    new = path.with_name(path.name + ".new")
+    try:
+        for name in (new.name, new.name + "-wal", new.name + "-shm", new.name + "-journal"):
+            path.with_name(name).unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            connection.executemany(
+                "INSERT INTO meta VALUES (?, ?)",
+                [
+                    ("format", FORMAT),
+                    ("cluster", identity.cluster),
+                    ("node", identity.node),
+                    ("mode", identity.mode),
+                    ("uuid", str(uuid.uuid4())),
+                    ("incarnation", 0),
+                ],
+            )
+        _sync(new)
+        os.rename(new, path)
+        _sync(path.parent)
+        # The folder may be new as well, and its own name is an entry in its parent, which may not be ours to read.
+        with contextlib.suppress(PermissionError):
+            _sync(path.parent.resolve().parent)
+    except (OSError, sqlite3.Error) as error:
+        raise refusal_of_error(path, error) from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check_header(path: Path) -> None:
+    """What can be told from the first 100 bytes, read by hand: SQLite might write to what it opens."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise refusal_of_error(path, error) from error
+    if header[:16] != _MAGIC:
+        raise refusal(path, "is no SQLite file, or its beginning is damaged")
+    if len(header) < 100:
+        raise refusal(path, "is cut off: it ends within its header")
+    application = int.from_bytes(header[68:72], "big")
+    if application != APPLICATION_ID:
+        raise refusal(
+            path,
+            f"is the SQLite file of another program (application id {application:#x})",
+            "Name another data folder.",
+        )
+    version = int.from_bytes(header[60:64], "big")
+    if version > FORMAT:
+        raise refusal(
+            path,
+            f"has format {version}, newer than the {FORMAT} this version knows",
+            "Run the version of paxoskv that wrote it, or a newer one.",
+        )
+    if version != FORMAT:
+        raise refusal(path, f"has the unknown format {version}")
+
+
+def _check_content(path: Path, size: int, identity: Identity) -> None:
+    wal = path.with_name(path.name + "-wal")
+    # Read-only, because closing a writing connection would carry the WAL over into a file that is about to
+    # be refused. Immutable where nothing is in the WAL: no -wal or -shm are then left beside the file.
+    pending = wal.exists() and wal.stat().st_size > 0
+    flags = "mode=ro" if pending else "mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(f"{uri(path)}?{flags}", uri=True)) as connection:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+            if not tables >= _TABLES:
+                missing = ", ".join(sorted(_TABLES - tables))
+                raise refusal(path, f"lacks the tables {missing}")
+            if size <= _QUICK_CHECK_BYTES_MAX:
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if verdict != "ok":
+                    raise refusal(path, f"is damaged ({verdict})")
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+    except sqlite3.Error as error:
+        raise refusal_of_error(path, error) from error
+    for name in ("format", "cluster", "node", "mode", "uuid", "incarnation"):
+        if name not in meta:
+            raise refusal(path, f"does not say its {name}")
+    for name, own in (("cluster", identity.cluster), ("node", identity.node), ("mode", identity.mode)):
+        if meta[name] != own:
+            raise refusal(
+                path,
+                f"belongs to {name} {meta[name]!r}, and this node was started with {name} {own!r}",
+                f"Start it with {name} {meta[name]!r}, or name another data folder; "
+                "the data of one node are never taken over by another.",
+            )
+
+
+def uri(path: Path) -> str:
+    """The path as SQLite's `file:` URI, without parameters."""
+    return "file:" + quote(str(path.absolute()))
