@@ -48,8 +48,8 @@ WAL_EXTENT_BYTES = 16 << 20
 """The WAL is written out to this size once. Committing into blocks that the file system has already given to the file
 took 177 us, against 311 us for a file that grows."""
 CHECKPOINT_FRAMES = 1000
-"""A checkpoint begins when the WAL holds about so many pages, 4 MiB. Larger ones write less in all, but the longer their
-fsync keeps the device busy, the longer a commit beside it waits."""
+"""A checkpoint begins when the WAL holds about so many pages, 4 MiB. Larger ones write less in all, but the longer
+their fsync keeps the device busy, the longer a commit beside it waits."""
 RESTART_FRAMES_MAX = 200
 """So few frames may be left to the part of a checkpoint that commits wait for."""
 PASSES_MAX = 4

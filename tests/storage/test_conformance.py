@@ -305,9 +305,12 @@ async def test_a_full_disk_keeps_the_rows_and_goes_on_when_there_is_room(
     await heard.until_committed(1)
     await storage.fold([(b"k", b"v")])
     await kit.fill(storage, True)
+    storage.stall(True)
     storage.append(2, BIG)
+    await let_turn()
+    storage.append(3, b"meanwhile")  # queued when the commit of row 2 finds no room, and must not overtake it
+    storage.stall(False)
     await until_full(storage)
-    storage.append(3, b"meanwhile")
     await let_turn()
     assert heard.committed == [1]
     assert heard.failures == []

@@ -99,7 +99,7 @@ async def test_the_wal_starts_over_under_a_constant_load(
     reader = asyncio.create_task(read())
     await storage.fold([(b"%d" % n, b"x" * 500) for n in range(200)])
     written, sequence = 0, 0
-    while storage.status()["checkpoints"] < 10:
+    while storage.status()["checkpoints"] < 40:
         sequence += 1
         storage.append(sequence, bytes(8000))
         written += 8000
@@ -108,8 +108,8 @@ async def test_the_wal_starts_over_under_a_constant_load(
     reading = False
     await reader
     wal = storage._wal_path.stat().st_size
-    assert wal < 4_000_000
-    assert wal < written
+    assert written > 8_000_000
+    assert wal < 2_000_000
     await sqlite_kit.crash(storage)
     assert await read_journal(await sqlite_kit.open()) == [bytes(8000)] * sequence
 
@@ -182,7 +182,7 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]
     try:
         yield at
     finally:
-        subprocess.run(["umount", at], check=True)
+        subprocess.run(["umount", "-l", at], check=True)  # lazily: after a failure something is still open
 
 
 async def test_a_really_full_disk_keeps_everything_and_recovers(
@@ -244,7 +244,7 @@ def roomy_disk(tmp_path: Path) -> Iterator[Path]:
     try:
         yield at
     finally:
-        subprocess.run(["umount", at], check=True)
+        subprocess.run(["umount", "-l", at], check=True)  # lazily: after a failure something is still open
 
 
 async def test_no_room_for_the_index_of_the_wal_is_a_full_disk(

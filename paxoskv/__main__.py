@@ -1,0 +1,5 @@
+"""`python -m paxoskv`."""
+
+from paxoskv.cli import main
+
+main(prog_name="paxoskv")

@@ -1,0 +1,105 @@
+"""The blocking twin: the same methods for code without an event loop, callable from any number of threads."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from paxoskv.client import client as asynchronous
+from paxoskv.client.client import Data
+from paxoskv.client.results import Appended, Counter, Entry, Swapped
+from paxoskv.core.errors import NotReached
+
+T = TypeVar("T")
+
+
+class BlockingClient:
+    """`paxoskv.Client` on an event loop of its own, in a background thread.
+
+    Any thread may call it. It does not survive a fork: connect in the child.
+    """
+
+    def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="paxoskv client", daemon=True)
+        self._thread.start()
+        self._closed = False
+        try:
+            self._client = self._run(_connected(endpoints, timeout, prefer))
+        except BaseException:
+            self._stop()
+            raise
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        if self._closed:
+            call.close()
+            raise NotReached("the client is closed; make a new one with connect()")
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C, for one: the call is given up, and the client stays usable.
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """Close every connection and end the thread. Calls of other threads that are in flight raise what fits."""
+        if not self._closed:
+            self._run(self._client.close())
+            self._stop()
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> "BlockingClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def get(self, key: Data, *, timeout: float | None = None) -> Entry:
+        """See `Client.get`."""
+        return self._run(self._client.get(key, timeout=timeout))
+
+    def put(self, key: Data, value: Data, *, if_version: int | None = None, timeout: float | None = None) -> int:
+        """See `Client.put`."""
+        return self._run(self._client.put(key, value, if_version=if_version, timeout=timeout))
+
+    def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
+        """See `Client.delete`."""
+        return self._run(self._client.delete(key, if_version=if_version, timeout=timeout))
+
+    def cas(self, key: Data, expected: Data | None, value: Data, *, timeout: float | None = None) -> int:
+        """See `Client.cas`."""
+        return self._run(self._client.cas(key, expected, value, timeout=timeout))
+
+    def incr(self, key: Data, by: int = 1, *, timeout: float | None = None) -> Counter:
+        """See `Client.incr`."""
+        return self._run(self._client.incr(key, by, timeout=timeout))
+
+    def append(self, key: Data, suffix: Data, *, timeout: float | None = None) -> Appended:
+        """See `Client.append`."""
+        return self._run(self._client.append(key, suffix, timeout=timeout))
+
+    def swap(self, key: Data, value: Data, *, timeout: float | None = None) -> Swapped:
+        """See `Client.swap`."""
+        return self._run(self._client.swap(key, value, timeout=timeout))
+
+    def status(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
+        """See `Client.status`."""
+        return self._run(self._client.status(timeout=timeout))
+
+
+async def _connected(endpoints: str | Iterable[str], timeout: float, prefer: str | int | None) -> asynchronous.Client:
+    return await asynchronous.connect(endpoints, timeout=timeout, prefer=prefer)
+
+
+def connect(endpoints: str | Iterable[str], *, timeout: float = 5.0, prefer: str | int | None = None) -> BlockingClient:
+    """A blocking client of the cluster with these nodes; see `paxoskv.connect`. Use it in a ``with``, or `close` it."""
+    return BlockingClient(endpoints, timeout=timeout, prefer=prefer)

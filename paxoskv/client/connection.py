@@ -1,0 +1,184 @@
+"""One connection to one node: requests out, answers in, in any order.
+
+The lowest level that is public: no task and no future for an operation, a callback instead. `client` builds on it,
+and the load generator, which could not keep up otherwise.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from paxoskv.core.errors import NotReached, ProtocolError
+from paxoskv.core.operations import Argument
+from paxoskv.wire import client as wire
+from paxoskv.wire import framing
+
+# What a callback gets as status when the connection broke: the operation was sent, and nobody will say more.
+LOST: Final = -1
+
+_FRAME_BYTES: Final = 256 * 1024
+_STATUS_BYTES_MAX: Final = 64 * 1024
+
+Callback = Callable[[int, Argument, int], None]
+
+
+class Connection(asyncio.Protocol):
+    """A connection in use. Make one with `open`.
+
+    `submit` calls its callback exactly once with (status, value, version), from the loop, unless `forget` came first.
+    """
+
+    def __init__(self, address: str, on_lost: Callable[["Connection", str], None]) -> None:
+        self.address = address
+        self.hello: wire.NodeHello | None = None
+        self.in_flight: dict[int, Callback] = {}
+        self.suspect = False
+        """A call to this node has timed out, and it has not said anything since."""
+        self.closed = False
+        self._on_lost = on_lost
+        self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames = framing.FrameBuffer(framing.FRAME_BYTES_CEILING - 1)
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._last_id = 0
+        self._requests: list[wire.Request] = []
+        self._requests_bytes = 0
+        self._flushing = False
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._reason = "the node closed the connection"
+
+    @classmethod
+    async def open(
+        cls, host: str, port: int, timeout_s: float, on_lost: Callable[["Connection", str], None]
+    ) -> "Connection":
+        """Connect and exchange HELLOs. Raises NotReached with the reason."""
+        loop = asyncio.get_running_loop()
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        connection: Connection | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                _, connection = await loop.create_connection(lambda: cls(address, on_lost), host, port)
+                await connection._introduced
+        except TimeoutError:
+            if connection is not None:
+                connection.close()
+            raise NotReached(f"{address} did not answer within {timeout_s:.1f} s") from None
+        except ProtocolError as error:
+            raise NotReached(f"{address}: {error}") from None
+        except OSError as error:
+            raise NotReached(f"{address}: {error.strerror or error}") from None
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.close()
+            raise
+        return connection
+
+    def submit(
+        self, kind: int, key: bytes, argument: Argument, condition: Argument, timeout_ms: int, callback: Callback
+    ) -> int:
+        """Send an operation with the others of this round of the loop; its id, for `forget`."""
+        assert not self.closed
+        identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
+        self.in_flight[identifier] = callback
+        self._requests.append((identifier, kind, key, argument, condition, timeout_ms))
+        if type(argument) is bytes:
+            self._requests_bytes += len(argument)
+            if self._requests_bytes > _FRAME_BYTES:
+                self.flush()
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+        return identifier
+
+    def forget(self, identifier: int) -> None:
+        """Drop the callback of an operation whose answer is not waited for any more."""
+        self.in_flight.pop(identifier, None)
+
+    def flush(self) -> None:
+        """Write what was submitted."""
+        self._flushing = False
+        requests = self._requests
+        if requests and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(wire.pack_requests(requests))
+        self._requests = []
+        self._requests_bytes = 0
+
+    async def status(self) -> dict[str, Any]:
+        """The node's own account of itself."""
+        found: dict[str, Any] = json.loads(await self._ask((wire.STATUS,)))
+        return found
+
+    async def inject_fault(self, name: str, argument: bool) -> None:
+        """Switch a fault of the node on or off. Raises ProtocolError when the node refuses."""
+        if refusal := await self._ask((wire.FAULT,), name, argument):
+            raise ProtocolError(f"{self.address}: {refusal}")
+
+    async def _ask(self, head: tuple[int], *rest: object) -> Any:
+        if self.closed or self._transport is None:
+            raise NotReached(f"{self.address}: {self._reason}")
+        identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
+        future = self._asked[identifier] = self._loop.create_future()
+        self._transport.write(framing.pack((*head, identifier, *rest)))
+        try:
+            return await future
+        finally:
+            self._asked.pop(identifier, None)
+
+    def close(self) -> None:
+        """Close the connection; callbacks that are left get LOST."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(wire.pack_hello())
+
+    def data_received(self, data: bytes) -> None:
+        self.suspect = False
+        try:
+            for body in self._frames.feed(data):
+                self._receive(framing.unpack(body))
+        except ProtocolError as error:
+            self._reason = str(error)
+            if self._transport is not None:
+                self._transport.abort()
+
+    def _receive(self, body: tuple[Any, ...]) -> None:
+        kind = body[0]
+        if kind == wire.ANSWERS:
+            pop = self.in_flight.pop
+            for identifier, status, value, version in wire.parse_answers(body):
+                callback = pop(identifier, None)
+                if callback is not None:
+                    callback(status, value, version)
+        elif kind == wire.HELLO:
+            self.hello = wire.parse_node_hello(body)
+            if not self._introduced.done():
+                self._introduced.set_result(None)
+        elif kind in (wire.STATUS, wire.FAULT) and len(body) == 3:
+            future = self._asked.get(body[1])
+            if future is not None and not future.done():
+                future.set_result(body[2])
+        elif kind == wire.GOODBYE and len(body) == 2:
+            raise ProtocolError(f"the node closed the connection: {body[1]}")
+        else:
+            raise ProtocolError("the node sent a frame that no client understands")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._transport = None
+        if exc is not None:
+            self._reason = getattr(exc, "strerror", None) or str(exc)
+        if not self._introduced.done():
+            self._introduced.set_exception(ProtocolError(self._reason))
+            self._introduced.exception()  # Nobody may be waiting for it any more.
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(NotReached(f"{self.address}: {self._reason}"))
+        callbacks, self.in_flight = self.in_flight, {}
+        for callback in callbacks.values():
+            callback(LOST, self._reason.encode(), 0)
+        self._on_lost(self, self._reason)
