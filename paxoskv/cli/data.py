@@ -13,6 +13,8 @@ from paxoskv.client.blocking import BlockingClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# A value may begin with a dash.
+_VALUES = {"ignore_unknown_options": True}
 DEFAULT_ENDPOINTS = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403"
 
 
@@ -99,7 +101,7 @@ def get(key: str, **options: Any) -> None:
         raise SystemExit(NOT_THERE)
 
 
-@click.command(short_help="Set a key.")
+@click.command(short_help="Set a key.", context_settings=_VALUES)
 @click.argument("key")
 @click.argument("value")
 @_IF_VERSION
@@ -132,7 +134,7 @@ def delete(key: str, if_version: int | None, **options: Any) -> None:
         raise SystemExit(NOT_THERE)
 
 
-@click.command(short_help="Set a key if it has a certain value.")
+@click.command(short_help="Set a key if it has a certain value.", context_settings=_VALUES)
 @click.argument("key")
 @click.argument("expected")
 @click.argument("value")
@@ -150,7 +152,7 @@ def cas(key: str, expected: str, value: str, absent: bool, **options: Any) -> No
     _print(options, {"version": version}, str(version))
 
 
-@click.command(short_help="Add to a number.", context_settings={"ignore_unknown_options": True})
+@click.command(short_help="Add to a number.", context_settings=_VALUES)
 @click.argument("key")
 @click.argument("by", type=int, default=1)
 @connection_options
@@ -167,7 +169,7 @@ def incr(key: str, by: int, **options: Any) -> None:
     _print(options, {"value": number, "version": version}, str(number))
 
 
-@click.command(short_help="Append to a value.")
+@click.command(short_help="Append to a value.", context_settings=_VALUES)
 @click.argument("key")
 @click.argument("suffix")
 @connection_options
@@ -178,7 +180,7 @@ def append(key: str, suffix: str, **options: Any) -> None:
     _print(options, {"length": length, "version": version}, str(length))
 
 
-@click.command(short_help="Set a key, and print what it was.")
+@click.command(short_help="Set a key, and print what it was.", context_settings=_VALUES)
 @click.argument("key")
 @click.argument("value")
 @connection_options

@@ -6,6 +6,7 @@ and the load generator, which could not keep up otherwise.
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -67,7 +68,8 @@ class Connection(asyncio.Protocol):
         except ProtocolError as error:
             raise NotReached(f"{address}: {error}") from None
         except OSError as error:
-            raise NotReached(f"{address}: {error.strerror or error}") from None
+            # asyncio puts its own words in strerror.
+            raise NotReached(f"{address}: {os.strerror(error.errno) if error.errno else error}") from None
         except asyncio.CancelledError:
             if connection is not None:
                 connection.close()

@@ -99,7 +99,7 @@ async def test_the_wal_starts_over_under_a_constant_load(
     reader = asyncio.create_task(read())
     await storage.fold([(b"%d" % n, b"x" * 500) for n in range(200)])
     written, sequence = 0, 0
-    while storage.status()["checkpoints"] < 40:
+    while storage.status()["checkpoints"] < 40 or written < 12_000_000:
         sequence += 1
         storage.append(sequence, bytes(8000))
         written += 8000
@@ -108,8 +108,7 @@ async def test_the_wal_starts_over_under_a_constant_load(
     reading = False
     await reader
     wal = storage._wal_path.stat().st_size
-    assert written > 8_000_000
-    assert wal < 2_000_000
+    assert wal < written // 3
     await sqlite_kit.crash(storage)
     assert await read_journal(await sqlite_kit.open()) == [bytes(8000)] * sequence
 

@@ -1,0 +1,1 @@
+"""The load generator behind `paxoskv bench`: many clients in one process, at little cost for each operation."""
