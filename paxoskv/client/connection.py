@@ -15,11 +15,16 @@ from paxoskv.core.operations import Argument
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 
-# What a callback gets as status when the connection broke: the operation was sent, and nobody will say more.
+# What a callback gets as status when the connection broke. LOST: the operation was sent, and nobody will say more.
 LOST: Final = -1
+# UNSENT: not a byte of it left, so it certainly did not happen.
+UNSENT: Final = -2
 
+# A frame is cut past this, so that with the largest request behind it it still is one that every node takes.
 _FRAME_BYTES: Final = 256 * 1024
-_STATUS_BYTES_MAX: Final = 64 * 1024
+# What a request needs besides its key and its values, at most.
+_REQUEST_BYTES: Final = 48
+_BUFFER_BYTES: Final = 1024 * 1024
 
 Callback = Callable[[int, Argument, int], None]
 
@@ -37,6 +42,10 @@ class Connection(asyncio.Protocol):
         self.suspect = False
         """A call to this node has timed out, and it has not said anything since."""
         self.closed = False
+        self.writable = True
+        """False while the transport holds more than it should; submitting then only grows its buffer."""
+        self.on_room: Callable[[], object] | None = None
+        """Called when `writable` becomes true again."""
         self._on_lost = on_lost
         self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = framing.FrameBuffer(framing.FRAME_BYTES_CEILING - 1)
@@ -66,7 +75,9 @@ class Connection(asyncio.Protocol):
                 connection.close()
             raise NotReached(f"{address} did not answer within {timeout_s:.1f} s") from None
         except ProtocolError as error:
-            raise NotReached(f"{address}: {error}") from None
+            raise NotReached(
+                f"{address}: {error}; check that this is the client port of a paxoskv node of this version"
+            ) from None
         except OSError as error:
             # asyncio puts its own words in strerror.
             raise NotReached(f"{address}: {os.strerror(error.errno) if error.errno else error}") from None
@@ -81,13 +92,18 @@ class Connection(asyncio.Protocol):
     ) -> int:
         """Send an operation with the others of this round of the loop; its id, for `forget`."""
         assert not self.closed
+        # Ids come around after 2^32 operations, which takes longer than an operation may: hours against one.
         identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
         self.in_flight[identifier] = callback
         self._requests.append((identifier, kind, key, argument, condition, timeout_ms))
+        size = self._requests_bytes + len(key) + _REQUEST_BYTES
         if type(argument) is bytes:
-            self._requests_bytes += len(argument)
-            if self._requests_bytes > _FRAME_BYTES:
-                self.flush()
+            size += len(argument)
+        if type(condition) is bytes:
+            size += len(condition)
+        self._requests_bytes = size
+        if size > _FRAME_BYTES:
+            self.flush()
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self.flush)
@@ -102,13 +118,19 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         requests = self._requests
         if requests and self._transport is not None and not self._transport.is_closing():
+            self._requests = []
+            self._requests_bytes = 0
             self._transport.write(wire.pack_requests(requests))
-        self._requests = []
-        self._requests_bytes = 0
 
     async def status(self) -> dict[str, Any]:
         """The node's own account of itself."""
-        found: dict[str, Any] = json.loads(await self._ask((wire.STATUS,)))
+        text = await self._ask((wire.STATUS,))
+        try:
+            found = json.loads(text)
+        except (ValueError, TypeError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise ProtocolError(f"{self.address}: malformed STATUS")
         return found
 
     async def inject_fault(self, name: str, argument: bool) -> None:
@@ -128,7 +150,7 @@ class Connection(asyncio.Protocol):
             self._asked.pop(identifier, None)
 
     def close(self) -> None:
-        """Close the connection; callbacks that are left get LOST."""
+        """Close the connection; callbacks that are left get LOST or UNSENT."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -136,7 +158,16 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         self._transport.write(wire.pack_hello())
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        if self.on_room is not None:
+            self.on_room()
 
     def data_received(self, data: bytes) -> None:
         self.suspect = False
@@ -181,6 +212,9 @@ class Connection(asyncio.Protocol):
             if not future.done():
                 future.set_exception(NotReached(f"{self.address}: {self._reason}"))
         callbacks, self.in_flight = self.in_flight, {}
-        for callback in callbacks.values():
-            callback(LOST, self._reason.encode(), 0)
+        unsent = {request[0] for request in self._requests}
+        self._requests = []
+        reason = self._reason.encode()
+        for identifier, callback in callbacks.items():
+            callback(UNSENT if identifier in unsent else LOST, reason, 0)
         self._on_lost(self, self._reason)

@@ -206,10 +206,7 @@ class PaxosEngine:
 
     def _vote(self, message: Proposals) -> None:
         """The own acceptor's turn. Its answer counts when its own commit is done, no earlier (B10)."""
-        if self.muted:
-            self.counters["ignored_while_disk_hangs"] += 1
-            return
-        self._apply(self.node, message)
+        self._on_proposals(self.node, message)
 
     def _apply(self, sender: int, message: Proposals) -> None:
         acceptor = self.acceptor

@@ -62,7 +62,8 @@ class Node:
         self._storage = storage
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self.now = self._loop.time
+        # uvloop's own clock has milliseconds; this one has the same zero.
+        self.now = time.monotonic
         self._scheduled = False
         self._operations: list[Operation] = []
         self._messages: list[tuple[int, list[Message]]] = []
@@ -70,6 +71,7 @@ class Node:
         self._committed_seen = 0
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._tick_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusals: dict[str, str] = {}
         self._checkpointing = False
@@ -155,9 +157,8 @@ class Node:
             self._turns += 1
             self._turn_operations += len(operations)
             engine.submit(operations, now)
-        if self._timer is not None and self._timer_at <= now:
-            self._timer.cancel()
-            self._timer = None
+        if self._tick_due:
+            self._tick_due = False
             engine.tick(now)
         self._carry_out()
 
@@ -189,6 +190,9 @@ class Node:
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
+        # Whatever the clock says: loops round, and a tick that was judged too early would be the last one.
+        self._timer = None
+        self._tick_due = True
         if not self._scheduled:
             self._scheduled = True
             self._turn()

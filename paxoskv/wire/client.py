@@ -100,4 +100,7 @@ def parse_answers(body: tuple[Any, ...]) -> Iterable[Answer]:
     for answer in answers:
         if type(answer) is not tuple or len(answer) != 4 or type(answer[0]) is not int:
             raise ProtocolError("an answer is [id, status, value, version]")
+        # Clients have statuses of their own below 0, for what no node can know.
+        if type(answer[1]) is not int or answer[1] < 0:
+            raise ProtocolError("a status is a number, 0 or above")
     return answers
