@@ -1,6 +1,7 @@
 """The asyncio client."""
 
 import asyncio
+import collections
 import contextlib
 import random
 import zlib
@@ -8,17 +9,25 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
-from paxoskv.client.connection import LOST, Connection
+from paxoskv.client.connection import LOST, UNSENT, Connection
 from paxoskv.client.results import Appended, Counter, Entry, Swapped
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, Unavailable
 from paxoskv.core.operations import Argument
+from paxoskv.wire import client as wire
 
 Data = bytes | str
 
 _CONNECT_S: Final = 2.0
 _BACKOFF_S_MIN: Final = 0.05
 _BACKOFF_S_MAX: Final = 2.0
+# Between attempts at an operation that every node has refused.
+_PAUSE_S_MIN: Final = 0.02
+_PAUSE_S_MAX: Final = 0.5
+# A node that let a call expire, and then says nothing for so long, gets a new connection: the old one may lead to a
+# machine that lost its power, of which TCP would never hear.
+_SILENCE_S_MAX: Final = 10.0
+_TIMEOUT_S_MAX: Final = wire.TIMEOUT_MS_MAX / 1000
 # Operations in flight on one connection past which callers wait.
 _IN_FLIGHT_MAX: Final = 8192
 # The node gives up so much earlier than the caller, so that its answer, which knows more, comes in time.
@@ -38,7 +47,7 @@ class Client:
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
         self._links = [_Link(self, address) for address in parse_endpoints(endpoints)]
-        self._timeout = timeout
+        self._timeout = _seconds(timeout)
         self._preferred = _choose(self._links, prefer)
         # In an order that does not depend on the order in which this client was told of them.
         self._ring = sorted(self._links, key=lambda link: (link.host, link.port))
@@ -48,21 +57,26 @@ class Client:
 
     # Life.
 
-    async def _open(self) -> "Client":
-        if not self._started:
+    def _start(self) -> None:
+        if not self._started and not self._closed:
             self._started = True
             for link in self._links:
                 link.start()
+
+    async def _open(self) -> "Client":
+        self._start()
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._connected.wait()
-        except TimeoutError:
-            reasons = "; ".join(link.reason or f"{link.address}: no answer" for link in self._links)
-            await self.close()
-            raise NotReached(f"no node could be reached within {self._timeout:g} s: {reasons}") from None
-        if self._preferred is not None and not self._preferred.usable:
-            # Its own first attempt deserves a moment before operations go elsewhere.
-            await self._preferred.first_attempt(_CONNECT_S)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._connected.wait()
+            except TimeoutError:
+                raise self._not_reached(self._timeout) from None
+            if self._preferred is not None and not self._preferred.usable:
+                # Its own first attempt deserves a moment before operations go elsewhere.
+                await self._preferred.first_attempt(min(_CONNECT_S, self._timeout))
+        except BaseException:
+            await self.close()  # Nobody else will close what was never opened.
+            raise
         return self
 
     def __await__(self) -> Generator[Any, None, "Client"]:
@@ -79,6 +93,7 @@ class Client:
     async def close(self) -> None:
         """Close every connection. Calls in flight raise what fits: OutcomeUnknown for a write that was sent."""
         self._closed = True
+        self._connected.set()  # Whoever waits for a connection shall see that there will be none.
         for link in self._links:
             await link.stop()
 
@@ -115,8 +130,6 @@ class Client:
 
         Raises NotAnInteger and IntegerOverflow, which change nothing.
         """
-        if not operations.INTEGER_MIN <= by <= operations.INTEGER_MAX:
-            raise BadRequest(f"incr adds a signed 64-bit number, not {by}")
         _, value, version = await self._call(operations.INCR, key, by, None, timeout)
         assert type(value) is int
         return Counter(value, version)
@@ -136,37 +149,42 @@ class Client:
     async def status(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
         """One dictionary for each node, in the order of the endpoints; ``{"address", "up": False, "error"}`` for those
         that do not answer."""
-        return await asyncio.gather(*[link.status(timeout or self._timeout) for link in self._links])
+        self._start()  # An answer does not need anybody to be up, so neither does asking.
+        seconds = self._timeout if timeout is None else _seconds(timeout)
+        return await asyncio.gather(*[link.status(seconds) for link in self._links])
 
     # How.
 
     async def _call(
         self, kind: int, key: Data, argument: Argument, condition: Argument, timeout: float | None
     ) -> tuple[int, Argument, int]:
-        if self._closed:
-            raise NotReached("the client is closed; make a new one with connect()")
         key = _bytes(key, "key")
+        if not operations.is_well_formed(kind, argument, condition):
+            # A node would close the connection, to the harm of other calls.
+            raise BadRequest(_MALFORMED[kind])
         loop = asyncio.get_running_loop()
-        seconds = self._timeout if timeout is None else timeout
+        seconds = self._timeout if timeout is None else _seconds(timeout)
         deadline = loop.time() + seconds
         avoid: set[_Link] = set()
+        pause = _PAUSE_S_MIN
         error: PaxosKVError | None = None
         while True:
+            if self._closed:
+                raise NotReached("the client is closed; make a new one with connect()")
             link = self._pick(key, avoid)
             if link is None:
                 if avoid and error is not None:
                     # Everybody has refused. Let the cause pass, then begin again.
                     avoid.clear()
-                    if loop.time() + _BACKOFF_S_MIN >= deadline:
+                    if loop.time() + pause >= deadline:
                         raise error
-                    await asyncio.sleep(random.uniform(0.2, 1.0) * _BACKOFF_S_MIN)
+                    await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
+                    pause = min(pause * 2, _PAUSE_S_MAX)
                     continue
                 await self._wait_for_link(deadline, seconds, error)
                 continue
-            connection = link.connection
-            assert connection is not None
             link.check(key, argument, condition)
-            if len(connection.in_flight) >= _IN_FLIGHT_MAX:
+            if not link.has_room:
                 await link.wait_for_room(deadline)
                 continue
             left = deadline - loop.time()
@@ -175,17 +193,22 @@ class Client:
             # A read can be asked of another node when one does not answer; a write that was sent cannot.
             patience = max(left / 3, min(left, 0.25)) if kind == operations.GET else left
             status, value, version = await link.exchange(kind, key, argument, condition, patience)
-            if status < 0:
-                if kind == operations.GET and loop.time() < deadline:
-                    avoid.add(link)
-                    error = Unavailable(f"{link.address}: {_text(value)}")
-                    continue
-                _raise_unanswered(kind, link.address, _text(value))
-            if status < operations.CONDITION_FAILED:
+            if 0 <= status < operations.CONDITION_FAILED:
+                if type(value) not in _ANSWERED[kind] or type(version) is not int:
+                    raise OutcomeUnknown(f"{link.address} answered a {operations.KIND_NAMES[kind]} with nonsense")
                 return status, value, version
-            error = _error(status, value, version, link.address)
-            if not error.retryable:
-                raise error
+            if status == UNSENT:
+                error = Unavailable(f"{link.address}: {_text(value)}; it was not sent")
+            elif status == LOST:
+                if kind != operations.GET:
+                    _raise_outcome_unknown(kind, link.address, _text(value))
+                error = Unavailable(f"{link.address}: {_text(value)}; no node answered this read in time")
+            else:
+                error = _error(status, value, version, link.address)
+                if not error.definite and kind == operations.GET:
+                    error = Unavailable(str(error))
+                if not error.retryable:
+                    raise error
             avoid.add(link)
 
     def _pick(self, key: bytes, avoid: "set[_Link]") -> "_Link | None":
@@ -205,6 +228,7 @@ class Client:
         return fallback
 
     async def _wait_for_link(self, deadline: float, seconds: float, error: PaxosKVError | None) -> None:
+        self._start()
         self._connected.clear()
         if any(link.connection is not None for link in self._links):
             self._connected.set()
@@ -213,10 +237,11 @@ class Client:
             async with asyncio.timeout_at(deadline):
                 await self._connected.wait()
         except TimeoutError:
-            if error is not None:
-                raise error from None
-            reasons = "; ".join(link.reason or link.address for link in self._links)
-            raise NotReached(f"no node could be reached within {seconds:g} s: {reasons}") from None
+            raise (error or self._not_reached(seconds)) from None
+
+    def _not_reached(self, seconds: float) -> NotReached:
+        reasons = "; ".join(link.reason or f"{link.address}: no answer" for link in self._links)
+        return NotReached(f"no node could be reached within {seconds:g} s: {reasons}")
 
 
 class _Link:
@@ -233,12 +258,21 @@ class _Link:
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         self._attempted = asyncio.Event()
-        self._room = asyncio.Event()
+        self._waiting: collections.deque[asyncio.Future[bool]] = collections.deque()
+        self._suspected_at = 0.0
+        self._verdict: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
         """Connected, and not known to be hanging."""
         return self.connection is not None and not self.connection.suspect
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another operation may be sent now."""
+        connection = self.connection
+        assert connection is not None
+        return connection.writable and len(connection.in_flight) < _IN_FLIGHT_MAX
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=f"paxoskv {self.address}")
@@ -262,15 +296,21 @@ class _Link:
         backoff = _BACKOFF_S_MIN
         while True:
             try:
-                self.connection = await Connection.open(self.host, self.port, _CONNECT_S, self._on_lost)
+                connection = await Connection.open(self.host, self.port, _CONNECT_S, self._on_lost)
             except NotReached as error:
                 self.reason = str(error)
             else:
-                backoff = _BACKOFF_S_MIN
-                self._lost.clear()
-                self._attempted.set()
-                self._client._connected.set()
-                await self._lost.wait()
+                # It may have been lost before we came to hear of it.
+                if not connection.closed:
+                    self.connection = connection
+                    connection.on_room = self._wake
+                    self._lost.clear()
+                    self._attempted.set()
+                    self._client._connected.set()
+                    began = asyncio.get_running_loop().time()
+                    await self._lost.wait()
+                    if asyncio.get_running_loop().time() - began > _BACKOFF_S_MAX:
+                        backoff = _BACKOFF_S_MIN
             self._attempted.set()
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, _BACKOFF_S_MAX)
@@ -280,10 +320,14 @@ class _Link:
             self.connection = None
             self.reason = f"{self.address}: {reason}"
             self._lost.set()
-            self._room.set()
+            if self._verdict is not None:
+                self._verdict.cancel()
+                self._verdict = None
+            while self._waiting:
+                self._wake()
 
     def check(self, key: bytes, argument: Argument, condition: Argument) -> None:
-        """Refuse here what the node would refuse, or close the connection for, to the harm of other calls."""
+        """Refuse here what the node would refuse."""
         assert self.connection is not None
         hello = self.connection.hello
         assert hello is not None
@@ -294,14 +338,30 @@ class _Link:
                 raise BadRequest(f"a value has at most {hello.value_bytes_max} bytes, this one {len(data)}")
 
     async def wait_for_room(self, deadline: float) -> None:
-        self._room.clear()
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        timer = asyncio.get_running_loop().call_at(deadline, _resolve, future, False)
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._room.wait()
-        except TimeoutError:
+            room = await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():
+                self._wake()  # In place of this one, which has no use for it any more.
+            raise
+        finally:
+            timer.cancel()
+        if not room:
             raise Unavailable(
-                f"{self.address}: too many calls of this client are in flight, so this one was never sent"
-            ) from None
+                f"{self.address}: too many calls of this client wait for this node, so this one was never sent"
+            )
+
+    def _wake(self) -> None:
+        """Let one call go on that waits for room, the first that still does."""
+        waiting = self._waiting
+        while waiting:
+            future = waiting.popleft()
+            if not future.done():
+                future.set_result(True)
+                return
 
     async def exchange(
         self, kind: int, key: bytes, argument: Argument, condition: Argument, seconds: float
@@ -315,22 +375,45 @@ class _Link:
         def answered(status: int, value: Argument, version: int) -> None:
             if not future.done():
                 future.set_result((status, value, version))
-            if len(connection.in_flight) < _IN_FLIGHT_MAX:
-                self._room.set()
 
         def expired() -> None:
             if not future.done():
-                connection.suspect = True
+                self._suspect(connection)
                 future.set_result((LOST, b"no answer within %.3g s" % seconds, 0))
 
         timeout_ms = max(1, int((seconds - min(_MARGIN_S, seconds / 10)) * 1000))
         identifier = connection.submit(kind, key, argument, condition, timeout_ms, answered)
         timer = loop.call_later(seconds, expired)
+        if self._waiting and self.has_room:
+            self._wake()
         try:
             return await future
         finally:
             timer.cancel()
             connection.forget(identifier)
+            if self._waiting:
+                self._wake()
+
+    def _suspect(self, connection: Connection) -> None:
+        """Use another node until this one says something, and see to it that it has a reason to."""
+        if connection.closed or connection.suspect:
+            return
+        connection.suspect = True
+        loop = asyncio.get_running_loop()
+        self._suspected_at = loop.time()
+        if self._verdict is None:  # Else it was asked a moment ago. A node that is late needs no more work.
+            connection.probe()
+            self._verdict = loop.call_later(_SILENCE_S_MAX, self._judge, connection)
+
+    def _judge(self, connection: Connection) -> None:
+        self._verdict = None
+        if connection.suspect:
+            silent = asyncio.get_running_loop().time() - self._suspected_at
+            if silent >= _SILENCE_S_MAX * 0.99:
+                connection.close(f"it has said nothing for {silent:.3g} s")
+            else:
+                connection.suspect = False
+                self._suspect(connection)
 
     async def status(self, seconds: float) -> dict[str, Any]:
         try:
@@ -338,8 +421,8 @@ class _Link:
                 if self.connection is None:
                     await self.first_attempt(min(seconds, _CONNECT_S))
                 if self.connection is None:
-                    return {"address": self.address, "up": False, "error": self.reason}
-                return {"address": self.address, "up": True, **await self.connection.status()}
+                    return {"address": self.address, "up": False, "error": self.reason or "no answer"}
+                return {**await self.connection.status(), "address": self.address, "up": True}
         except (TimeoutError, PaxosKVError) as error:
             return {"address": self.address, "up": False, "error": str(error) or f"no answer within {seconds:g} s"}
 
@@ -365,6 +448,8 @@ def parse_endpoints(endpoints: str | Iterable[str]) -> list[str]:
             raise BadRequest(f"{text!r} is no endpoint; it must be host:port, such as 127.0.0.1:7401")
         if address not in found:
             found.append(address)
+    if not found:
+        raise BadRequest("there must be at least one endpoint, such as 127.0.0.1:7401")
     return found
 
 
@@ -381,11 +466,26 @@ def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:
     raise BadRequest(f"prefer is {prefer!r}, which is none of the endpoints")
 
 
+def _resolve(future: asyncio.Future[bool], result: bool) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _seconds(timeout: float) -> float:
+    # Negated, so that NaN is refused too.
+    if not timeout > 0:
+        raise BadRequest(f"a timeout is a number of seconds above 0, not {timeout}")
+    return min(timeout, _TIMEOUT_S_MAX)
+
+
 def _bytes(data: Data, what: str) -> bytes:
     if type(data) is bytes:
         return data
     if isinstance(data, str):
-        return data.encode()
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            raise BadRequest(f"the {what} is a str that UTF-8 cannot encode; give bytes") from None
     if isinstance(data, bytes | bytearray | memoryview):
         return bytes(data)
     raise BadRequest(f"a {what} is bytes or str, not {type(data).__name__}")
@@ -395,15 +495,30 @@ def _text(value: Argument) -> str:
     return value.decode(errors="replace") if type(value) is bytes else str(value)
 
 
-def _raise_unanswered(kind: int, address: str, reason: str) -> NoReturn:
+def _raise_outcome_unknown(kind: int, address: str, reason: str) -> NoReturn:
     name = operations.KIND_NAMES[kind]
-    if kind == operations.GET:
-        raise Unavailable(f"{address}: {reason}; no node answered this read in time")
     raise OutcomeUnknown(
         f"{address}: {reason}, after the {name} was sent; it may or may not have happened: read the key, and decide"
     )
 
 
+_NOTHING: Final = type(None)
+# What an answer's value may be, by kind.
+_ANSWERED: Final = {
+    operations.GET: (bytes, _NOTHING),
+    operations.PUT: (_NOTHING,),
+    operations.DELETE: (_NOTHING,),
+    operations.CAS: (_NOTHING,),
+    operations.INCR: (int,),
+    operations.APPEND: (int,),
+    operations.SWAP: (bytes, _NOTHING),
+}
+_IF_VERSION: Final = "if_version is a version that an answer named, or 0 for an absent key"
+_MALFORMED: Final = {
+    operations.PUT: _IF_VERSION,
+    operations.DELETE: _IF_VERSION,
+    operations.INCR: "incr adds a signed 64-bit integer",
+}
 _FAILURES: Final = {
     operations.CONDITION_FAILED: "the key is not as demanded",
     operations.NOT_AN_INTEGER: "the value is no signed 64-bit decimal number",
@@ -414,7 +529,7 @@ _FAILURES: Final = {
 
 def _error(status: int, value: Argument, version: int, address: str) -> PaxosKVError:
     kind = errors.BY_STATUS.get(status)
-    if kind is None:
+    if kind is None or type(version) is not int:
         return OutcomeUnknown(f"{address} answered with status {status}, which this client does not know")
     if issubclass(kind, errors.ConditionFailed):
         current = value if type(value) is bytes else None

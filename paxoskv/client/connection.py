@@ -149,9 +149,16 @@ class Connection(asyncio.Protocol):
         finally:
             self._asked.pop(identifier, None)
 
-    def close(self) -> None:
-        """Close the connection; callbacks that are left get LOST or UNSENT."""
+    def probe(self) -> None:
+        """Make the node say something, which ends `suspect`, if it can."""
         if self._transport is not None:
+            self._last_id = (self._last_id + 1) & wire.ID_MAX
+            self._transport.write(framing.pack((wire.STATUS, self._last_id)))
+
+    def close(self, reason: str = "this client closed the connection") -> None:
+        """Close the connection; callbacks that are left get LOST or UNSENT, and the reason."""
+        if self._transport is not None:
+            self._reason = reason
             self._transport.abort()
 
     # asyncio's side.

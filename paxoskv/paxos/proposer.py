@@ -82,7 +82,6 @@ class Outbox:
         self.registers: list[bytes] = []
         self.bytes = 0
 
-
     def drop_stale(self) -> None:
         """Leave out Prepares of chains that have moved on within the turn.
 

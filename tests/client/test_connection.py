@@ -219,7 +219,9 @@ async def test_a_malformed_frame_breaks_the_connection_and_nothing_else(node: Fa
         ).map(framing.pack),
         st.tuples(
             st.just(wire.ANSWERS),
-            st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 40), st.none() | st.binary(max_size=3), st.integers())),
+            st.lists(
+                st.tuples(st.integers(0, 3), st.integers(-3, 40), st.none() | st.binary(max_size=3), st.integers())
+            ),
         )
         .filter(lambda body: all(-(2**63) <= answer[3] < 2**64 for answer in body[1]))
         .map(framing.pack),
