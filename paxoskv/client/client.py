@@ -32,6 +32,8 @@ _TIMEOUT_S_MAX: Final = wire.TIMEOUT_MS_MAX / 1000
 _IN_FLIGHT_MAX: Final = 8192
 # The node gives up so much earlier than the caller, so that its answer, which knows more, comes in time.
 _MARGIN_S: Final = 0.05
+# A write that was refused is not tried again with less time than this left.
+_ATTEMPT_S_MIN: Final = 0.2
 
 
 class Client:
@@ -190,6 +192,9 @@ class Client:
             left = deadline - loop.time()
             if left <= 0:
                 raise error or Unavailable(f"not sent within {seconds:g} s, so it did not happen")
+            if error is not None and kind != operations.GET and left < min(_ATTEMPT_S_MIN, seconds / 4):
+                # An attempt that has no time left would turn what did not happen into what may have happened.
+                raise error
             # A read can be asked of another node when one does not answer; a write that was sent cannot.
             patience = max(left / 3, min(left, 0.25)) if kind == operations.GET else left
             status, value, version = await link.exchange(kind, key, argument, condition, patience)
