@@ -44,6 +44,8 @@ class FakeNode:
         self.goodbye: str | None = None
         """The farewell that requests get."""
         self.instead_of_answers: bytes | None = None
+        self.close_after_answers = False
+        """Ends the connection behind `instead_of_answers`, which may be the beginning of a frame."""
         self.answer_as: Callable[[int], tuple[Any, ...]] | None = None
         """Makes the answer of a request's id, whatever the request."""
         self.backwards = False
@@ -116,6 +118,8 @@ class FakeNode:
             session.cut()
         elif self.instead_of_answers is not None:
             session.write(self.instead_of_answers)
+            if self.close_after_answers:
+                session.close()
         elif self.goodbye is not None:
             session.write(framing.pack((wire.GOODBYE, self.goodbye)))
             session.close()

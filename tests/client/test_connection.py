@@ -236,10 +236,11 @@ def test_any_bytes_from_a_node_end_in_an_answer_or_a_lost_connection(garbage: by
         asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
         async with FakeNode() as node:
             if in_place_of_hello:
-                # Behind a zero length, which no frame has, so that the connection ends whatever went before.
+                # Behind it a zero length, which no frame has: most connections end there.
                 node.instead_of_hello = garbage + bytes(4)
             else:
                 node.instead_of_answers = garbage + bytes(4)
+                node.close_after_answers = True
             try:
                 connection = await connect(node, 0.2)
             except NotReached:
