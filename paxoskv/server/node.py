@@ -16,7 +16,6 @@ import msgpack
 from paxoskv.core.engine import Engine
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
-from paxoskv.paxos.messages import Message
 from paxoskv.server.clients import ClientConnection
 from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
@@ -38,7 +37,8 @@ class Node:
         number: int,
         options: Options,
         storage: Storage,
-        engine: Engine[Message],
+        engine: Engine[Any],
+        codec: peer.Codec[Any],
         log: NodeLog,
     ) -> None:
         self.id = number
@@ -47,6 +47,7 @@ class Node:
         self.cluster = config.cluster
         self.epoch = config.epoch
         self.limits = config.limits
+        self.codec = codec
         self.incarnation = storage.incarnation
         self.log = log
         self.stopping = False
@@ -66,7 +67,7 @@ class Node:
         self.now = time.monotonic
         self._scheduled = False
         self._operations: list[Operation] = []
-        self._messages: list[tuple[int, list[Message]]] = []
+        self._messages: list[tuple[int, list[Any]]] = []
         self._committed = 0
         self._committed_seen = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -86,10 +87,11 @@ class Node:
         """Replay the journal; answers how many rows there were."""
         count = 0
         engine = self._engine
+        decode = self.codec.decode
         async for rows in self._storage.replay():
             for start in range(0, len(rows), _REPLAY_ROWS):
                 part = rows[start : start + _REPLAY_ROWS]
-                journal = [peer.decode(encoded) for row in part for encoded in msgpack.unpackb(row, use_list=False)]
+                journal = [decode(encoded) for row in part for encoded in msgpack.unpackb(row, use_list=False)]
                 while missing := engine.recover(journal):
                     engine.loaded(await self._storage.load(missing), self.now())
                 count += len(part)
@@ -121,7 +123,7 @@ class Node:
         if not self._scheduled:
             self._schedule()
 
-    def receive(self, sender: int, messages: list[Message]) -> None:
+    def receive(self, sender: int, messages: list[Any]) -> None:
         """One peer's frame."""
         self._messages.append((sender, messages))
         if not self._scheduled:
@@ -168,7 +170,7 @@ class Node:
         for target, messages in effects.sends.items():
             self.links[target].send(messages)
         if effects.journal:
-            row: bytes = msgpack.packb([peer.encode(message) for message in effects.journal])
+            row: bytes = msgpack.packb([self.codec.encode(message) for message in effects.journal])
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection] = []

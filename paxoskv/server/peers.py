@@ -10,7 +10,6 @@ import random
 from typing import TYPE_CHECKING, Final, cast
 
 from paxoskv.core.errors import ProtocolError
-from paxoskv.paxos.messages import Message
 from paxoskv.server.config import NodeConfig
 from paxoskv.wire import framing, peer
 
@@ -44,7 +43,7 @@ class PeerLink:
         """Connected, and introduced to each other."""
         return self._connection is not None
 
-    def send(self, messages: list[Message]) -> None:
+    def send(self, messages: list[Any]) -> None:
         """Send one turn's messages, or drop them when the peer is not there or does not keep up."""
         connection = self._connection
         if connection is None:
@@ -54,7 +53,7 @@ class PeerLink:
         header = peer.Header(
             node.cluster, node.epoch, node.id, node.incarnation, node.incarnations.get(self.target.id, 0)
         )
-        encoded = [peer.encode(message) for message in messages]
+        encoded = [node.codec.encode(message) for message in messages]
         for frame in peer.pack_frames(header, encoded, node.limits.frame_bytes_max):
             transport = connection.transport
             # A write can find the connection broken, long before the loop calls connection_lost; uvloop raises at the
@@ -219,7 +218,7 @@ class PeerConnection(asyncio.Protocol):
             return
         if node.incarnations.get(hello.node) != hello.incarnation:
             raise ProtocolError(f"node {hello.node} has restarted since; this connection is its former one")
-        node.receive(hello.node, [peer.decode(message) for message in encoded])
+        node.receive(hello.node, [node.codec.decode(message) for message in encoded])
 
     def _goodbye(self, reason: str) -> None:
         sender = self._hello.node if self._hello else "unknown"

@@ -21,6 +21,7 @@ from paxoskv.server.node import Node
 from paxoskv.server.peers import PeerConnection
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
+from paxoskv.wire import paxos
 
 DRAIN_S_MAX: Final = 10.0
 _CLOSE_S_MAX: Final = 5.0
@@ -65,7 +66,7 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
         operations_max=options.operations_max,
         empty=storage.record_count == 0,
     )
-    node = Node(config, number, options, storage, engine, log)
+    node = Node(config, number, options, storage, engine, paxos.CODEC, log)
     rows = await node.recover()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

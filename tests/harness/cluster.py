@@ -12,7 +12,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos.context import Timing
 from paxoskv.paxos.engine import PaxosEngine
-from paxoskv.wire import framing, peer
+from paxoskv.wire import framing, paxos, peer
 
 LIMIT = 1024 * 1024
 
@@ -94,7 +94,7 @@ class Cluster:
             empty=not disk.records,
         )
         for row in disk.rows:
-            journal = [peer.decode(encoded) for encoded in row]
+            journal = [paxos.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.now)
         node.engine = engine
@@ -134,12 +134,12 @@ class Cluster:
         for target in sorted(effects.sends):
             header = peer.Header("test", 1, number, node.disk.incarnation, node.seen.get(target, 0))
             for message in effects.sends[target]:
-                frames = peer.pack_frames(header, [peer.encode(message)], LIMIT * 4)
+                frames = peer.pack_frames(header, [paxos.encode(message)], LIMIT * 4)
                 for frame in frames:
                     self.packets.append(Packet(number, target, frame))
                     self.trace(f"{number}->{target} {message}")
         if effects.journal:
-            node.disk.queued.append((effects.sequence, [peer.encode(message) for message in effects.journal]))
+            node.disk.queued.append((effects.sequence, [paxos.encode(message) for message in effects.journal]))
         for operation, result in effects.answers:
             self.answers.append((operation, result))
             self.trace(f"{number} answers {operation} {result}")
@@ -166,7 +166,7 @@ class Cluster:
         if node.seen.get(header.sender) != header.incarnation:
             node.seen[header.sender] = header.incarnation
             node.engine.peer_up(header.sender, header.incarnation, self.now)
-        node.engine.receive(header.sender, [peer.decode(message) for message in encoded], self.now)
+        node.engine.receive(header.sender, [paxos.decode(message) for message in encoded], self.now)
         self.turn(packet.target)
 
     def commit(self, number: int) -> bool:

@@ -1,0 +1,238 @@
+"""The leaderless engine's messages as bytes."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+
+from paxoskv.core import operations
+from paxoskv.core.errors import ProtocolError
+from paxoskv.paxos import messages
+from paxoskv.paxos.messages import Message
+from paxoskv.paxos.register import ENTRY_BYTES, HEAD_BYTES
+from paxoskv.wire import framing
+from paxoskv.wire.peer import Codec
+
+# Rounds grow by one at a time, so no honest node comes near the half of what 36 bits hold; what claims to is refused
+# before it can exhaust a key.
+_VERSION_MAX: Final = 2**63 - 1
+_BALLOT_MAX: Final = _VERSION_MAX >> 20
+_NUMBER_MAX: Final = 2**64 - 1
+_INT: Final = frozenset((int,))
+_BYTES: Final = frozenset((bytes,))
+
+
+def encode(message: Message) -> bytes:
+    """One message as bytes. Proposals are encoded once: all peers and the journal share them."""
+    if type(message) is messages.Proposals:
+        if not message.encoded:
+            message.encoded = msgpack.packb(
+                (
+                    0,
+                    message.number,
+                    message.prepare_keys,
+                    message.prepare_ballots,
+                    message.prepare_known,
+                    message.accept_keys,
+                    message.accept_versions,
+                    message.accept_registers,
+                )
+            )
+        return message.encoded
+    packed: bytes = msgpack.packb(_ENCODERS[type(message)](message))
+    return packed
+
+
+def decode(encoded: bytes) -> Message:
+    """The inverse of `encode`, for bytes from anywhere."""
+    body = framing.unpack(encoded)
+    tag = body[0]
+    if type(tag) is not int or not 0 <= tag < len(_DECODERS):
+        raise ProtocolError("unknown kind of peer message")
+    try:
+        message = _DECODERS[tag](*body[1:])
+    except (TypeError, ValueError, IndexError) as error:
+        raise ProtocolError(f"malformed peer message of kind {tag}") from error
+    if type(message) is messages.Proposals:
+        message.encoded = encoded
+    return message
+
+
+_ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    messages.Accepted: lambda m: (1, m.number, m.exceptions),
+    messages.Promised: lambda m: (2, m.number, m.start, m.accepted, m.registers, m.exceptions, m.floor),
+    messages.Refused: lambda m: (3, m.number, m.exceptions),
+    messages.Reads: lambda m: (4, m.number, m.keys),
+    messages.Versions: lambda m: (5, m.number, m.versions, m.floor),
+    messages.Fetches: lambda m: (6, m.items),
+    messages.Registers: lambda m: (7, m.items),
+    messages.Relays: lambda m: (8, m.items),
+    messages.RelayAnswers: lambda m: (9, m.items),
+}
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= _NUMBER_MAX:
+        raise ValueError(value)
+    return value
+
+
+def _integers(column: Any, least: int, most: int) -> tuple[int, ...]:
+    if type(column) is not tuple or not _INT.issuperset(map(type, column)):
+        raise ValueError(column)
+    if column and (min(column) < least or max(column) > most):
+        raise ValueError(column)
+    return column
+
+
+def _keys(column: Any) -> tuple[bytes, ...]:
+    if type(column) is not tuple or not _BYTES.issuperset(map(type, column)) or b"" in column:
+        raise ValueError(column)
+    return column
+
+
+def _is_register(register: Any) -> bool:
+    return (
+        type(register) is bytes
+        and len(register) >= HEAD_BYTES
+        and register[0] < 2
+        and len(register) >= HEAD_BYTES + register[1] * ENTRY_BYTES
+    )
+
+
+def _registers(column: Any) -> tuple[bytes, ...]:
+    if type(column) is not tuple or not all([_is_register(register) for register in column]):
+        raise ValueError(column)
+    return column
+
+
+def _equal_lengths(first: tuple[Any, ...], *others: tuple[Any, ...]) -> None:
+    for other in others:
+        if len(other) != len(first):
+            raise ValueError("columns of unequal length")
+
+
+def _exceptions(column: Any) -> tuple[messages.Refusal, ...]:
+    if type(column) is not tuple:
+        raise ValueError(column)
+    found = []
+    for key, promised, by_floor in column:
+        if type(key) is not bytes or type(by_floor) is not bool:
+            raise ValueError(column)
+        [promised] = _integers((promised,), 0, _BALLOT_MAX)
+        found.append(messages.Refusal(key, promised, by_floor))
+    return tuple(found)
+
+
+def _decode_proposals(
+    number: Any, prepare_keys: Any, ballots: Any, known: Any, accept_keys: Any, versions: Any, registers: Any
+) -> messages.Proposals:
+    message = messages.Proposals(
+        _number(number),
+        _keys(prepare_keys),
+        _integers(ballots, 1, _BALLOT_MAX),
+        _integers(known, 0, _VERSION_MAX),
+        _keys(accept_keys),
+        _integers(versions, 1, _VERSION_MAX),
+        _registers(registers),
+    )
+    _equal_lengths(prepare_keys, ballots, known)
+    _equal_lengths(accept_keys, versions, registers)
+    return message
+
+
+def _decode_accepted(number: Any, exceptions: Any) -> messages.Accepted:
+    return messages.Accepted(_number(number), _exceptions(exceptions))
+
+
+def _decode_promised(
+    number: Any, start: Any, accepted: Any, registers: Any, exceptions: Any, floor: Any
+) -> messages.Promised:
+    _integers((floor,), 0, _VERSION_MAX)
+    _integers(accepted, 0, _VERSION_MAX)
+    if type(registers) is not tuple or not all(
+        [register is None or register == b"" or _is_register(register) for register in registers]
+    ):
+        raise ValueError(registers)
+    _equal_lengths(accepted, registers)
+    return messages.Promised(_number(number), _number(start), accepted, registers, _exceptions(exceptions), floor)
+
+
+def _decode_refused(number: Any, exceptions: Any) -> messages.Refused:
+    return messages.Refused(_number(number), _exceptions(exceptions))
+
+
+def _decode_reads(number: Any, keys: Any) -> messages.Reads:
+    return messages.Reads(_number(number), _keys(keys))
+
+
+def _decode_versions(number: Any, versions: Any, floor: Any) -> messages.Versions:
+    _integers((floor,), 0, _VERSION_MAX)
+    return messages.Versions(_number(number), _integers(versions, 0, _VERSION_MAX), floor)
+
+
+def _decode_fetches(items: Any) -> messages.Fetches:
+    fetches = tuple([messages.Fetch(_number(number), key) for number, key in items])
+    _keys(tuple([fetch.key for fetch in fetches]))
+    return messages.Fetches(fetches)
+
+
+def _decode_registers(items: Any) -> messages.Registers:
+    fetched = []
+    for number, version, register in items:
+        _integers((version,), 0, _VERSION_MAX)
+        if register != b"" and not _is_register(register):
+            raise ValueError(register)
+        fetched.append(messages.Fetched(_number(number), version, register))
+    return messages.Registers(tuple(fetched))
+
+
+def _relayed_operation(item: Any) -> messages.RelayedOperation:
+    number, exposed, kind, argument, condition = item
+    _integers((exposed,), 1, _BALLOT_MAX)
+    if type(kind) is not int or not 0 < kind < len(operations.KIND_NAMES):
+        raise ValueError(kind)
+    if not operations.is_well_formed(kind, argument, condition):
+        raise ValueError(item)
+    return messages.RelayedOperation(_number(number), exposed, kind, argument, condition)
+
+
+def _decode_relays(items: Any) -> messages.Relays:
+    relays = []
+    for number, key, ballot, relayed in items:
+        _keys((key,))
+        _integers((ballot,), 1, _BALLOT_MAX)
+        if not relayed:
+            raise ValueError("an empty relay")
+        relays.append(
+            messages.RelayItem(_number(number), key, ballot, tuple([_relayed_operation(item) for item in relayed]))
+        )
+    return messages.Relays(tuple(relays))
+
+
+def _decode_relay_answers(items: Any) -> messages.RelayAnswers:
+    answers = []
+    for number, promised, start, results in items:
+        _integers((promised,), 0, _BALLOT_MAX)
+        for status, value, version in results:
+            if type(status) is not int or not (value is None or type(value) in (bytes, int)):
+                raise ValueError(results)
+            _integers((version,), 0, _VERSION_MAX)
+        answers.append(messages.RelayAnswer(_number(number), promised, _number(start), results))
+    return messages.RelayAnswers(tuple(answers))
+
+
+_DECODERS: Final[tuple[Callable[..., Message], ...]] = (
+    _decode_proposals,
+    _decode_accepted,
+    _decode_promised,
+    _decode_refused,
+    _decode_reads,
+    _decode_versions,
+    _decode_fetches,
+    _decode_registers,
+    _decode_relays,
+    _decode_relay_answers,
+)
+
+CODEC: Final = Codec(encode, decode)
