@@ -7,7 +7,7 @@ others made. So a link is simplex, needs no rule about who dials, and a partitio
 import asyncio
 import contextlib
 import random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core.errors import ProtocolError
 from paxoskv.server.config import NodeConfig
