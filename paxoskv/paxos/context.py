@@ -29,6 +29,8 @@ class Timing:
     silence_s: float = 0.020
     """A peer that was not heard of for so long is not relayed to, nor waited for."""
     repair_delay_s: float = 0.500
+    patience_s_max: float = 1.000
+    """Where the doubling of waits ends, unless rounds take longer."""
 
 
 class Context:
@@ -106,5 +108,9 @@ class Context:
         self.round_s += (seconds - self.round_s) * 0.05 if self.round_s else seconds
 
     def patience(self, seconds: float, attempt: int = 0) -> float:
-        """How long to wait for an answer: at least `seconds`, several rounds, and doubling with each attempt."""
-        return max(seconds, 4 * self.round_s) * 2.0 ** min(attempt, 6)
+        """How long to wait for an answer: at least `seconds`, several rounds, and doubling with each attempt.
+
+        Not for ever: what was lost while a link was bad is asked for soon after it has become good.
+        """
+        least = max(seconds, 4 * self.round_s)
+        return min(least * 2.0 ** min(attempt, 6), max(least, self.timing.patience_s_max))

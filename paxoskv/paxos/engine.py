@@ -74,8 +74,8 @@ class PaxosEngine:
         self.records.complete = empty
         self.acceptor = Acceptor(self.records)
         self.directed = Directed(self.context, self._vote)
-        self.reader = Reader(self.context, self.acceptor, self.directed, self._settle)
-        self.repair = Repair(self.context, self.acceptor, self.directed)
+        self.reader = Reader(self.context, self.acceptor, self.directed, self._settle, self._load)
+        self.repair = Repair(self.context, self.acceptor, self.directed, self._load)
         self.proposer = Proposer(self.context, self.records, self._vote, self._read, self.repair.add)
         self._operations_max = operations_max
         self._effects: Effects[Message] = Effects()
@@ -156,6 +156,7 @@ class PaxosEngine:
                         self.reader.submit(operation, True)
                     else:
                         self.proposer.submit(operation, record)
+        self.reader.loaded()
         if self._parked_messages:
             parked_messages = self._parked_messages
             self._parked_messages = []
@@ -166,8 +167,7 @@ class PaxosEngine:
         self.proposer.submit(operation, self.records.get(operation.key))
 
     def _read(self, operation: Operation) -> None:
-        local = self.records.complete or operation.key in self.records.resident
-        self.reader.submit(operation, local)
+        self.reader.submit(operation, self.records.has((operation.key,)))
 
     # What peers say.
 

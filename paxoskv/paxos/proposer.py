@@ -60,7 +60,6 @@ class Outbox:
         "group",
         "keys",
         "known",
-        "local",
         "prepare_ballots",
         "prepare_keys",
         "preparing",
@@ -68,10 +67,8 @@ class Outbox:
         "versions",
     )
 
-    def __init__(self, group: ReplicaSet, local: bool) -> None:
+    def __init__(self, group: ReplicaSet) -> None:
         self.group = group
-        self.local = local
-        """The own acceptor votes, too."""
         self.preparing: list[Chain] = []
         self.prepare_keys: list[bytes] = []
         self.prepare_ballots: list[int] = []
@@ -415,17 +412,22 @@ class Proposer:
             self._prepare(chain)
 
     def _outbox(self, chain: Chain) -> Outbox:
-        local = self.voting and chain.record is not None and self._context.node in chain.group.nodes
-        outbox = self._outboxes.get((chain.group, local))
+        # Apart, because the own vote on a batch waits until the own disk has brought the last of its records.
+        in_memory = chain.record is not None
+        outbox = self._outboxes.get((chain.group, in_memory))
         if outbox is not None and outbox.bytes > _BATCH_BYTES_MAX:
             self._flush()
             outbox = None
         if outbox is None:
-            outbox = self._outboxes[(chain.group, local)] = Outbox(chain.group, local)
+            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group)
         return outbox
 
     def _prepare(self, chain: Chain) -> None:
         context = self._context
+        if chain.record is None and (record := self._records.resident.get(chain.key)) is not None:
+            # The own disk was too slow for the first attempt.
+            chain.record = record
+            record.busy = True
         record = chain.record
         round_ = max(chain.round_seen, self._round_min, ballots.round_of(chain.ballot))
         if record is not None:
@@ -589,7 +591,7 @@ class Proposer:
             for node in outbox.group.nodes:
                 if node != context.node:
                     context.send(node, message)
-            if outbox.local:
+            if self.voting and context.node in outbox.group.nodes:
                 self._vote(message)
 
     def _chosen(self, chain: Chain, flight: Flight) -> None:

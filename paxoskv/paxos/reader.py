@@ -4,7 +4,7 @@ Replicas ship versions, not values. The value comes from the own acceptor, when 
 quorum reports (it nearly always is, Accepts go to everybody); otherwise the write that was seen is finished first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from paxoskv.core import errors, operations
@@ -130,14 +130,19 @@ class Reader:
         acceptor: Acceptor,
         directed: Directed,
         settle: Callable[[Operation], None],
+        load: Callable[[Sequence[bytes]], None],
     ) -> None:
-        """`settle` takes a get whose key has to be taken, since finishing what it sees keeps failing."""
+        """`settle` takes a get whose key has to be taken, since finishing what it sees keeps failing. `load` asks for
+        records that are not in memory; `loaded` hears when some are."""
         self._context = context
         self._acceptor = acceptor
         self._directed = directed
         self._settle = settle
+        self._load = load
         self._pending: dict[tuple[ReplicaSet, bool], _Pending] = {}
         self._batches: dict[int, ReadBatch] = {}
+        self._without_own: dict[int, ReadBatch] = {}
+        """Batches that the own acceptor has not answered, since its disk did not bring the records in time."""
         self._fetches: dict[int, KeyRead] = {}
         self._fetch_items: dict[int, list[Fetch]] = {}
         self.counters = dict.fromkeys(("reads", "finished_writes", "fetches", "read_retries", "settled_reads"), 0)
@@ -185,9 +190,26 @@ class Reader:
         for node in group.nodes:
             if node != context.node:
                 context.send(node, message)
-        if local and context.node in group.nodes:
-            versions, batch.own = self._acceptor.read(batch.keys)
-            self._answered(batch, context.node, tuple(versions))
+        if context.node not in group.nodes:
+            return
+        if local:
+            self._answer_own(batch)
+        else:
+            self._without_own[batch.number] = batch
+            self._load(batch.keys)
+
+    def _answer_own(self, batch: ReadBatch) -> None:
+        versions, batch.own = self._acceptor.read(batch.keys)
+        self._answered(batch, self._context.node, tuple(versions))
+
+    def loaded(self) -> None:
+        """Records have come: the own acceptor may be able to answer after all."""
+        for number, batch in list(self._without_own.items()):
+            if number not in self._batches:
+                del self._without_own[number]
+            elif self._acceptor.records.has(batch.keys):
+                del self._without_own[number]
+                self._answer_own(batch)
 
     def on_versions(self, sender: int, message: Versions) -> None:
         """One replica's versions."""
@@ -306,13 +328,12 @@ class Reader:
         batch = key_read.batch
         wanted = batch.wanted[key_read.index]
         attempt = wanted.attempt + 1
-        local = self._context.node in batch.answers
         for operation in wanted.operations:
             if operation.done:
                 continue
             if attempt < _ATTEMPTS_MAX:
                 self.counters["read_retries"] += 1
-                self.submit(operation, local, attempt)
+                self.submit(operation, self._acceptor.records.has((key_read.key,)), attempt)
             else:
                 self.counters["settled_reads"] += 1
                 self._settle(operation)
@@ -334,6 +355,8 @@ class Reader:
         """Ask again who did not answer, and give up what is past its deadline."""
         context = self._context
         now = context.now
+        for number in self._without_own.keys() - self._batches.keys():
+            del self._without_own[number]
         for batch in list(self._batches.values()):
             if batch.deadline <= now:
                 self._expire(batch)
@@ -349,6 +372,9 @@ class Reader:
             elif batch.wake <= now:
                 batch.attempt += 1
                 batch.wake = now + context.patience(context.timing.resend_s, batch.attempt)
+                if batch.number in self._without_own:
+                    # They may have come, and been evicted before all were there.
+                    self._load(batch.keys)
                 for node in batch.group.nodes:
                     if node not in batch.answers and node in context.up:
                         context.send(node, Reads(batch.number, batch.keys))

@@ -115,6 +115,10 @@ class Records:
             return []
         return absent
 
+    def has(self, keys: Sequence[bytes]) -> bool:
+        """Whether every key is in memory, or known to have no record."""
+        return self.complete or all(map(self.resident.__contains__, keys))
+
     def admit(self, key: bytes, blob: bytes | None) -> Record:
         """Make a record that storage brought resident. A resident one is newer and stays."""
         record = self.resident.get(key)

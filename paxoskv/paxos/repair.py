@@ -1,6 +1,6 @@
 """Background: replicas that missed a chosen step get it again, within bounds. protocol.md section 9."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from paxoskv.paxos.acceptor import Acceptor
@@ -16,10 +16,18 @@ _SLICE_BYTES_MAX: Final = 256 * 1024
 class Repair:
     """What each peer is known to lack. A hint that is lost or dropped costs a later reader one more round trip."""
 
-    def __init__(self, context: Context, acceptor: Acceptor, directed: Directed) -> None:
+    def __init__(
+        self,
+        context: Context,
+        acceptor: Acceptor,
+        directed: Directed,
+        load: Callable[[Sequence[bytes]], None],
+    ) -> None:
+        """`load` asks for records that are not in memory."""
         self._context = context
         self._acceptor = acceptor
         self._directed = directed
+        self._load = load
         self._behind: dict[int, dict[bytes, None]] = {}
         self._on_its_way: dict[int, int] = {}
         self._wake: dict[int, float] = {}
@@ -63,19 +71,22 @@ class Repair:
             self._wake[peer] = context.now + context.patience(context.timing.repair_delay_s)
             self._on_its_way[peer] = 0
             size = 0
+            missing = []
             for key in keys:
                 if size > _SLICE_BYTES_MAX:
                     break
-                del behind[key]
-                if key not in self._acceptor.records.resident:
-                    self.counters["repairs_dropped"] += 1
+                if not self._acceptor.records.has((key,)):
+                    missing.append(key)
                     continue
+                del behind[key]
                 # Only what is on the own disk, so that nothing is revealed which a crash here could undo (D1).
                 [version], [register] = self._acceptor.read([key])
                 if version:
                     size += len(register)
                     self._on_its_way[peer] += 1
                     self._directed.accept(peer, key, version, register, self)
+            if missing:
+                self._load(missing)
 
     def deadline(self) -> float | None:
         """When the next tick is of use."""
