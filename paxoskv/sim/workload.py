@@ -1,0 +1,88 @@
+"""What clients ask for: operations drawn so that their effects can be told apart."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from paxoskv.core import operations
+from paxoskv.core.operations import Argument
+from paxoskv.sim.configuration import Configuration
+
+# Kind by weight, reads apart.
+_MIXES: Final[dict[str, dict[int, int]]] = {
+    "mixed": {
+        operations.PUT: 3,
+        operations.DELETE: 2,
+        operations.CAS: 2,
+        operations.INCR: 3,
+        operations.APPEND: 1,
+        operations.SWAP: 2,
+    },
+    "register": {operations.PUT: 4, operations.DELETE: 1, operations.CAS: 3, operations.SWAP: 2},
+    "counter": {operations.INCR: 1},
+    "append": {operations.APPEND: 1},
+    "contended": {operations.CAS: 3, operations.INCR: 3, operations.SWAP: 1, operations.PUT: 1},
+    "churn": {operations.PUT: 3, operations.DELETE: 4, operations.INCR: 3},
+}
+
+Request = tuple[int, bytes, Argument, Argument]
+"""(kind, key, argument, condition), as in `core.operations.Operation`."""
+
+
+class Workload:
+    """Draws requests. Every written value is written once; conditions name what was seen lately, or did not hold."""
+
+    def __init__(self, configuration: Configuration, rng: random.Random) -> None:
+        self.keys = [b"%c" % (97 + index) for index in range(configuration.keys)]
+        self._configuration = configuration
+        self._rng = rng
+        mix = _MIXES[configuration.workload]
+        self._kinds = list(mix)
+        self._weights = list(mix.values())
+        self._written = 0
+        self._seen: dict[bytes, list[tuple[bytes | None, int]]] = {key: [(None, 0)] for key in self.keys}
+        self._draw: dict[int, Callable[[bytes], tuple[Argument, Argument]]] = {
+            operations.PUT: lambda key: (self._value(), self._version(key)),
+            operations.DELETE: lambda key: (None, self._version(key)),
+            operations.CAS: lambda key: (self._value(), self._recent(key)[0]),
+            operations.INCR: lambda key: (self._rng.choice((1, 1, 1, 7, -3)), None),
+            operations.APPEND: lambda key: (self._value() + b";", None),
+            operations.SWAP: lambda key: (self._value(), None),
+        }
+
+    def draw(self) -> Request:
+        """The next request."""
+        rng = self._rng
+        key = self.keys[0] if rng.random() < self._configuration.hot else rng.choice(self.keys)
+        if rng.random() < self._configuration.reads:
+            return operations.GET, key, None, None
+        kind = rng.choices(self._kinds, self._weights)[0]
+        argument, condition = self._draw[kind](key)
+        return kind, key, argument, condition
+
+    def write(self, key: bytes) -> Request:
+        """A write that takes effect whatever the key holds, and fits the others of this workload."""
+        kind = {"counter": operations.INCR, "append": operations.APPEND}.get(
+            self._configuration.workload, operations.SWAP
+        )
+        argument, condition = self._draw[kind](key)
+        return kind, key, argument, condition
+
+    def saw(self, key: bytes, value: bytes | None, version: int) -> None:
+        """Somebody was answered this of a key."""
+        seen = self._seen[key]
+        seen.append((value, version))
+        if len(seen) > 8:
+            del seen[0]
+
+    def _value(self) -> bytes:
+        self._written += 1
+        # Half of them are numbers, for increments to work on, far enough apart to stay different.
+        return b"%d" % (self._written * 1000) if self._rng.random() < 0.5 else b"v%d" % self._written
+
+    def _recent(self, key: bytes) -> tuple[bytes | None, int]:
+        seen = self._seen[key]
+        return seen[-1] if self._rng.random() < 0.8 else self._rng.choice(seen)
+
+    def _version(self, key: bytes) -> int | None:
+        return self._recent(key)[1] if self._rng.random() < 0.4 else None
