@@ -1,6 +1,7 @@
 """The simulator's driver of one engine: what `server.node` is, with virtual time, disk and network."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ class Replica:
         self.engine: Engine[Any] | None = None
         self.peers: dict[int, Replica] = {}
         self.crashes = 0
+        self._marks: Counter[str] = Counter()
         self.die_after: int | None = None
         """Crash in the next turn that has something for the disk, after so many of its effects."""
         self.on_answer: Callable[[Any, Result], None] = lambda reply, result: None
@@ -71,6 +73,14 @@ class Replica:
         self._timer_at = float("inf")
         self._checkpointing = False
         self._life = self.crashes
+
+    def marks(self) -> Counter[str]:
+        """The engine's counters, over all the node's lives."""
+        marks = self._marks.copy()
+        if self.engine is not None:
+            counters = self.engine.status()["engine"]
+            marks.update({name: count for name, count in counters.items() if type(count) is int})
+        return marks
 
     @property
     def up(self) -> bool:
@@ -120,6 +130,7 @@ class Replica:
         """The process dies, here and now."""
         if self.engine is None:
             return
+        self._marks = self.marks()
         self.engine = None
         self.die_after = None
         self.crashes += 1

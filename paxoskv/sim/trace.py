@@ -118,6 +118,10 @@ class Trace:
         """A fault begins or ends."""
         self._event("fault" if begins else "heal", kind=fault.kind, node=fault.node, peer=fault.peer)
 
+    def failed(self, kind: str, message: str) -> None:
+        """The last line, when something was wrong."""
+        self._event("failure", kind=kind, message=message)
+
 
 def _show(value: bytes | int | None) -> str | int | None:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value

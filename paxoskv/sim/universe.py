@@ -75,6 +75,8 @@ class Outcome:
     steps: int
     frames: int
     crashes: int
+    marks: Counter[str]
+    """How often each counter of the engines went up."""
 
 
 @dataclass(slots=True, eq=False)
@@ -157,7 +159,14 @@ class Universe:
             self.timeline.steps,
             self._network.frames,
             sum(replica.crashes for replica in self._replicas.values()),
+            self._marks(),
         )
+
+    def _marks(self) -> Counter[str]:
+        marks: Counter[str] = Counter()
+        for replica in self._replicas.values():
+            marks.update(replica.marks())
+        return marks
 
     # Phase one.
 
