@@ -58,7 +58,13 @@ _PROGRESS_S = 0.25
     "then.  [default: closed loop]",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of keys and operations.")
-@click.option("--prefix", default="bench/", show_default=True, help="Of the keys; a fresh one for a first touch.")
+@click.option("--prefix", default="bench/", show_default=True, help="Of the keys.")
+@click.option(
+    "--load/--no-load",
+    default=True,
+    help="Write every key once before measuring. Without, and with a fresh --prefix, writes are first touches, which "
+    "take one round trip more.  [default: load]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def bench(processes: int, route: str | None, as_json: bool, endpoints: str, warmup: float, **given: Any) -> None:
     """Put load on a running cluster, and print throughput, latency and errors.
@@ -87,6 +93,7 @@ def bench(processes: int, route: str | None, as_json: bool, endpoints: str, warm
         given["rate"],
         given["seed"],
         given["prefix"],
+        given["load"],
     )
     counted = plan.op == "incr" and plan.distribution == "one-key"
     if counted:
@@ -148,12 +155,16 @@ def _part(plan: Plan) -> Outcome:
 
 
 def _several(plan: Plan, processes: int) -> Outcome:
+    if plan.load:
+        run_with_best_loop(lambda: _load(plan))
     parts = []
     for index in range(processes):
         clients = plan.clients // processes + (index < plan.clients % processes)
         if clients:
             parts.append(
-                dataclasses.replace(plan, clients=clients, rate=plan.rate / processes, seed=plan.seed * 1000 + index)
+                dataclasses.replace(
+                    plan, clients=clients, rate=plan.rate / processes, seed=plan.seed * 1000 + index, load=False
+                )
             )
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(len(parts), mp_context=context) as pool:
@@ -162,6 +173,11 @@ def _several(plan: Plan, processes: int) -> Outcome:
     for other in outcomes[1:]:
         merged.merge(other)
     return merged
+
+
+async def _load(plan: Plan) -> int:
+    await Generator(plan).load()
+    return 0
 
 
 def _count(plan: Plan, outcome: Outcome) -> dict[str, Any]:

@@ -28,6 +28,7 @@ _TIMEOUT_MS: Final = 5000
 _CONNECT_S: Final = 5.0
 _RETRY_S: Final = 0.05
 _OPEN_LOOP_TICK_S: Final = 0.001
+_LOAD_IN_FLIGHT: Final = 512
 # Operations that an open loop lets pile up before it counts new ones as not sent.
 _OPEN_LOOP_IN_FLIGHT_MAX: Final = 100_000
 _VALUES: Final = 64
@@ -51,6 +52,8 @@ class Plan:
     rate: float = 0.0
     seed: int = 0
     prefix: str = "bench/"
+    load: bool = True
+    """Write every key once before anything is measured."""
 
 
 @dataclass(slots=True)
@@ -135,11 +138,11 @@ class Generator:
         return lambda: int(uniform() * count)
 
     async def run(self) -> Outcome:
-        """Connect, warm up, load for the duration, and wait for what is in flight. Raises NotReached."""
+        """Connect, write every key once, warm up, measure, and wait for what is in flight. Raises NotReached."""
         loop = asyncio.get_running_loop()
-        attempts = await asyncio.gather(*[self._dial(index) for index in range(len(self._endpoints))])
-        if not any(connection is not None for connection in self._connections):
-            raise NotReached("; ".join(reason for reason in attempts if reason))
+        await self._connect()
+        if self.plan.load:
+            await self._load()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -173,6 +176,35 @@ class Generator:
                 self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, lane.longest_gap_s)
         await self._finish()
         return self.outcome
+
+    async def load(self) -> None:
+        """Write every key once, and nothing else. Raises NotReached."""
+        await self._connect()
+        await self._load()
+        self.stopping = True
+        await self._finish()
+
+    async def _connect(self) -> None:
+        attempts = await asyncio.gather(*[self._dial(index) for index in range(len(self._endpoints))])
+        if not any(connection is not None for connection in self._connections):
+            raise NotReached("; ".join(reason for reason in attempts if reason))
+
+    async def _load(self) -> None:
+        """One write for every key, through the node that will be asked for it."""
+        room = asyncio.Semaphore(_LOAD_IN_FLIGHT)
+
+        def answered(status: int, value: Argument, version: int) -> None:
+            room.release()
+
+        value = b"0" if self.plan.op == "incr" else self._values[0]
+        for key, home in zip(self._keys, self._homes, strict=True):
+            await room.acquire()
+            connection = self._connections[home] or next((other for other in self._connections if other), None)
+            if connection is None:
+                raise NotReached("all connections broke while the keys were written")
+            connection.submit(operations.PUT, key, value, None, _TIMEOUT_MS, answered)
+        for _ in range(_LOAD_IN_FLIGHT):
+            await room.acquire()
 
     async def _finish(self) -> None:
         """Wait for the answers that are still to come, which the final count of increments needs."""
