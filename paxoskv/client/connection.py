@@ -7,6 +7,8 @@ and the load generator, which could not keep up otherwise.
 import asyncio
 import json
 import os
+import re
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -78,9 +80,8 @@ class Connection(asyncio.Protocol):
             raise NotReached(
                 f"{address}: {error}; check that this is the client port of a paxoskv node of this version"
             ) from None
-        except OSError as error:
-            # asyncio puts its own words in strerror.
-            raise NotReached(f"{address}: {os.strerror(error.errno) if error.errno else error}") from None
+        except (OSError, UnicodeError) as error:
+            raise NotReached(f"{address}: {_explain(error)}") from None
         except asyncio.CancelledError:
             if connection is not None:
                 connection.close()
@@ -133,8 +134,11 @@ class Connection(asyncio.Protocol):
             raise ProtocolError(f"{self.address}: malformed STATUS")
         return found
 
-    async def inject_fault(self, name: str, argument: bool) -> None:
-        """Switch a fault of the node on or off. Raises ProtocolError when the node refuses."""
+    async def inject_fault(self, name: str, argument: bool | float) -> None:
+        """Inject a fault into the node: "disk-stall" on or off, or "clock-jump" by so many seconds.
+
+        Raises ProtocolError when the node refuses.
+        """
         if refusal := await self._ask((wire.FAULT,), name, argument):
             raise ProtocolError(f"{self.address}: {refusal}")
 
@@ -225,3 +229,17 @@ class Connection(asyncio.Protocol):
         for identifier, callback in callbacks.items():
             callback(UNSENT if identifier in unsent else LOST, reason, 0)
         self._on_lost(self, self._reason)
+
+
+def _explain(error: OSError | UnicodeError) -> str:
+    """Why no connection came about."""
+    if isinstance(error, socket.gaierror):
+        return f"the host's name cannot be resolved ({error.strerror})"
+    if isinstance(error, UnicodeError):
+        return f"the host's name is none ({error})"
+    if error.errno:
+        # asyncio puts its own words in strerror.
+        return os.strerror(error.errno)
+    # A name with several addresses; asyncio says only in a text what each of them had to say.
+    numbers = dict.fromkeys(re.findall(r"\[Errno (\d+)\]", str(error)))
+    return ", ".join(os.strerror(int(number)) for number in numbers) or str(error)

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -75,6 +76,20 @@ def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | 
     return found
 
 
+def free_base_port(nodes: int) -> int:
+    """A base port none of whose client and peer ports is in use just now."""
+    while True:
+        base = random.randrange(20_000, 31_000)
+        offsets = range(1, nodes + 1)
+        try:
+            for port in [*[base + i for i in offsets], *[base + PEER_PORT_OFFSET + i for i in offsets]]:
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return base
+
+
 @dataclass(slots=True)
 class NodeProcess:
     """One node's process, or its last one."""
@@ -91,9 +106,16 @@ class LocalCluster:
     however that came about: it watches a pipe from here.
     """
 
-    def __init__(self, configuration: ClusterConfig, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        configuration: ClusterConfig,
+        options: Sequence[str] = (),
+        views: Mapping[int, Path] | None = None,
+    ) -> None:
+        """`views`: a configuration file for each node, where they do not reach each other at the same addresses."""
         self.config = configuration
         self._options = list(options)
+        self._views = views or {}
         self.nodes: dict[int, NodeProcess] = {}
 
     @property
@@ -119,7 +141,8 @@ class LocalCluster:
         """Start one node; it is not ready yet."""
         node = self.config.node(number)
         log_path = self.config.path.parent / f"node-{number}.log"
-        command = [sys.executable, "-m", "paxoskv", "serve", "--config", str(self.config.path)]
+        view = self._views.get(number, self.config.path)
+        command = [sys.executable, "-m", "paxoskv", "serve", "--config", str(view)]
         command += ["--node", str(number), "--stop-with-stdin", *self._options]
         with log_path.open("ab") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)

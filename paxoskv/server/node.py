@@ -26,6 +26,7 @@ from paxoskv.wire import peer
 _CHECKPOINT_RECORDS: Final = 256
 _HOUSEKEEPING_S: Final = 0.5
 _REPLAY_ROWS: Final = 64
+_CLOCK_JUMP_S_MAX: Final = 3600.0
 
 
 class Node:
@@ -63,8 +64,7 @@ class Node:
         self._storage = storage
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        # uvloop's own clock has milliseconds; this one has the same zero.
-        self.now = time.monotonic
+        self._clock_offset = 0.0
         self._scheduled = False
         self._operations: list[Operation] = []
         self._messages: list[tuple[int, list[Any]]] = []
@@ -114,6 +114,10 @@ class Node:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._loop.call_exception_handler({"message": "a task of the node failed", "exception": error})
+
+    def now(self) -> float:
+        """The node's time in seconds. Not the loop's own: uvloop's has milliseconds; this one has the same zero."""
+        return time.monotonic() + self._clock_offset
 
     # What arrives.
 
@@ -189,7 +193,7 @@ class Node:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = deadline
-            self._timer = self._loop.call_at(deadline, self._on_timer)
+            self._timer = self._loop.call_at(deadline - self._clock_offset, self._on_timer)
 
     def _on_timer(self) -> None:
         # Whatever the clock says: loops round, and a tick that was judged too early would be the last one.
@@ -351,10 +355,16 @@ class Node:
         """Switch a fault on or off; answers why not, or nothing."""
         if not self.options.fault_injection:
             return "this node was not started with --fault-injection"
-        if name != "disk-stall" or type(argument) is not bool:
-            return f"unknown fault {name!r}; there is disk-stall, true or false"
-        self._storage.stall(argument)
-        self.log.warning("fault injected", fault=name, on=argument)
+        if name == "disk-stall" and type(argument) is bool:
+            self._storage.stall(argument)
+        elif name == "clock-jump" and type(argument) is float and 0 < argument <= _CLOCK_JUMP_S_MAX:
+            self._clock_offset += argument
+            self._tick_due = True
+            if not self._scheduled:
+                self._schedule()
+        else:
+            return f"unknown fault {name!r}; there are disk-stall (true or false) and clock-jump (seconds, a float)"
+        self.log.warning("fault injected", fault=name, argument=argument)
         return ""
 
     # Stop.

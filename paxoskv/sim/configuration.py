@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
+from paxoskv.workload import MIXES
+
 OPERATIONS_DEFAULT: Final = 300
 
 CRASH: Final = "crash"
@@ -39,7 +41,6 @@ _FAULT_WEIGHTS: Final = {
     CLOCK_JUMP: 1,
 }
 
-WORKLOADS: Final = ("mixed", "register", "counter", "append", "contended", "churn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def draw(
         operations=operations,
         clients=rng.choice((2, 3, 4, 6, 8, 12, 24)),
         keys=rng.choice((1, 1, 2, 2, 3, 5, 12)),
-        workload=rng.choice(WORKLOADS),
+        workload=rng.choice(list(MIXES)),
         reads=rng.choice((0.1, 0.2, 0.4, 0.7)),
         hot=rng.choice((0.0, 0.3, 0.8)),
         sticky=rng.choice((0.0, 0.5, 0.9, 1.0)),

@@ -21,7 +21,7 @@ from paxoskv.sim.network import Network
 from paxoskv.sim.replica import Replica
 from paxoskv.sim.timeline import Timeline
 from paxoskv.sim.trace import Trace
-from paxoskv.sim.workload import Request, Workload
+from paxoskv.workload import Request, Workload
 
 OK: Final = "ok"
 FAILED: Final = "failed"
@@ -121,7 +121,13 @@ class Universe:
             replica.peers = {number: other for number, other in self._replicas.items() if other is not replica}
             replica.on_answer = self._answered
             replica.on_crash = self._crashed
-        self._workload = Workload(configuration, self._rng("workload"))
+        self._workload = Workload(
+            configuration.workload,
+            configuration.keys,
+            configuration.reads,
+            configuration.hot,
+            self._rng("workload"),
+        )
         self._faults: dict[int, list[Fault]] = {}
         for fault in configuration.faults:
             self._faults.setdefault(fault.operation, []).append(fault)

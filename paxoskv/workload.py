@@ -1,4 +1,7 @@
-"""What clients ask for: operations drawn so that their effects can be told apart."""
+"""What clients ask for in tests of a cluster: operations drawn so that their effects can be told apart.
+
+The simulator's clients and those of `paxoskv verify` draw from here.
+"""
 
 import random
 from collections.abc import Callable
@@ -6,10 +9,9 @@ from typing import Final
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Argument
-from paxoskv.sim.configuration import Configuration
 
-# Kind by weight, reads apart.
-_MIXES: Final[dict[str, dict[int, int]]] = {
+# Kinds by weight, reads apart.
+MIXES: Final[dict[str, dict[int, int]]] = {
     "mixed": {
         operations.PUT: 3,
         operations.DELETE: 2,
@@ -32,11 +34,14 @@ Request = tuple[int, bytes, Argument, Argument]
 class Workload:
     """Draws requests. Every written value is written once; conditions name what was seen lately, or did not hold."""
 
-    def __init__(self, configuration: Configuration, rng: random.Random) -> None:
-        self.keys = [b"%c" % (97 + index) for index in range(configuration.keys)]
-        self._configuration = configuration
+    def __init__(self, name: str, keys: int, reads: float, hot: float, rng: random.Random) -> None:
+        """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case."""
+        self.keys = [b"%c" % (97 + index) if keys <= 26 else b"key%d" % index for index in range(keys)]
+        self._name = name
+        self._reads = reads
+        self._hot = hot
         self._rng = rng
-        mix = _MIXES[configuration.workload]
+        mix = MIXES[name]
         self._kinds = list(mix)
         self._weights = list(mix.values())
         self._written = 0
@@ -53,8 +58,8 @@ class Workload:
     def draw(self) -> Request:
         """The next request."""
         rng = self._rng
-        key = self.keys[0] if rng.random() < self._configuration.hot else rng.choice(self.keys)
-        if rng.random() < self._configuration.reads:
+        key = self.keys[0] if rng.random() < self._hot else rng.choice(self.keys)
+        if rng.random() < self._reads:
             return operations.GET, key, None, None
         kind = rng.choices(self._kinds, self._weights)[0]
         argument, condition = self._draw[kind](key)
@@ -62,9 +67,7 @@ class Workload:
 
     def write(self, key: bytes) -> Request:
         """A write that takes effect whatever the key holds, and fits the others of this workload."""
-        kind = {"counter": operations.INCR, "append": operations.APPEND}.get(
-            self._configuration.workload, operations.SWAP
-        )
+        kind = {"counter": operations.INCR, "append": operations.APPEND}.get(self._name, operations.SWAP)
         argument, condition = self._draw[kind](key)
         return kind, key, argument, condition
 

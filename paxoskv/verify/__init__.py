@@ -1,0 +1,1 @@
+"""A live cluster under faults, and the verdict on what its clients saw."""
