@@ -21,21 +21,27 @@ class BlockingClient:
     """
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="paxoskv client", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
         self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="paxoskv client", daemon=True)
+        self._thread.start()
         try:
             self._client = self._run(_connected(endpoints, timeout, prefer))
         except BaseException:
-            self._stop()
+            self._end(_nothing())
             raise
 
+    def _serve(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.get_loop().run_forever()
+
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        if self._closed:
-            call.close()
-            raise NotReached("the client is closed; make a new one with connect()")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        with self._lock:
+            if self._closed:
+                call.close()
+                raise NotReached(asynchronous.CLOSED)
+            future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
         except BaseException:
@@ -45,15 +51,21 @@ class BlockingClient:
 
     def close(self) -> None:
         """Close every connection and end the thread. Calls of other threads that are in flight raise what fits."""
-        if not self._closed:
-            self._run(self._client.close())
-            self._stop()
+        self._end(self._client.close())
 
-    def _stop(self) -> None:
-        self._closed = True
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def _end(self, closing: Coroutine[Any, Any, None]) -> None:
+        with self._lock:
+            if self._closed:
+                closing.close()
+                return
+            # From here on nobody can add a call that the loop would never come to.
+            self._closed = True
+            future = asyncio.run_coroutine_threadsafe(_after_all_calls(closing), self._loop)
+        try:
+            future.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
 
     def __enter__(self) -> "BlockingClient":
         return self
@@ -94,6 +106,17 @@ class BlockingClient:
     def status(self, *, timeout: float | None = None) -> list[dict[str, Any]]:
         """See `Client.status`."""
         return self._run(self._client.status(timeout=timeout))
+
+
+async def _after_all_calls(closing: Coroutine[Any, Any, None]) -> None:
+    await closing
+    # Every call hears of it, and its thread is owed what it has to say.
+    if calls := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(calls)
+
+
+async def _nothing() -> None:
+    pass
 
 
 async def _connected(endpoints: str | Iterable[str], timeout: float, prefer: str | int | None) -> asynchronous.Client:

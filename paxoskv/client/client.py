@@ -4,6 +4,7 @@ import asyncio
 import collections
 import contextlib
 import random
+import re
 import zlib
 from collections.abc import Generator, Iterable
 from types import TracebackType
@@ -17,6 +18,8 @@ from paxoskv.core.operations import Argument
 from paxoskv.wire import client as wire
 
 Data = bytes | str
+
+CLOSED: Final = "the client is closed; make a new one with connect()"
 
 _CONNECT_S: Final = 2.0
 _BACKOFF_S_MIN: Final = 0.05
@@ -54,13 +57,15 @@ class Client:
         # In an order that does not depend on the order in which this client was told of them.
         self._ring = sorted(self._links, key=lambda link: (link.host, link.port))
         self._connected = asyncio.Event()
-        self._closed = False
+        self._closing = asyncio.Event()
         self._started = False
+        self._rng = random.Random()
+        self._conflict = ""
 
     # Life.
 
     def _start(self) -> None:
-        if not self._started and not self._closed:
+        if not self._started and not self._closing.is_set():
             self._started = True
             for link in self._links:
                 link.start()
@@ -76,6 +81,7 @@ class Client:
             if self._preferred is not None and not self._preferred.usable:
                 # Its own first attempt deserves a moment before operations go elsewhere.
                 await self._preferred.first_attempt(min(_CONNECT_S, self._timeout))
+            self._check_open()
         except BaseException:
             await self.close()  # Nobody else will close what was never opened.
             raise
@@ -94,7 +100,7 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection. Calls in flight raise what fits: OutcomeUnknown for a write that was sent."""
-        self._closed = True
+        self._closing.set()
         self._connected.set()  # Whoever waits for a connection shall see that there will be none.
         for link in self._links:
             await link.stop()
@@ -171,8 +177,7 @@ class Client:
         pause = _PAUSE_S_MIN
         error: PaxosKVError | None = None
         while True:
-            if self._closed:
-                raise NotReached("the client is closed; make a new one with connect()")
+            self._check_open()
             link = self._pick(key, avoid)
             if link is None:
                 if avoid and error is not None:
@@ -180,7 +185,7 @@ class Client:
                     avoid.clear()
                     if loop.time() + pause >= deadline:
                         raise error
-                    await asyncio.sleep(random.uniform(0.5, 1.0) * pause)
+                    await self._pause(pause)
                     pause = min(pause * 2, _PAUSE_S_MAX)
                     continue
                 await self._wait_for_link(deadline, seconds, error)
@@ -216,6 +221,18 @@ class Client:
                     raise error
             avoid.add(link)
 
+    def _check_open(self) -> None:
+        if self._closing.is_set():
+            raise NotReached(CLOSED)
+        if self._conflict:
+            raise BadRequest(self._conflict)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep for up to so long; not past the client's end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._rng.uniform(0.5, 1.0) * seconds):
+                await self._closing.wait()
+
     def _pick(self, key: bytes, avoid: "set[_Link]") -> "_Link | None":
         preferred = self._preferred
         if preferred is not None and preferred.usable and preferred not in avoid:
@@ -243,6 +260,22 @@ class Client:
                 await self._connected.wait()
         except TimeoutError:
             raise (error or self._not_reached(seconds)) from None
+
+    def _admit(self, link: "_Link", connection: Connection) -> bool:
+        """Whether this connection leads to the same cluster as the others."""
+        assert connection.hello is not None
+        cluster = connection.hello.cluster
+        for other in self._links:
+            if other.connection is not None and other.connection.hello is not None:
+                known = other.connection.hello.cluster
+                if known != cluster:
+                    # Which of them a key belongs to is nothing to guess, nor to leave to who answers first.
+                    self._conflict = link.reason = (
+                        f"{link.address} belongs to cluster {cluster!r} and {other.address} to cluster {known!r}; give "
+                        "the endpoints of one cluster, and connect again"
+                    )
+                    return False
+        return True
 
     def _not_reached(self, seconds: float) -> NotReached:
         reasons = "; ".join(link.reason or f"{link.address}: no answer" for link in self._links)
@@ -283,10 +316,10 @@ class _Link:
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=f"paxoskv {self.address}")
 
     async def stop(self) -> None:
+        self._attempted.set()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])  # And not `await`, which would hide that we are cancelled ourselves.
         if self.connection is not None:
             self._lost.clear()
             self.connection.close()
@@ -306,7 +339,9 @@ class _Link:
                 self.reason = str(error)
             else:
                 # It may have been lost before we came to hear of it.
-                if not connection.closed:
+                if not connection.closed and not self._client._admit(self, connection):
+                    connection.close(self.reason)
+                elif not connection.closed:
                     self.connection = connection
                     connection.on_room = self._wake
                     self._lost.clear()
@@ -317,7 +352,7 @@ class _Link:
                     if asyncio.get_running_loop().time() - began > _BACKOFF_S_MAX:
                         backoff = _BACKOFF_S_MIN
             self._attempted.set()
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+            await asyncio.sleep(backoff * self._client._rng.uniform(0.5, 1.0))
             backoff = min(backoff * 2, _BACKOFF_S_MAX)
 
     def _on_lost(self, connection: Connection, reason: str) -> None:
@@ -442,14 +477,16 @@ def connect(endpoints: str | Iterable[str], *, timeout: float = 5.0, prefer: str
     return Client(endpoints, timeout=timeout, prefer=prefer)
 
 
+_ENDPOINT: Final = re.compile(r"(?:[^\s\[\]\0]+|\[[0-9A-Fa-f:.%\w]+\]):([0-9]{1,5})")
+
+
 def parse_endpoints(endpoints: str | Iterable[str]) -> list[str]:
     """The addresses. Raises BadRequest with what is wrong."""
     texts = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
     found = []
     for text in texts:
         address = text.strip()
-        host, colon, port = address.rpartition(":")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        if (match := _ENDPOINT.fullmatch(address)) is None or not 0 < int(match[1]) < 65536:
             raise BadRequest(f"{text!r} is no endpoint; it must be host:port, such as 127.0.0.1:7401")
         if address not in found:
             found.append(address)
@@ -466,9 +503,10 @@ def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:
             raise BadRequest(f"prefer is {prefer}; there are {len(links)} endpoints, counted from 0")
         return links[prefer]
     for link in links:
-        if link.address == prefer:
+        if link.address == prefer.strip():
             return link
-    raise BadRequest(f"prefer is {prefer!r}, which is none of the endpoints")
+    known = ", ".join(link.address for link in links)
+    raise BadRequest(f"prefer is {prefer!r}, which is none of the endpoints; those are {known}")
 
 
 def _resolve(future: asyncio.Future[bool], result: bool) -> None:
@@ -525,7 +563,7 @@ _MALFORMED: Final = {
     operations.INCR: "incr adds a signed 64-bit integer",
 }
 _FAILURES: Final = {
-    operations.CONDITION_FAILED: "the key is not as demanded",
+    operations.CONDITION_FAILED: "the condition does not hold",
     operations.NOT_AN_INTEGER: "the value is no signed 64-bit decimal number",
     operations.INTEGER_OVERFLOW: "the number would leave the signed 64-bit range",
     operations.VALUE_TOO_LARGE: "the value would become longer than the cluster allows",
@@ -538,6 +576,6 @@ def _error(status: int, value: Argument, version: int, address: str) -> PaxosKVE
         return OutcomeUnknown(f"{address} answered with status {status}, which this client does not know")
     if issubclass(kind, errors.ConditionFailed):
         current = value if type(value) is bytes else None
-        now = f"it has version {version}" if version else "it is absent"
-        return kind(f"{_FAILURES[status]}: {now}; nothing was changed", current, version)
+        now = f"has version {version}" if version else "is absent"
+        return kind(f"{_FAILURES[status]}; the key {now} and was not changed", current, version)
     return kind(f"{address}: {_text(value)}")

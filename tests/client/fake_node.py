@@ -27,6 +27,7 @@ class FakeNode:
     def __init__(self, store: Store | None = None, node: int = 1) -> None:
         self.store: Store = {} if store is None else store
         self.node = node
+        self.cluster = "fake"
         self.port = 0
         self.silent_at_hello = False
         """Takes connections, and never introduces itself."""
@@ -95,6 +96,10 @@ class FakeNode:
             while not happened():
                 self._changed.clear()
                 await self._changed.wait()
+
+    def is_idle(self) -> bool:
+        """Whether nobody is connected."""
+        return not self.connections
 
     def release(self) -> None:
         """Send the answers that were held."""
@@ -207,7 +212,7 @@ class _Session(asyncio.Protocol):
             elif body[0] == wire.HELLO and node.instead_of_hello is not None:
                 self.write(node.instead_of_hello)
             elif body[0] == wire.HELLO and not node.silent_at_hello:
-                hello = wire.pack_node_hello(wire.NodeHello("fake", node.node, 1024, VALUE_BYTES_MAX))
+                hello = wire.pack_node_hello(wire.NodeHello(node.cluster, node.node, 1024, VALUE_BYTES_MAX))
                 self.write(hello + (node.after_hello or b""))
                 if node.after_hello is not None:
                     self.close()
