@@ -135,6 +135,9 @@ class Generator:
             random.Random(self.plan.seed ^ 0x5EED).shuffle(order)
             total = weights[-1]
             return lambda: order[bisect.bisect_left(weights, uniform() * total)]
+        if self.plan.distribution == "sequential":
+            turn = itertools.cycle(range(count))
+            return lambda: next(turn)
         return lambda: int(uniform() * count)
 
     async def run(self) -> Outcome:

@@ -1,0 +1,1 @@
+"""paxoskv beside other systems, in one run on one machine."""
