@@ -1,19 +1,37 @@
 """The command line. Commands are imported when they are called, so that `paxoskv get` need not load the server."""
 
 import importlib
+import itertools
 import json
+import os
+import shlex
+import shutil
 import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from paxoskv import __version__
-from paxoskv.core.errors import BadRequest, ConditionFailed, ConfigurationError, PaxosKVError, StorageError
+from paxoskv.core.errors import BadRequest, ConditionFailed, ConfigurationError, PaxosKVError
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Exit codes; 0 is success.
 NOT_THERE = 1
 BAD_USAGE = 2
 DEFINITE_ERROR = 3
 OUTCOME_UNKNOWN = 4
+# Beyond those: what shells and supervisors understand.
+DEFECT = 70
+INTERRUPTED = 130
+_BROKEN_PIPE = 141
+_AS_JSON = "paxoskv.json"
+_JSON_VARIABLE = "PAXOSKV_JSON"
+_YES = ("1", "on", "t", "true", "y", "yes")  # As click has it.
+# A value that is longer is not part of a sentence.
+_SHOWN_BYTES_MAX = 60
 
 _COMMANDS = {
     "serve": "paxoskv.cli.serve",
@@ -32,7 +50,7 @@ _COMMANDS = {
 
 
 class _Group(click.Group):
-    """Loads a command's module on demand, and turns our errors into a sentence and an exit code."""
+    """Loads a command's module on demand, and turns errors into a sentence, an object, and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -44,12 +62,57 @@ class _Group(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Before anything is parsed, because what cannot be parsed is reported as well.
+        ctx.meta[_AS_JSON] = "--json" in itertools.takewhile(lambda arg: arg != "--", args) or (
+            os.environ.get(_JSON_VARIABLE, "").lower() in _YES
+        )
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if ctx.meta[_AS_JSON]:
+                _print_error("bad-usage", error.format_message())
+            raise
+
     def invoke(self, ctx: click.Context) -> object:
+        as_json: bool = ctx.meta[_AS_JSON]
         try:
             return super().invoke(ctx)
         except PaxosKVError as error:
-            report(error)
+            report(error, as_json)
             raise SystemExit(exit_code(error)) from None
+        except click.UsageError as error:
+            if as_json:
+                _print_error("bad-usage", error.format_message())
+            raise
+        except KeyboardInterrupt:
+            _end(INTERRUPTED, "interrupted", "a write that was under way may or may not have happened", as_json)
+        except BrokenPipeError:
+            # Whoever read our output has seen enough. Python would complain again when it flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(_BROKEN_PIPE) from None
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception:
+            # Python's own exit code for this is 1, by which a script would understand that a key is absent.
+            traceback.print_exc()
+            _end(DEFECT, "defect", "this is a defect of paxoskv; please report it with the lines above", as_json)
+
+
+def _end(code: int, name: str, sentence: str, as_json: bool) -> NoReturn:
+    if as_json:
+        _print_error(name, sentence, definite=False)
+    click.echo(f"{name}: {sentence}", err=True)
+    raise SystemExit(code) from None
+
+
+def _print_error(code: str, message: str, definite: bool = True) -> None:
+    click.echo(json.dumps({"error": code, "definite": definite, "message": message}))
+
+
+def json_option(help_text: str) -> Callable[[F], F]:
+    """--json, which also decides how errors are reported."""
+    return click.option("--json", "as_json", is_flag=True, envvar=_JSON_VARIABLE, help=help_text)
 
 
 def exit_code(error: PaxosKVError) -> int:
@@ -63,14 +126,30 @@ def exit_code(error: PaxosKVError) -> int:
     return DEFINITE_ERROR
 
 
-def report(error: PaxosKVError) -> None:
+def report(error: PaxosKVError, as_json: bool) -> None:
     """One sentence on standard error; with --json one object on standard output."""
-    if "--json" in sys.argv[1:]:
-        fields: dict[str, object] = {"error": error.code, "definite": error.definite, "message": str(error)}
-        if isinstance(error, ConditionFailed) and not isinstance(error, StorageError):
-            fields |= value_fields(error.value) | {"version": error.version}
-        click.echo(json.dumps(fields))
-    click.echo(f"{error.code}: {error}", err=True)
+    sentence = str(error)
+    if isinstance(error, ConditionFailed):
+        if as_json:
+            fields = {"error": error.code, "definite": True, "message": sentence}
+            click.echo(json.dumps(fields | value_fields(error.value) | {"version": error.version}))
+        elif error.value is not None and len(error.value) <= _SHOWN_BYTES_MAX:
+            sentence += f"; its value is {ascii(error.value)[1:]}"
+    elif as_json:
+        _print_error(error.code, sentence, error.definite)
+    click.echo(f"{error.code}: {sentence}", err=True)
+
+
+def how_to_call(*arguments: str) -> str:
+    """A command line that does these things, to be pasted into another shell."""
+    program = sys.argv[0]
+    if os.path.basename(program) == "__main__.py":
+        words = [sys.executable, "-m", "paxoskv"]
+    elif (found := shutil.which("paxoskv")) and os.path.realpath(found) == os.path.realpath(program):
+        words = ["paxoskv"]
+    else:
+        words = [os.path.abspath(program)]
+    return shlex.join([*words, *arguments])
 
 
 def value_fields(value: bytes | None) -> dict[str, object]:
@@ -88,8 +167,17 @@ def value_fields(value: bytes | None) -> dict[str, object]:
 @click.command(
     cls=_Group,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done, 1 absent or condition failed, 2 bad usage, 3 definite error (it did not happen), "
-    "4 outcome unknown (it may have happened).",
+    epilog="""Every command has --help with examples, and --json for scripts.
+
+    \b
+    Exit codes:
+        0    done
+        1    the key is absent, or the condition does not hold; nothing was changed
+        2    bad usage: the command line, the configuration, or the request itself
+        3    a definite error: what was asked for did not happen
+        4    outcome unknown: it may or may not have happened
+        130  interrupted with Ctrl-C: a write may or may not have happened
+    """,
 )
 @click.version_option(__version__, prog_name="paxoskv")
 def main() -> None:
@@ -98,7 +186,11 @@ def main() -> None:
     \b
     To begin:
         paxoskv demo                            watch a cluster survive a killed node
-        paxoskv cluster --nodes 3 --dir ./data  a cluster of your own; then, in another shell:
+        paxoskv cluster --nodes 3 --dir ./data  run a cluster on this machine
+    and then, in another shell:
         paxoskv put greeting hello
         paxoskv get greeting
+        paxoskv status
+
+    Commands go to the nodes named by --endpoints or PAXOSKV_ENDPOINTS, by default 127.0.0.1:7401, 7402 and 7403.
     """

@@ -8,49 +8,57 @@ from types import FrameType
 
 import click
 
+from paxoskv.cli import how_to_call, json_option
+from paxoskv.cli.serve import Size
 from paxoskv.server import config, launcher
+
+_POLL_S = 0.1
 
 
 @click.command(short_help="Start a cluster of node processes on this machine.")
-@click.option("--nodes", type=click.IntRange(1, 9), help="How many nodes.  [default: 3, or as many as DIR has]")
+@click.option("--nodes", type=click.IntRange(1, 9), metavar="N", help="How many.  [default: 3, or as DIR has it]")
 @click.option(
     "--dir",
     "folder",
     type=click.Path(path_type=Path),
+    metavar="DIR",
     required=True,
     envvar="PAXOSKV_DIR",
     help="Folder for data, logs and cluster.toml; made if it does not exist.",
 )
 @click.option(
     "--base-port",
-    type=click.IntRange(1, 65000),
+    type=click.IntRange(1, 65_000),
+    metavar="PORT",
     envvar="PAXOSKV_BASE_PORT",
-    help="Node i listens for clients on base+i and for peers on base+100+i.  [default: 7400]",
+    help="Node i listens for clients on PORT+i and for peers on PORT+100+i.  [default: 7400, or as DIR has it]",
 )
 @click.option("--mode", type=click.Choice(config.MODES), envvar="PAXOSKV_MODE", help="[default: paxos]")
-@click.option("--cache-bytes", metavar="SIZE", envvar="PAXOSKV_CACHE_BYTES", help="As for `paxoskv serve`.")
+@click.option("--cache-bytes", type=Size(), envvar="PAXOSKV_CACHE_BYTES", help="As for `paxoskv serve`.")
 @click.option("--fault-injection", is_flag=True, envvar="PAXOSKV_FAULT_INJECTION", help="As for `paxoskv serve`.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+@json_option("Print one JSON object a line.")
 def cluster(
     nodes: int | None,
     folder: Path,
     base_port: int | None,
     mode: str | None,
-    cache_bytes: str | None,
+    cache_bytes: int | None,
     fault_injection: bool,
     as_json: bool,
 ) -> None:
     """Start a cluster of real node processes on loopback, in the foreground. Ctrl-C stops all of them.
 
     \b
+    Examples:
         paxoskv cluster --nodes 3 --dir ./data
-        paxoskv cluster --dir ./data          # the same cluster again, with all its data
+        paxoskv cluster --dir ./data     # the same cluster again, with its data
 
-    The configuration is written to DIR/cluster.toml, each node's log to DIR/node-N.log.
+    The configuration is written to DIR/cluster.toml, each node's log to DIR/node-N.log. Other options of `paxoskv
+    serve` can be given as environment variables.
     """
     options = ["--fault-injection"] if fault_injection else []
     if cache_bytes is not None:
-        options += ["--cache-bytes", cache_bytes]
+        options += ["--cache-bytes", str(cache_bytes)]
     local = launcher.LocalCluster(launcher.prepare(folder, nodes, base_port, mode), options)
     stopping = False
 
@@ -65,7 +73,9 @@ def cluster(
         for number in local.config.nodes:
             local.start(number)
         for number, node in local.nodes.items():
-            seconds = local.wait_ready(number)
+            seconds = local.wait_ready(number, given_up=lambda: stopping)
+            if stopping:
+                break
             _say(
                 as_json,
                 f"node {number} ready: clients {node.config.client}, peers {node.config.peer}, pid {node.process.pid}",
@@ -76,38 +86,43 @@ def cluster(
                 pid=node.process.pid,
                 seconds=round(seconds, 3),
             )
-            if stopping:
-                return
-        endpoints = ",".join(local.endpoints)
-        _say(
-            as_json,
-            f"all {len(local.nodes)} nodes ready. Next, in another shell:\n"
-            f"  export PAXOSKV_ENDPOINTS={endpoints}; paxoskv put greeting hello; paxoskv get greeting",
-            event="all-ready",
-            endpoints=endpoints,
-            config=str(local.config.path),
-        )
+        else:
+            endpoints = ",".join(local.endpoints)
+            _say(
+                as_json,
+                f"all {len(local.nodes)} nodes ready. Next, in another shell:\n"
+                f"  export PAXOSKV_ENDPOINTS={endpoints}; {how_to_call('put', 'greeting', 'hello')}; "
+                f"{how_to_call('get', 'greeting')}",
+                event="all-ready",
+                endpoints=endpoints,
+                config=str(local.config.path),
+            )
         gone: set[int] = set()
         while not stopping:
-            time.sleep(0.1)
-            for number, node in local.nodes.items():
-                code = node.process.poll()
-                if code is None or number in gone or stopping:
-                    continue
-                gone.add(number)
-                how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-                why = "" if code < 0 else f" ({launcher.last_line(node.log_path)})"
-                _say(
-                    as_json,
-                    f"node {number} {how}{why}; the others go on. To start it again:\n"
-                    f"  paxoskv serve --config {local.config.path} --node {number}",
-                    event="ended",
-                    node=number,
-                    code=code,
-                )
+            time.sleep(_POLL_S)
+            for number in [number for number in local.nodes if number not in gone]:
+                if (code := local.nodes[number].process.poll()) is not None and not stopping:
+                    gone.add(number)
+                    _say_ended(as_json, local, number, code)
+        _say(as_json, "stopping", event="stopping")
     finally:
         local.stop_all()
     _say(as_json, "stopped", event="stopped")
+
+
+def _say_ended(as_json: bool, local: launcher.LocalCluster, number: int, code: int) -> None:
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+    else:
+        how = f"ended with exit code {code} ({launcher.last_line(local.nodes[number].log_path)})"
+    again = how_to_call("serve", "--config", str(local.config.path.resolve()), "--node", str(number))
+    _say(
+        as_json,
+        f"node {number} {how}; the others go on. To start it again, in another shell:\n  {again}",
+        event="ended",
+        node=number,
+        code=code,
+    )
 
 
 def _say(as_json: bool, text: str, **fields: object) -> None:

@@ -1,5 +1,7 @@
 """The commands that work on one key."""
 
+import difflib
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -8,54 +10,82 @@ from typing import Any, TypeVar
 import click
 
 from paxoskv import sync
-from paxoskv.cli import NOT_THERE, value_fields
+from paxoskv.cli import NOT_THERE, json_option, value_fields
 from paxoskv.client.blocking import BlockingClient
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A value may begin with a dash.
-_VALUES = {"ignore_unknown_options": True}
 DEFAULT_ENDPOINTS = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403"
+_STDIN = "-"
+
+
+def endpoints_option(command: F) -> F:
+    """--endpoints."""
+    return click.option(
+        "--endpoints",
+        default=DEFAULT_ENDPOINTS,
+        envvar="PAXOSKV_ENDPOINTS",
+        show_envvar=True,
+        metavar="HOST:PORT,...",
+        help="Client addresses of the nodes.  [default: ports 7401 to 7403 of 127.0.0.1]",
+    )(command)
+
+
+def timeout_option(command: F) -> F:
+    """--timeout."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=5.0,
+        envvar="PAXOSKV_TIMEOUT",
+        show_default=True,
+        metavar="SECONDS",
+        help="When to give up.",
+    )(command)
 
 
 def connection_options(command: F) -> F:
     """--endpoints, --prefer, --timeout and --json."""
-    for option in reversed(
-        (
-            click.option(
-                "--endpoints",
-                default=DEFAULT_ENDPOINTS,
-                envvar="PAXOSKV_ENDPOINTS",
-                show_default=True,
-                show_envvar=True,
-                help="Client addresses of the nodes, host:port,host:port.",
-            ),
-            click.option("--prefer", envvar="PAXOSKV_PREFER", help="The endpoint to go to while it can be reached."),
-            click.option(
-                "--timeout",
-                type=click.FloatRange(min=0.001),
-                default=5.0,
-                envvar="PAXOSKV_TIMEOUT",
-                show_default=True,
-                help="Seconds until the command gives up.",
-            ),
-            click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-        )
-    ):
-        command = option(command)
-    return command
+    prefer = click.option(
+        "--prefer",
+        envvar="PAXOSKV_PREFER",
+        metavar="HOST:PORT",
+        help="The endpoint to go to while it can be reached.  [default: by the key]",
+    )
+    return endpoints_option(prefer(timeout_option(json_option("Print one JSON object, errors too.")(command))))
+
+
+class _ValueCommand(click.Command):
+    """A value may begin with a dash, as numbers do; what looks like a misspelt option is not taken for a value."""
+
+    ignore_unknown_options = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        known = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+        for argument in itertools.takewhile(lambda argument: argument != "--", args):
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                hint = "".join(f" Did you mean {other}?" for other in difflib.get_close_matches(name, known, 1))
+                raise click.UsageError(
+                    f"No such option {name!r}.{hint} A value that begins with -- goes behind all options and a --.", ctx
+                )
+        return super().parse_args(ctx, args)
 
 
 def _client(options: dict[str, Any]) -> BlockingClient:
     return sync.connect(options["endpoints"], prefer=options["prefer"], timeout=options["timeout"])
 
 
-def _argument(text: str) -> bytes:
-    """A command line's argument as the bytes it was typed as; - reads standard input, to its end and unchanged."""
-    if text == "-":
-        return sys.stdin.buffer.read()
+def _arguments(*texts: str) -> list[bytes]:
+    """Arguments of the command line as the bytes they were typed as; - reads standard input, to its end and unchanged.
+
+    Called before anything is connected, so that a slow pipe does not hold a connection.
+    """
+    if texts.count(_STDIN) > 1:
+        raise click.UsageError("standard input can be only one of the arguments: give - once")
     # The shell's bytes came through the file system's encoding, which can undo itself.
-    return text.encode(sys.getfilesystemencoding(), "surrogateescape")
+    encoding = sys.getfilesystemencoding()
+    return [sys.stdin.buffer.read() if text == _STDIN else text.encode(encoding, "surrogateescape") for text in texts]
 
 
 def _print(options: dict[str, Any], fields: dict[str, Any], text: str | None = None) -> None:
@@ -76,8 +106,17 @@ def _print_value(options: dict[str, Any], value: bytes | None, fields: dict[str,
         sys.stdout.buffer.flush()
 
 
+def _absent(key: str, options: dict[str, Any]) -> None:
+    if not options["as_json"]:
+        click.echo(f"{key} is absent", err=True)
+    raise SystemExit(NOT_THERE)
+
+
 _IF_VERSION = click.option(
-    "--if-version", type=click.IntRange(min=0), help="Only if the key has this version; 0: only if it is absent."
+    "--if-version",
+    type=click.IntRange(min=0),
+    metavar="VERSION",
+    help="Only if the key has this version; 0: only if it is absent.",
 )
 
 
@@ -88,20 +127,20 @@ def get(key: str, **options: Any) -> None:
     """Print the value of KEY, exactly its bytes. Exits with 1 if there is none.
 
     \b
+    Examples:
         paxoskv get greeting
         paxoskv get photo > photo.jpg
-        paxoskv get greeting --json        # with its version
+        paxoskv get greeting --json          # with its version
     """
+    (name,) = _arguments(key)
     with _client(options) as kv:
-        value, version = kv.get(_argument(key))
+        value, version = kv.get(name)
     _print_value(options, value, {"version": version, "found": value is not None})
     if value is None:
-        if not options["as_json"]:
-            click.echo(f"{key} is absent", err=True)
-        raise SystemExit(NOT_THERE)
+        _absent(key, options)
 
 
-@click.command(short_help="Set a key.", context_settings=_VALUES)
+@click.command(short_help="Set a key.", cls=_ValueCommand)
 @click.argument("key")
 @click.argument("value")
 @_IF_VERSION
@@ -110,12 +149,15 @@ def put(key: str, value: str, if_version: int | None, **options: Any) -> None:
     """Set KEY to VALUE, or to standard input if VALUE is -, and print its new version.
 
     \b
+    Examples:
         paxoskv put greeting hello
         paxoskv put photo - < photo.jpg
-        paxoskv put lock me --if-version 0   # only if nobody has it
+        paxoskv put lock mine --if-version 0  # only if nobody has it
+        paxoskv put note -- --really--        # a value that begins with --
     """
+    name, data = _arguments(key, value)
     with _client(options) as kv:
-        version = kv.put(_argument(key), _argument(value), if_version=if_version)
+        version = kv.put(name, data, if_version=if_version)
     _print(options, {"version": version}, str(version))
 
 
@@ -124,68 +166,100 @@ def put(key: str, value: str, if_version: int | None, **options: Any) -> None:
 @_IF_VERSION
 @connection_options
 def delete(key: str, if_version: int | None, **options: Any) -> None:
-    """Remove KEY. Exits with 1 if it was not there."""
-    with _client(options) as kv:
-        found = kv.delete(_argument(key), if_version=if_version)
-    _print(options, {"found": found})
-    if not found:
-        if not options["as_json"]:
-            click.echo(f"{key} is absent", err=True)
-        raise SystemExit(NOT_THERE)
-
-
-@click.command(short_help="Set a key if it has a certain value.", context_settings=_VALUES)
-@click.argument("key")
-@click.argument("expected")
-@click.argument("value")
-@click.option("--absent", is_flag=True, help="Only if KEY is absent; EXPECTED is not looked at.")
-@connection_options
-def cas(key: str, expected: str, value: str, absent: bool, **options: Any) -> None:
-    """Compare and set: make KEY VALUE if it is EXPECTED now, and print its new version. Exits with 1 if it is not.
+    """Remove KEY. Exits with 1 if it was not there.
 
     \b
-        paxoskv cas state idle running
-        paxoskv cas state "" running --absent
+    Examples:
+        paxoskv delete greeting
+        paxoskv delete lock --if-version 269484033   # only if it is still ours
     """
+    (name,) = _arguments(key)
     with _client(options) as kv:
-        version = kv.cas(_argument(key), None if absent else _argument(expected), _argument(value))
+        found = kv.delete(name, if_version=if_version)
+    _print(options, {"found": found})
+    if not found:
+        _absent(key, options)
+
+
+@click.command(short_help="Set a key if it has a certain value.", cls=_ValueCommand)
+@click.argument("key")
+@click.argument("values", nargs=-1, required=True, metavar="EXPECTED VALUE")
+@click.option("--absent", is_flag=True, help="Only if KEY is absent; leave EXPECTED out.")
+@connection_options
+def cas(key: str, values: tuple[str, ...], absent: bool, **options: Any) -> None:
+    """Compare and set: make KEY VALUE if it is EXPECTED now, and print its new version. Exits with 1 if it is not.
+
+    One of them may be -, for standard input.
+
+    \b
+    Examples:
+        paxoskv cas state idle running
+        paxoskv cas state running --absent
+    """
+    if len(values) != (1 if absent else 2):
+        raise click.UsageError("give KEY EXPECTED VALUE, or KEY VALUE --absent")
+    name, *expected, value = _arguments(key, *values)
+    with _client(options) as kv:
+        version = kv.cas(name, None if absent else expected[0], value)
     _print(options, {"version": version}, str(version))
 
 
-@click.command(short_help="Add to a number.", context_settings=_VALUES)
+@click.command(short_help="Add to a number.", cls=_ValueCommand)
 @click.argument("key")
 @click.argument("by", type=int, default=1)
 @connection_options
 def incr(key: str, by: int, **options: Any) -> None:
-    """Add BY (1 if not given, may be negative) to the number that KEY holds, and print the sum. An absent key counts as
-    0; what is no signed 64-bit decimal number, or would become none, is left alone, and the exit code is 1.
+    """Add BY (1 if not given, may be negative) to the number that KEY holds, and print the sum.
+
+    An absent key counts as 0. What is no signed 64-bit decimal number, or would become none, is left alone, and the
+    exit code is 1.
 
     \b
+    Examples:
         paxoskv incr visits
         paxoskv incr stock -3
     """
+    (name,) = _arguments(key)
     with _client(options) as kv:
-        number, version = kv.incr(_argument(key), by)
+        number, version = kv.incr(name, by)
     _print(options, {"value": number, "version": version}, str(number))
 
 
-@click.command(short_help="Append to a value.", context_settings=_VALUES)
+@click.command(short_help="Append to a value.", cls=_ValueCommand)
 @click.argument("key")
 @click.argument("suffix")
 @connection_options
 def append(key: str, suffix: str, **options: Any) -> None:
-    """Append SUFFIX, or standard input if it is -, to the value of KEY, and print the new length in bytes."""
+    """Append SUFFIX, or standard input if it is -, to the value of KEY, and print the new length in bytes.
+
+    An absent key counts as empty.
+
+    \b
+    Examples:
+        paxoskv append log 'one more line'
+        date | paxoskv append log -
+    """
+    name, data = _arguments(key, suffix)
     with _client(options) as kv:
-        length, version = kv.append(_argument(key), _argument(suffix))
+        length, version = kv.append(name, data)
     _print(options, {"length": length, "version": version}, str(length))
 
 
-@click.command(short_help="Set a key, and print what it was.", context_settings=_VALUES)
+@click.command(short_help="Set a key, and print what it was.", cls=_ValueCommand)
 @click.argument("key")
 @click.argument("value")
 @connection_options
 def swap(key: str, value: str, **options: Any) -> None:
-    """Set KEY to VALUE, or to standard input if it is -, and print the value that it replaced, exactly its bytes."""
+    """Set KEY to VALUE, or to standard input if it is -, and print the value that it replaced, exactly its bytes.
+
+    Prints nothing if there was none, which --json tells from an empty value.
+
+    \b
+    Examples:
+        paxoskv swap owner me
+        paxoskv swap photo - < new.jpg > old.jpg
+    """
+    name, data = _arguments(key, value)
     with _client(options) as kv:
-        old, version = kv.swap(_argument(key), _argument(value))
+        old, version = kv.swap(name, data)
     _print_value(options, old, {"version": version, "found": old is not None})

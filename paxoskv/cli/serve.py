@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from paxoskv.cli import json_option
 from paxoskv.server import config, run
 from paxoskv.server.logs import LEVELS
 
@@ -33,8 +34,12 @@ class Size(click.ParamType[int]):
     type=click.Path(path_type=Path, dir_okay=False),
     help="The cluster.toml that all nodes share.",
 )
-@click.option("--node", type=int, required=True, envvar="PAXOSKV_NODE", help="Which of its nodes this process is.")
-@click.option("--data", envvar="PAXOSKV_DATA", help="Folder of this node's data  [default: as in cluster.toml]")
+@click.option(
+    "--node", type=int, metavar="ID", required=True, envvar="PAXOSKV_NODE", help="Which of its nodes this process is."
+)
+@click.option(
+    "--data", envvar="PAXOSKV_DATA", metavar="DIR", help="Folder of this node's data.  [default: as in cluster.toml]"
+)
 @click.option(
     "--listen-client", envvar="PAXOSKV_LISTEN_CLIENT", metavar="HOST:PORT", help="Where to listen for clients."
 )
@@ -64,6 +69,7 @@ class Size(click.ParamType[int]):
 @click.option(
     "--operations-max",
     type=click.IntRange(min=1),
+    metavar="N",
     default=65_536,
     show_default=True,
     envvar="PAXOSKV_OPERATIONS_MAX",
@@ -79,7 +85,7 @@ class Size(click.ParamType[int]):
     help="Let clients make this node's disk hang, for tests. Never in production.",
 )
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
-@click.option("--json", "as_json", is_flag=True, help="Report an error as JSON.")
+@json_option("Report an error as one JSON object.")
 def serve(
     config_path: Path,
     node: int,
@@ -101,11 +107,14 @@ def serve(
     All nodes read the same cluster.toml; `paxoskv cluster` writes one to begin with.
 
     \b
+    Examples:
         paxoskv serve --config cluster.toml --node 2
         PAXOSKV_CONFIG=cluster.toml PAXOSKV_NODE=2 paxoskv serve
 
-    Every option can be given as an environment variable, PAXOSKV_ and its name in capitals. SIGTERM finishes what is
-    in flight and exits with 0; a failed commit ends the process with 70, and it is safe to start it again.
+    Every option can be given as an environment variable: --cache-bytes 1g as PAXOSKV_CACHE_BYTES=1g.
+
+    SIGTERM finishes what is in flight and exits with 0. A failed commit ends the process with 70, and it is safe to
+    start it again.
     """
     given = {
         "data": data,

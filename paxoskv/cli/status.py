@@ -1,44 +1,47 @@
 """`paxoskv status`: how each node is doing."""
 
+import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from paxoskv import sync
-from paxoskv.cli import DEFINITE_ERROR
-from paxoskv.cli.data import connection_options
-from paxoskv.core.errors import NotReached
+from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.cli.data import endpoints_option, timeout_option
+from paxoskv.client.client import connect
+
+Status = dict[str, Any]
 
 
-def _at(*path: str) -> Callable[[dict[str, Any]], object]:
-    def look(status: dict[str, Any]) -> object:
+def _at(*path: str) -> Callable[[Status], object]:
+    def look(status: Status) -> object:
         found: Any = status
         for name in path:
-            found = found.get(name, "-") if isinstance(found, dict) else "-"
+            found = found.get(name) if isinstance(found, dict) else None
         return found
 
     return look
 
 
-def _dropped(status: dict[str, Any]) -> object:
+def _dropped(status: Status) -> object:
     return sum(peer.get("dropped_frames", 0) for peer in status.get("peers", {}).values())
 
 
-def _peers(status: dict[str, Any]) -> object:
+def _peers(status: Status) -> object:
     return " ".join(f"{number}:{peer.get('state')}" for number, peer in status.get("peers", {}).items())
 
 
-def _disk(status: dict[str, Any]) -> object:
+def _disk(status: Status) -> object:
     if status.get("storage", {}).get("disk_full"):
         return "FULL"
     return "HANGS" if status.get("engine", {}).get("disk_hangs") else "ok"
 
 
-_ROWS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+_ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("node", _at("node")),
     ("incarnation", _at("incarnation")),
     ("up for (s)", _at("uptime_s")),
@@ -60,39 +63,64 @@ _ROWS: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("unknown outcomes", _at("engine", "unknown_outcomes")),
     ("dropped peer frames", _dropped),
 ]
+_NAME_WIDTH = max(len(name) for name, _ in _ROWS)
 
 
 @click.command(short_help="Show how each node is doing.")
-@connection_options
-def status(endpoints: str, prefer: str | None, timeout: float, as_json: bool) -> None:
+@endpoints_option
+@timeout_option
+@json_option("Print a JSON array of one object for each node.")
+def status(endpoints: str, timeout: float, as_json: bool) -> None:
     """Show, for each node, whether it is up, what it holds, how its disk does, and what it has been through.
 
     Exits with 3 if no node answers.
+
+    \b
+    Examples:
+        paxoskv status
+        paxoskv status --timeout 1        # if a node hangs
+        paxoskv status --json | jq '.[].keys'
     """
-    try:
-        with sync.connect(endpoints, timeout=timeout) as kv:
-            nodes = kv.status()
-    except NotReached as error:
-        if as_json:
-            click.echo(json.dumps([]))
-        click.echo(f"{error.code}: {error}", err=True)
-        raise SystemExit(DEFINITE_ERROR) from None
+    nodes = asyncio.run(_ask(endpoints, timeout))
     if as_json:
         click.echo(json.dumps(nodes))
     else:
-        table = Table("")
-        for node in nodes:
-            table.add_column(str(node["address"]), justify="right")
-        table.add_row("up", *["yes" if node["up"] else "[red]NO[/red]" for node in nodes])
-        for name, look in _ROWS:
-            table.add_row(name, *[_show(look(node)) if node["up"] else "" for node in nodes])
-        Console().print(table)
+        console = Console()
+        for part in _parts(nodes, console.width):
+            console.print(_table(part))
         for node in nodes:
             if not node["up"]:
-                click.echo(node["error"], err=True)
+                click.echo(f"down: {node['error']}", err=True)
     if not any(node["up"] for node in nodes):
         raise SystemExit(DEFINITE_ERROR)
 
 
+async def _ask(endpoints: str, timeout: float) -> list[Status]:
+    client = connect(endpoints, timeout=timeout)
+    try:
+        return await client.status()
+    finally:
+        await client.close()
+
+
+def _parts(nodes: Sequence[Status], width: int) -> list[Sequence[Status]]:
+    """As many nodes as fit side by side, for as many tables as that takes."""
+    column = max(max(len(str(node["address"])), len(str(_peers(node)))) for node in nodes) + len("│  ")
+    count = max(1, (width - _NAME_WIDTH - len("│  │")) // column)
+    return [nodes[start : start + count] for start in range(0, len(nodes), count)]
+
+
+def _table(nodes: Sequence[Status]) -> Table:
+    table = Table("")
+    for node in nodes:
+        table.add_column(Text(str(node["address"])), justify="right")
+    table.add_row("up", *[Text("yes") if node["up"] else Text("NO", "red") for node in nodes])
+    for name, look in _ROWS:
+        table.add_row(name, *[Text(_show(look(node)) if node["up"] else "") for node in nodes])
+    return table
+
+
 def _show(value: object) -> str:
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -1,5 +1,6 @@
 """What a node is told: the cluster's file, and its own options."""
 
+import reprlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any, NamedTuple
 
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.core.limits import Limits
-from paxoskv.wire.framing import FRAME_BYTES_CEILING
 
 MODES = ("paxos",)
 NODE_MAX = 255
+KEY_BYTES_CEILING = 65_536
+# The longest frame, of a cas with two such values, stays below what framing takes.
+VALUE_BYTES_CEILING = 64 * 1024 * 1024
 
 
 class Address(NamedTuple):
@@ -87,48 +90,69 @@ def load(path: Path) -> ClusterConfig:
         raise ConfigurationError(
             f"{path} does not exist; `paxoskv cluster --dir DIR` writes one, and docs/operating.md explains it"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read as TOML: {error}") from None
-    reader = _Reader(path, document)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read: {error.strerror}; give a cluster.toml that this process may read"
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path} is no TOML: {error}; correct it there") from None
+    reader = _Reader(path)
+    reader.refuse_unknown(document, {"cluster", "mode", "epoch", "limits", "nodes"}, "the file")
     cluster = reader.take(document, "cluster", str, "the file")
+    if not cluster:
+        raise ConfigurationError(f"{path}: 'cluster' is empty; give the cluster a name of its own")
     mode = reader.take(document, "mode", str, "the file", "paxos")
     if mode not in MODES:
         raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODES)}")
     epoch = reader.take(document, "epoch", int, "the file", 1)
+    if epoch < 1:
+        raise ConfigurationError(f"{path}: 'epoch' is {epoch}; it begins with 1")
     table = reader.take(document, "limits", dict, "the file", {})
+    reader.refuse_unknown(table, {"key_bytes_max", "value_bytes_max"}, "[limits]")
     default = Limits()
     limits = Limits(
         reader.take(table, "key_bytes_max", int, "[limits]", default.key_bytes_max),
         reader.take(table, "value_bytes_max", int, "[limits]", default.value_bytes_max),
     )
-    reader.refuse_unknown(table, {"key_bytes_max", "value_bytes_max"}, "[limits]")
-    if not 0 < limits.key_bytes_max <= 65_536 or not limits.value_bytes_max > 0:
-        raise ConfigurationError(f"{path}: [limits] must be positive, and keys at most 65536 bytes")
-    if limits.frame_bytes_max >= FRAME_BYTES_CEILING:
-        raise ConfigurationError(f"{path}: value_bytes_max is {limits.value_bytes_max}; the most is 64 MiB")
+    for name, value, most in (
+        ("key_bytes_max", limits.key_bytes_max, KEY_BYTES_CEILING),
+        ("value_bytes_max", limits.value_bytes_max, VALUE_BYTES_CEILING),
+    ):
+        if not 0 < value <= most:
+            raise ConfigurationError(f"{path}: {name!r} in [limits] is {value}; it may be 1 to {most}")
     nodes = {}
     for entry in reader.take(document, "nodes", list, "the file"):
         node = _node(reader, entry)
         if node.id in nodes:
-            raise ConfigurationError(f"{path}: node {node.id} is there twice; every node has an id of its own")
+            raise ConfigurationError(f"{path}: node {node.id} is there twice; give every node an id of its own")
         nodes[node.id] = node
     if not nodes:
-        raise ConfigurationError(f"{path}: no [[nodes]]")
-    reader.refuse_unknown(document, {"cluster", "mode", "epoch", "limits", "nodes"}, "the file")
+        raise ConfigurationError(f"{path}: there are no nodes; write a [[nodes]] table for each")
     taken: dict[Address, str] = {}
     for node in nodes.values():
         for name, address in (("client", node.client), ("peer", node.peer)):
             if address in taken:
-                raise ConfigurationError(f"{path}: {taken[address]} and node {node.id}'s {name} are both {address}")
-            taken[address] = f"node {node.id}'s {name}"
+                raise ConfigurationError(
+                    f"{path}: {taken[address]} and {name} of node {node.id} are both {address}; give each its own"
+                )
+            taken[address] = f"{name} of node {node.id}"
     return ClusterConfig(cluster, mode, epoch, limits, nodes, path)
+
+
+# The options of `paxoskv serve`, by what they override.
+_OPTIONS = {
+    "client": "advertise-client",
+    "peer": "advertise-peer",
+    "listen_client": "listen-client",
+    "listen_peer": "listen-peer",
+}
 
 
 def override(node: NodeConfig, overrides: dict[str, str]) -> NodeConfig:
     """The node with its process's own addresses and folder."""
 
     def address(name: str, default: Address) -> Address:
-        return Address.parse(overrides[name], name.replace("_", "-")) if name in overrides else default
+        return Address.parse(overrides[name], f"--{_OPTIONS[name]}") if name in overrides else default
 
     return NodeConfig(
         node.id,
@@ -156,15 +180,17 @@ def render(cluster: str, mode: str, nodes: list[tuple[int, str, str, str]]) -> s
 class _Reader:
     """Takes typed values out of a document and says where one is missing or wrong."""
 
-    def __init__(self, path: Path, document: dict[str, Any]) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
 
     def take(self, table: dict[str, Any], name: str, kind: type, where: str, default: Any = None) -> Any:
         value = table.get(name, default)
         if value is None:
-            raise ConfigurationError(f"{self.path}: {where} lacks {name!r}")
+            raise ConfigurationError(f"{self.path}: {where} lacks {name!r}; add {_EXAMPLES[name]}")
         if type(value) is not kind:
-            raise ConfigurationError(f"{self.path}: {name!r} in {where} is {value!r}; it must be a {_KIND_NAMES[kind]}")
+            raise ConfigurationError(
+                f"{self.path}: {name!r} in {where} is {reprlib.repr(value)}; it must be {_KIND_NAMES[kind]}"
+            )
         return value
 
     def refuse_unknown(self, table: dict[str, Any], known: set[str], where: str) -> None:
@@ -175,15 +201,27 @@ class _Reader:
                 )
 
 
-_KIND_NAMES = {str: "string", int: "whole number", dict: "table", list: "list of tables"}
+_KIND_NAMES = {
+    str: "a text in quotes",
+    int: "a whole number",
+    dict: "a table",
+    list: "a list of tables, each under [[nodes]]",
+}
+_EXAMPLES = {
+    "cluster": 'a name of its own, such as cluster = "orders"',
+    "nodes": "a [[nodes]] table for each node",
+    "id": "a number of its own, such as id = 1",
+    "client": 'where clients reach it, such as client = "10.0.0.1:7401"',
+    "peer": 'where peers reach it, such as peer = "10.0.0.1:7501"',
+}
 
 
 def _node(reader: _Reader, entry: Any) -> NodeConfig:
     if type(entry) is not dict:
-        raise ConfigurationError(f"{reader.path}: nodes are written as [[nodes]] tables")
-    number = reader.take(entry, "id", int, "[[nodes]]")
+        raise ConfigurationError(f"{reader.path}: {entry!r} is no node; write a [[nodes]] table for each")
+    number = reader.take(entry, "id", int, "a [[nodes]] table")
     if not 0 < number <= NODE_MAX:
-        raise ConfigurationError(f"{reader.path}: node id {number}; ids are 1 to {NODE_MAX}")
+        raise ConfigurationError(f"{reader.path}: a node has id {number}; ids are 1 to {NODE_MAX}")
     where = f"node {number}"
     reader.refuse_unknown(entry, {"id", "client", "peer", "listen_client", "listen_peer", "data"}, where)
 
@@ -192,6 +230,8 @@ def _node(reader: _Reader, entry: Any) -> NodeConfig:
 
     client, peer = address("client"), address("peer")
     data = reader.take(entry, "data", str, where, f"node-{number}")
+    if not data:
+        raise ConfigurationError(f"{reader.path}: 'data' of {where} is empty; name a folder of its own")
     return NodeConfig(
         number,
         client,

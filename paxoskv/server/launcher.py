@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,13 +17,19 @@ from typing import Final
 from paxoskv.core.errors import ConfigurationError, ProtocolError
 from paxoskv.server import config
 from paxoskv.server.config import ClusterConfig, NodeConfig
+from paxoskv.storage import datafile
 from paxoskv.wire import client, framing
 
+BASE_PORT: Final = 7400
 PEER_PORT_OFFSET: Final = 100
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
 _CONFIG_NAME: Final = "cluster.toml"
-_DATA_NAME: Final = "paxoskv.db"
+# What is one node's own, and must not come to all of them by the environment.
+_ONE_NODE_VARIABLES: Final = frozenset(
+    "PAXOSKV_" + name
+    for name in ("CONFIG", "NODE", "DATA", "LISTEN_CLIENT", "LISTEN_PEER", "ADVERTISE_CLIENT", "ADVERTISE_PEER")
+)
 
 
 def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | None) -> ClusterConfig:
@@ -33,25 +39,14 @@ def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | 
     else altogether.
     """
     path = folder / _CONFIG_NAME
-    if not path.exists():
-        if folder.exists() and not folder.is_dir():
-            raise ConfigurationError(f"{folder} is a file; give a folder for the cluster's data")
-        if folder.exists() and any(folder.iterdir()):
-            raise ConfigurationError(
-                f"{folder} is not empty and holds no {_CONFIG_NAME}; give an empty folder, or that of a cluster"
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            count, port = nodes or 3, base_port or 7400
-            entries = [
-                (i, f"127.0.0.1:{port + i}", f"127.0.0.1:{port + PEER_PORT_OFFSET + i}", f"node-{i}")
-                for i in range(1, count + 1)
-            ]
-            text = config.render(f"local-{secrets.token_hex(4)}", mode or "paxos", entries)
-            path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(f"{folder} cannot be written to: {error.strerror}") from None
-        return config.load(path)
+    try:
+        if not path.exists():
+            _begin(path, nodes or 3, BASE_PORT if base_port is None else base_port, mode or "paxos")
+            return config.load(path)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{folder} cannot be used: {error.strerror}; give a --dir that can be written to"
+        ) from None
     found = config.load(path)
     if nodes is not None and nodes != len(found.nodes):
         raise ConfigurationError(
@@ -66,9 +61,9 @@ def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | 
         )
     if mode is not None and mode != found.mode:
         raise ConfigurationError(f"{folder} holds a cluster in {found.mode} mode, not {mode}; give another --dir")
-    data = {node.id: (node.data / _DATA_NAME).exists() for node in found.nodes.values()}
-    if any(data.values()) and not all(data.values()):
-        lost = ", ".join(str(number) for number, there in data.items() if not there)
+    missing = _without_data(found)
+    if 0 < len(missing) < len(found.nodes):
+        lost = " and ".join(map(str, missing))
         raise ConfigurationError(
             f"the data of node {lost} is gone from {folder}, and an empty disk under an old id would break the "
             "promises that it made; bring the folder back, or begin a new cluster in another --dir"
@@ -76,10 +71,32 @@ def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | 
     return found
 
 
+def _begin(path: Path, nodes: int, base_port: int, mode: str) -> None:
+    """Write a new cluster's configuration. Raises OSError too."""
+    folder = path.parent
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"{folder} is a file; give a folder for the cluster's data")
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigurationError(
+            f"{folder} is not empty and holds no {_CONFIG_NAME}; give an empty folder, or that of a cluster"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    entries = [
+        (i, f"127.0.0.1:{base_port + i}", f"127.0.0.1:{base_port + PEER_PORT_OFFSET + i}", f"node-{i}")
+        for i in range(1, nodes + 1)
+    ]
+    path.write_text(config.render(f"local-{secrets.token_hex(4)}", mode, entries), encoding="utf-8")
+
+
+def _without_data(configuration: ClusterConfig) -> list[int]:
+    return [node.id for node in configuration.nodes.values() if not (node.data / datafile.FILE).exists()]
+
+
 def free_base_port(nodes: int) -> int:
     """A base port none of whose client and peer ports is in use just now."""
+    rng = random.Random()
     while True:
-        base = random.randrange(20_000, 31_000)
+        base = rng.randrange(20_000, 31_000)
         offsets = range(1, nodes + 1)
         try:
             for port in [*[base + i for i in offsets], *[base + PEER_PORT_OFFSET + i for i in offsets]]:
@@ -134,7 +151,7 @@ class LocalCluster:
                     except OSError as error:
                         raise ConfigurationError(
                             f"the {what} port of node {node.id}, {address}, cannot be used: {error.strerror}; stop "
-                            "what uses it, or choose another --base-port (for a new --dir)"
+                            "what uses it, or begin a cluster on another --base-port in another --dir"
                         ) from None
 
     def start(self, number: int) -> NodeProcess:
@@ -144,16 +161,27 @@ class LocalCluster:
         view = self._views.get(number, self.config.path)
         command = [sys.executable, "-m", "paxoskv", "serve", "--config", str(view)]
         command += ["--node", str(number), "--stop-with-stdin", *self._options]
+        environment = {name: value for name, value in os.environ.items() if name not in _ONE_NODE_VARIABLES}
         with log_path.open("ab") as log:
-            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
         self.nodes[number] = NodeProcess(node, process, log_path)
         return self.nodes[number]
 
-    def wait_ready(self, number: int, timeout_s: float = READY_S_MAX) -> float:
-        """Wait until a node answers on its client port; the seconds it took. Raises ConfigurationError if it ends."""
+    def wait_ready(
+        self, number: int, timeout_s: float = READY_S_MAX, given_up: Callable[[], bool] = lambda: False
+    ) -> float:
+        """Wait until a node answers on its client port; the seconds it took. Raises ConfigurationError if it ends.
+
+        Waits no longer once `given_up` says so and every node has its data: a cluster of which only some have would
+        not be started again.
+        """
         node = self.nodes[number]
         began = time.monotonic()
         while not answers(node.config, self.config.cluster):
+            if given_up() and not _without_data(self.config):
+                break
             if (code := node.process.poll()) is not None:
                 raise ConfigurationError(f"node {number} did not start (exit code {code}): {last_line(node.log_path)}")
             if time.monotonic() - began > timeout_s:

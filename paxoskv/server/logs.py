@@ -1,4 +1,7 @@
-"""One line for each event that a person may need: time, level, node, event, then name=value pairs."""
+"""One line for each event that a person may need: time, level, and name=value pairs, the node and the event first.
+
+2026-11-24T10:00:00.123Z info node=2 event="peer connected" peer=3 incarnation=1
+"""
 
 import json
 import logging
@@ -41,9 +44,9 @@ class _LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        pairs = [f"{name}={_value(value)}" for name, value in getattr(record, "fields", {}).items()]
-        head = f"{moment}.{int(record.msecs):03d}Z {record.levelname:<7} node={self._node} {record.getMessage()}"
-        return " ".join([head, *pairs])
+        fields = {"node": self._node, "event": record.getMessage(), **getattr(record, "fields", {})}
+        pairs = [f"{name}={_value(value)}" for name, value in fields.items()]
+        return " ".join([f"{moment}.{int(record.msecs):03d}Z", record.levelname.lower(), *pairs])
 
 
 def _value(value: Any) -> str:
