@@ -1,0 +1,241 @@
+"""Engines broken on purpose: what cannot catch them proves nothing.
+
+A canary replaces a piece of source text in one function, for as long as its context lasts. When the text is not there
+any more, planting it fails loudly, so that a change of the engine cannot disarm it in silence.
+"""
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`where` is "module:function" or "module:Class.method"; `old` becomes `new` in its source."""
+
+    name: str
+    rule: str
+    """The rule of docs/protocol.md that it breaks."""
+    where: str
+    old: str
+    new: str
+    also: tuple[str, ...] = ()
+    """Modules that have imported the function by name."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@contextmanager
+def planted(canary: Canary) -> Iterator[None]:
+    """The engine is broken inside."""
+    module_name, _, path = canary.where.partition(":")
+    module = importlib.import_module(module_name)
+    owner: Any = module
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    original = inspect.getattr_static(owner, name)
+    function = original.fget if isinstance(original, property) else original
+    source = textwrap.dedent(inspect.getsource(function)).replace("@property\n", "")
+    assert source.count(canary.old) >= 1, f"{canary.name}: {canary.where} has no {canary.old!r} any more"
+    names = dict(module.__dict__)
+    exec(compile(source.replace(canary.old, canary.new), f"<canary {canary.name}>", "exec"), names)
+    broken = property(names[name]) if isinstance(original, property) else names[name]
+    owners = [owner, *[importlib.import_module(other) for other in canary.also]]
+    for each in owners:
+        setattr(each, name, broken)
+    try:
+        yield
+    finally:
+        for each in owners:
+            setattr(each, name, original)
+
+
+_ACCEPTOR = "paxoskv.paxos.acceptor:Acceptor."
+_ENGINE = "paxoskv.paxos.engine:PaxosEngine."
+_PROPOSER = "paxoskv.paxos.proposer:Proposer."
+_READER = "paxoskv.paxos.reader:Reader."
+_CHAIN = "paxoskv.paxos.chain:"
+
+PAXOS = (
+    Canary(
+        "quorum of one",
+        "section 1",
+        "paxoskv.core.placement:EveryNode.__init__",
+        "len(nodes) // 2 + 1",
+        "1",
+    ),
+    Canary(
+        "promise not persisted",
+        "A1",
+        _ENGINE + "recover",
+        "acceptor.prepare(message.prepare_keys, message.prepare_ballots, message.prepare_known)",
+        "pass",
+    ),
+    Canary(
+        "acceptance acknowledged before its commit",
+        "D1",
+        _ENGINE + "_apply",
+        "if wait <= acceptor.durable:",
+        "if wait <= acceptor.durable or not message.prepare_keys:",
+    ),
+    Canary(
+        "everything revealed before its commit", "D1", _ENGINE + "_apply", "if wait <= acceptor.durable:", "if True:"
+    ),
+    Canary(
+        "own vote counted before its commit",
+        "B10",
+        _ENGINE + "_apply",
+        "if wait <= acceptor.durable:",
+        "if wait <= acceptor.durable or sender == self.node:",
+    ),
+    Canary(
+        "duplicate acknowledged before the commit of the first",
+        "B10",
+        _ACCEPTOR + "accept",
+        "if record.sequence > wait:",
+        "if False:",
+    ),
+    Canary("reads see what is not on disk", "D1", _ACCEPTOR + "read", "if record.sequence <= durable:", "if True:"),
+    Canary("promise check skipped on accept", "A1", _ACCEPTOR + "accept", "if ballot < record.promised:", "if False:"),
+    Canary(
+        "equal ballot promised",
+        "B9",
+        _ACCEPTOR + "prepare",
+        "if ballot <= record.promised:",
+        "if ballot < record.promised:",
+    ),
+    Canary(
+        "accepted value ignored",
+        "section 3",
+        _PROPOSER + "on_promised",
+        "if accepted > chain.base_version:",
+        "if False:",
+    ),
+    Canary(
+        "first accepted value instead of the highest",
+        "section 3",
+        _PROPOSER + "on_promised",
+        "if accepted > chain.base_version:",
+        "if accepted and not chain.base_version:",
+    ),
+    Canary(
+        "read without finishing the write it saw",
+        "section 4",
+        _READER + "proceed",
+        "if key_read.holders.bit_count() >= group.quorum:",
+        "if True:",
+    ),
+    Canary(
+        "failed condition answered without a quorum",
+        "B2",
+        _PROPOSER + "_fold",
+        "answers.append((operation, enter(chain, node, operation, limit)))",
+        "answers.append((operation, enter(chain, node, operation, limit)))\n"
+        "        if answers[-1][1].status:\n"
+        "            context.answer(*answers[-1])",
+    ),
+    Canary(
+        "failed condition leaves no trace",
+        "B2",
+        _CHAIN + "enter",
+        "tail.lineage[origin] = (number, version)",
+        "if evaluation.effect: tail.lineage[origin] = (number, version)",
+        also=("paxoskv.paxos.proposer",),
+    ),
+    Canary(
+        "no lineage",
+        "section 5",
+        _CHAIN + "enter",
+        "if last is not None and number <= last[0]:",
+        "if False:",
+        also=("paxoskv.paxos.proposer",),
+    ),
+    Canary(
+        "no lineage for relayed operations",
+        "section 5",
+        _CHAIN + "enter",
+        "if last is not None and number <= last[0]:",
+        "if last is not None and number <= last[0] and origin == ballots.node_of(chain.ballot):",
+        also=("paxoskv.paxos.proposer",),
+    ),
+    Canary(
+        "no lineage in a takeover",
+        "section 5",
+        _CHAIN + "enter",
+        "if last is not None and number <= last[0]:",
+        "if last is not None and number <= last[0] and origin != ballots.node_of(chain.ballot):",
+        also=("paxoskv.paxos.proposer",),
+    ),
+    Canary(
+        "relays carry the last operation alone",
+        "B1",
+        _PROPOSER + "_relay",
+        "for o in chain.unresolved),",
+        "for o in chain.unresolved[-1:]),",
+    ),
+    Canary(
+        "settled by promises",
+        "B3",
+        _PROPOSER + "_fold",
+        "result = self._remembered(operation, result)",
+        "result = self._remembered(operation, result)\n"
+        "            if chain.step == step:\n"
+        "                context.answer(operation, result)",
+    ),
+    Canary(
+        "relay answered from an unchosen tail",
+        "B4",
+        _PROPOSER + "_fold",
+        "job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]",
+        "job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]\n"
+        "        self._answer_relay(job.origin, RelayAnswer(job.number, 0, 0, tuple(job.results)))",
+    ),
+    Canary(
+        "results remembered from any ballot",
+        "B5",
+        _PROPOSER + "_remembered",
+        "operation.evaluations.get(ballots.ballot_of(result.version), result)",
+        "next(iter(operation.evaluations.values()))",
+    ),
+    Canary(
+        "folds share a version",
+        "B7",
+        _PROPOSER + "_fold",
+        "operation.exposed = ballot",
+        "operation.exposed = ballot\n        if answers and chain.step > step:\n            chain.step -= 1",
+    ),
+    Canary(
+        "acknowledgement counted twice from one node",
+        "section 3",
+        _PROPOSER + "on_accepted",
+        "if batch.acks & bit:",
+        "if False:",
+    ),
+    Canary(
+        "exceptions of a batch ignored",
+        "section 3",
+        _PROPOSER + "on_accepted",
+        "self._refused(batch, refusal)",
+        "pass",
+    ),
+    Canary(
+        "steps of a chain reordered",
+        "section 2",
+        _ACCEPTOR + "accept",
+        "if version <= record.accepted:",
+        "if version == record.accepted:",
+    ),
+    Canary(
+        "nobody wakes the chain that a promise completed",
+        "liveness",
+        _PROPOSER + "_hold",
+        "if not chain.touched:",
+        "if False:",
+    ),
+)
