@@ -1,49 +1,92 @@
 """`paxoskv bench`: a load generator."""
 
-import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import json
-import multiprocessing
 import secrets
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from paxoskv import sync
-from paxoskv.cli import DEFINITE_ERROR
-from paxoskv.cli.data import DEFAULT_ENDPOINTS
-from paxoskv.load.generator import Generator, Outcome, Plan
+from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.cli.data import endpoints_option
+from paxoskv.client.client import parse_endpoints
+from paxoskv.core.errors import PaxosKVError
+from paxoskv.load.generator import Outcome, Plan
+from paxoskv.load.processes import Show
+from paxoskv.load.processes import run as run_load
 from paxoskv.server.run import run_with_best_loop
-
-_PROGRESS_S = 0.25
 
 
 @click.command(short_help="Put load on a cluster, and measure.")
-@click.option(
-    "--endpoints", default=DEFAULT_ENDPOINTS, envvar="PAXOSKV_ENDPOINTS", show_default=True, help="Client addresses."
-)
+@endpoints_option
 @click.option(
     "--clients",
     type=click.IntRange(1, 100_000),
+    metavar="N",
     default=256,
     show_default=True,
-    help="Each has one operation in flight.",
+    help="Each has one operation in flight. Not with --rate.",
 )
 @click.option(
-    "--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="To divide the clients over."
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="To divide the clients, or the rate, over.",
 )
-@click.option("--duration", type=click.FloatRange(0.1), default=10.0, show_default=True, help="Seconds.")
-@click.option("--warmup", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds that do not count.")
-@click.option("--keys", type=click.IntRange(1), default=10_000, show_default=True)
-@click.option("--value-size", type=click.IntRange(0), default=64, show_default=True, help="Bytes.")
-@click.option("--read-ratio", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of gets.")
-@click.option("--distribution", type=click.Choice(["uniform", "zipf", "one-key"]), default="uniform", show_default=True)
-@click.option("--op", type=click.Choice(["put", "incr"]), default="put", show_default=True)
+@click.option(
+    "--duration",
+    type=click.FloatRange(0.1),
+    metavar="SECONDS",
+    default=10.0,
+    show_default=True,
+    help="How long to measure.",
+)
+@click.option(
+    "--warmup",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=0.0,
+    show_default=True,
+    help="Load before that, not measured.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.01, 3600),
+    metavar="SECONDS",
+    default=5.0,
+    show_default=True,
+    help="When to give an operation up.",
+)
+@click.option(
+    "--keys", type=click.IntRange(1), metavar="N", default=10_000, show_default=True, help="How many different ones."
+)
+@click.option("--value-size", type=click.IntRange(0), metavar="BYTES", default=64, show_default=True, help="Of puts.")
+@click.option(
+    "--read-ratio",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    default=0.0,
+    show_default=True,
+    help="Of gets among the operations, 0 to 1.",
+)
+@click.option(
+    "--distribution",
+    type=click.Choice(["uniform", "zipf", "one-key", "sequential"]),
+    default="uniform",
+    show_default=True,
+    help="Of operations over keys. sequential: every key once before any twice.",
+)
+@click.option("--op", type=click.Choice(["put", "incr"]), default="put", show_default=True, help="What is not a get.")
 @click.option(
     "--route",
     type=click.Choice(["key", "any"]),
@@ -53,151 +96,145 @@ _PROGRESS_S = 0.25
 @click.option(
     "--rate",
     type=click.FloatRange(0),
+    metavar="N",
     default=0.0,
-    help="Operations per second, sent when they are due whether earlier ones were answered or not; latency counts from "
-    "then.  [default: closed loop]",
+    help="Operations a second, sent when they are due whether earlier ones were answered or not; latency counts from "
+    "then.  [default: each client sends when it was answered]",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of keys and operations.")
-@click.option("--prefix", default="bench/", show_default=True, help="Of the keys.")
+@click.option("--seed", type=int, metavar="N", default=0, show_default=True, help="Of keys and operations.")
+@click.option("--prefix", default="bench/", metavar="TEXT", show_default=True, help="Of the keys.")
 @click.option(
     "--load/--no-load",
     default=True,
     help="Write every key once before measuring. Without, and with a fresh --prefix, writes are first touches, which "
     "take one round trip more.  [default: load]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def bench(processes: int, route: str | None, as_json: bool, endpoints: str, warmup: float, **given: Any) -> None:
-    """Put load on a running cluster, and print throughput, latency and errors.
+@json_option("Print one JSON object, errors too.")
+def bench(
+    endpoints: str,
+    clients: int,
+    processes: int,
+    duration: float,
+    warmup: float,
+    timeout: float,
+    keys: int,
+    value_size: int,
+    read_ratio: float,
+    distribution: str,
+    op: str,
+    route: str | None,
+    rate: float,
+    seed: int,
+    prefix: str,
+    load: bool,
+    as_json: bool,
+) -> None:
+    """Put load on a running cluster, and print throughput, latency and errors. Ctrl-C ends it early.
 
     \b
-        paxoskv bench                                        256 clients write for 10 s
-        paxoskv bench --read-ratio 1                         they read
+    Examples:
+        paxoskv bench                            # 256 clients write for 10 s
+        paxoskv bench --read-ratio 0.9           # mostly reads
+        paxoskv bench --rate 20000               # latency at 20,000 a second
         paxoskv bench --clients 96 --op incr --distribution one-key
-                                                             one hot key through all nodes, and its final value checked
-        paxoskv bench --rate 20000                           latency at 20,000 operations a second
+                                                 # a hot key through all nodes
 
-    Latency is that of successful operations. With --op incr and one key the final value is compared with what was
-    acknowledged, and the exit code is 3 if they do not fit.
+    Latency is that of operations that succeeded. Exits with 3 if none did. Increments of one key are counted: if its
+    final value does not fit what was acknowledged, the exit code is 3 as well.
+
+    The keys are overwritten: they all begin with --prefix.
     """
     plan = Plan(
-        endpoints.split(","),
-        given["clients"],
-        given["duration"],
-        warmup,
-        given["keys"],
-        given["value_size"],
-        given["read_ratio"],
-        given["distribution"],
-        given["op"],
-        route or ("any" if given["distribution"] == "one-key" else "key"),
-        given["rate"],
-        given["seed"],
-        given["prefix"],
-        given["load"],
+        endpoints=parse_endpoints(endpoints),
+        clients=clients,
+        duration_s=duration,
+        warmup_s=warmup,
+        keys=keys,
+        value_size=value_size,
+        read_ratio=read_ratio,
+        distribution=distribution,
+        op=op,
+        route=route or ("any" if distribution == "one-key" else "key"),
+        rate=rate,
+        seed=seed,
+        prefix=prefix,
+        load=load,
+        timeout_s=timeout,
     )
     counted = plan.op == "incr" and plan.distribution == "one-key"
     if counted:
         # A key of its own, so that nobody else's increments are in the count.
         plan = dataclasses.replace(plan, prefix=f"{plan.prefix}{secrets.token_hex(4)}/")
-    console = Console(stderr=True)
-    outcome = _one(plan, console) if processes == 1 else _several(plan, processes)
-    result = outcome.to_json()
-    result |= {"clients": plan.clients, "processes": processes, "route": plan.route}
+    outcome = _run(plan, processes)
+    result = outcome.to_json() | {"clients": plan.clients, "processes": processes, "route": plan.route}
     if counted:
         result["counter"] = _count(plan, outcome)
     if as_json:
         click.echo(json.dumps(result))
     else:
-        _table(result)
-    if counted and not result["counter"]["correct"]:
+        _print(plan, processes, result)
+    if not outcome.histogram.total:
+        click.echo("no operation succeeded", err=True)
+    if not outcome.histogram.total or (counted and not result["counter"]["correct"]):
         raise SystemExit(DEFINITE_ERROR)
 
 
-def _one(plan: Plan, console: Console) -> Outcome:
-    outcome = Outcome()
-
-    async def main() -> int:
-        nonlocal outcome
-        generator = Generator(plan)
-        outcome = generator.outcome
-        showing = asyncio.create_task(_show(generator, console)) if console.is_terminal else None
-        try:
-            await generator.run()
-        finally:
-            if showing is not None:
-                showing.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await showing
-        return 0
-
-    with contextlib.suppress(KeyboardInterrupt):  # What was measured so far is worth printing.
-        run_with_best_loop(main)
-    return outcome
+def _run(plan: Plan, processes: int) -> Outcome:
+    with _progress(plan) as show:
+        return run_load(plan, processes, run_with_best_loop, show)
 
 
-async def _show(generator: Generator, console: Console) -> None:
+@contextlib.contextmanager
+def _progress(plan: Plan) -> Iterator[Show]:
+    """A bar on standard error, on terminals only."""
+    console = Console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        total = generator.plan.warmup_s + generator.plan.duration_s
-        bar = progress.add_task("", total=total)
-        before = 0
-        while True:
-            await asyncio.sleep(_PROGRESS_S)
-            done = generator.outcome.histogram.total
-            speed = (done - before) / _PROGRESS_S
-            before = done
-            progress.update(bar, advance=_PROGRESS_S, description=f"{speed:,.0f} operations/s")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("starting", total=plan.warmup_s + plan.duration_s)
+        before = (time.monotonic(), 0)
 
+        def show(operations: int) -> None:
+            nonlocal before
+            now = time.monotonic()
+            if operations:
+                speed = (operations - before[1]) / (now - before[0])
+                progress.update(bar, advance=now - before[0], description=f"{speed:,.0f} operations/s")
+            before = (now, operations)
 
-def _part(plan: Plan) -> Outcome:
-    """One process's part; the whole thing runs in a process of its own."""
-    return _one(plan, Console(stderr=True, force_terminal=False))
-
-
-def _several(plan: Plan, processes: int) -> Outcome:
-    if plan.load:
-        run_with_best_loop(lambda: _load(plan))
-    parts = []
-    for index in range(processes):
-        clients = plan.clients // processes + (index < plan.clients % processes)
-        if clients:
-            parts.append(
-                dataclasses.replace(
-                    plan, clients=clients, rate=plan.rate / processes, seed=plan.seed * 1000 + index, load=False
-                )
-            )
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(len(parts), mp_context=context) as pool:
-        outcomes = list(pool.map(_part, parts))
-    merged = outcomes[0]
-    for other in outcomes[1:]:
-        merged.merge(other)
-    return merged
-
-
-async def _load(plan: Plan) -> int:
-    await Generator(plan).load()
-    return 0
+        yield show
 
 
 def _count(plan: Plan, outcome: Outcome) -> dict[str, Any]:
-    with sync.connect(plan.endpoints, timeout=10) as kv:
-        final = int(kv.get(f"{plan.prefix}0").value or 0)
-    most = outcome.acknowledged_increments + outcome.unknown_increments
-    return {
-        "final": final,
-        "acknowledged": outcome.acknowledged_increments,
-        "unknown": outcome.unknown_increments,
-        "correct": outcome.acknowledged_increments <= final <= most,
-    }
+    least, most = outcome.acknowledged_increments, outcome.acknowledged_increments + outcome.unknown_increments
+    counter: dict[str, Any] = {"acknowledged": least, "unknown": outcome.unknown_increments}
+    try:
+        with sync.connect(plan.endpoints, timeout=10) as kv:
+            final = int(kv.get(f"{plan.prefix}0").value or 0)
+    except PaxosKVError as error:  # What was measured is worth more than this.
+        return counter | {"final": None, "correct": False, "error": str(error)}
+    return counter | {"final": final, "correct": least <= final <= most}
 
 
-def _table(result: dict[str, Any]) -> None:
+def _print(plan: Plan, processes: int, result: dict[str, Any]) -> None:
+    operations = result["operations"]
+    who = f"{plan.rate:,.0f} a second" if plan.rate else f"{plan.clients:,} clients"
+    what = "gets" if plan.read_ratio == 1 else f"{plan.op}s"
+    if 0 < plan.read_ratio < 1:
+        what += f" and {plan.read_ratio:.0%} gets"
+    keys = "one key" if plan.distribution == "one-key" else f"{plan.keys:,} keys, {plan.distribution}"
     table = Table(show_header=False)
-    for name, value in result.items():
-        if isinstance(value, dict):
-            text = ", ".join(f"{key}: {count:,}" for key, count in value.items()) or "none"
-        else:
-            text = f"{value:,}" if isinstance(value, int | float) else str(value)
-        table.add_row(name, text)
+    table.add_row("load", f"{who}, {processes} process{'es' * (processes > 1)}: {what}, {keys}")
+    table.add_row("operations", f"{operations:,} in {result['duration_s']:,.1f} s")
+    table.add_row("operations/s", f"{result['ops_per_s']:,.0f}")
+    for name, key in (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms")):
+        table.add_row(f"latency {name} (ms)", f"{result[key]:,.2f}")
+    table.add_row("longest gap (ms)", f"{result['longest_gap_ms']:,.2f}")
+    errors = ", ".join(f"{name} {count:,}" for name, count in result["errors"].items())
+    table.add_row("errors", Text(errors, "red") if errors else Text("none"))
+    for address, count in result["coordinators"].items():
+        table.add_row(f"through {address}", f"{count:,} ({count / operations:.0%})")
+    if counter := result.get("counter"):
+        final = counter.get("error") or f"{counter['final']:,}"
+        text = Text(f"{final}; {counter['acknowledged']:,} acknowledged, {counter['unknown']:,} unknown: ")
+        table.add_row("final value", text + (Text("correct") if counter["correct"] else Text("WRONG", "red")))
     Console().print(table)

@@ -238,7 +238,7 @@ class Client:
         if preferred is not None and preferred.usable and preferred not in avoid:
             return preferred
         ring = self._ring
-        start = zlib.crc32(key) % len(ring)
+        start = home(key, len(ring))
         fallback = None
         for index in range(start, start + len(ring)):
             link = ring[index % len(ring)]
@@ -286,9 +286,7 @@ class _Link:
     """One node of the cluster: its connection while there is one, and the task that makes a new one when not."""
 
     def __init__(self, client: Client, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self.host = host.removeprefix("[").removesuffix("]")
-        self.port = int(port)
+        self.host, self.port = split_endpoint(address)
         self.address = address
         self.connection: Connection | None = None
         self.reason = ""
@@ -493,6 +491,17 @@ def parse_endpoints(endpoints: str | Iterable[str]) -> list[str]:
     if not found:
         raise BadRequest("there must be at least one endpoint, such as 127.0.0.1:7401")
     return found
+
+
+def split_endpoint(address: str) -> tuple[str, int]:
+    """Host and port of an address that `parse_endpoints` has checked; clients order nodes by them."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def home(key: bytes, nodes: int) -> int:
+    """Which of so many nodes, in the order of `split_endpoint`, a key goes to as long as nothing is down."""
+    return zlib.crc32(key) % nodes
 
 
 def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:

@@ -6,28 +6,29 @@ an operation; what goes out in one round of the event loop leaves as one frame f
 
 import asyncio
 import bisect
+import collections
 import contextlib
 import gc
 import itertools
 import random
 import time
-import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from paxoskv.client.client import parse_endpoints
-from paxoskv.client.connection import LOST, Connection
+from paxoskv.client import client
+from paxoskv.client.connection import LOST, UNSENT, Connection
 from paxoskv.core import errors, operations
-from paxoskv.core.errors import NotReached
+from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
 from paxoskv.load.histogram import Histogram
 
-_TIMEOUT_MS: Final = 5000
 _CONNECT_S: Final = 5.0
 _RETRY_S: Final = 0.05
 _OPEN_LOOP_TICK_S: Final = 0.001
+# How often operations are looked for that nobody answered in time.
+_SWEEP_S_MAX: Final = 1.0
 _LOAD_IN_FLIGHT: Final = 512
 # Operations that an open loop lets pile up before it counts new ones as not sent.
 _OPEN_LOOP_IN_FLIGHT_MAX: Final = 100_000
@@ -54,11 +55,18 @@ class Plan:
     prefix: str = "bench/"
     load: bool = True
     """Write every key once before anything is measured."""
+    timeout_s: float = 5.0
+    part: int = 0
+    """Which of `parts` processes this is, so that sequential keys are divided over them."""
+    parts: int = 1
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of it; of one process, or of several merged."""
+    """What came of it; of one process, or of several merged.
+
+    Operations count that were answered while it was measured; increments count always, because a counter does.
+    """
 
     histogram: Histogram = field(default_factory=Histogram)
     seconds: float = 0.0
@@ -68,6 +76,7 @@ class Outcome:
     acknowledged_increments: int = 0
     unknown_increments: int = 0
     longest_gap_s: float = 0.0
+    """Between two successes of one client; in an open loop, of all together."""
 
     def merge(self, other: "Outcome") -> None:
         """Add what another process measured in the same time."""
@@ -100,30 +109,35 @@ class Outcome:
 
 
 class Generator:
-    """One process's part of a load."""
+    """One process's part of a load. `clock` is in seconds and never goes back."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.perf_counter) -> None:
         self.plan = plan
+        self.clock = clock
         self.outcome = Outcome()
         self.stopping = False
-        self.started_at = 0.0
+        self.last_success = 0.0
         self._rng = random.Random(plan.seed)
-        self._endpoints = parse_endpoints(plan.endpoints)
+        # In the client library's order, so that a key's node is the same one.
+        self._endpoints = sorted(client.parse_endpoints(plan.endpoints), key=client.split_endpoint)
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
         self._dialing: set[asyncio.Task[None]] = set()
+        self._started_at = 0.0
         self._measuring = False
         self._in_flight = 0
         self._idle = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._lanes: list[Lane] = []
+        self._loading: list[_Loading] = []
+        self._loaded: asyncio.Future[None] | None = None
+        self._shots: collections.deque[Call] = collections.deque()
+        self._timeout_ms = max(1, int(plan.timeout_s * 1000))
         prefix = plan.prefix.encode()
         self._keys = [prefix + b"%d" % number for number in range(plan.keys if plan.distribution != "one-key" else 1)]
         self._values = [self._rng.randbytes(plan.value_size) for _ in range(_VALUES)]
-        self._homes = [self.home(key, len(self._endpoints)) for key in self._keys]
+        self._homes = [client.home(key, len(self._endpoints)) for key in self._keys]
         self._draw_key = self._key_drawer()
-
-    @staticmethod
-    def home(key: bytes, nodes: int) -> int:
-        """Which of the endpoints, in their order, a key goes to with route=key."""
-        return zlib.crc32(key) % nodes
 
     def _key_drawer(self) -> Callable[[], int]:
         """A function that draws the index of a key."""
@@ -136,98 +150,112 @@ class Generator:
             total = weights[-1]
             return lambda: order[bisect.bisect_left(weights, uniform() * total)]
         if self.plan.distribution == "sequential":
-            turn = itertools.cycle(range(count))
+            turn = itertools.cycle(range(self.plan.part, count, self.plan.parts))
             return lambda: next(turn)
         return lambda: int(uniform() * count)
 
-    async def run(self) -> Outcome:
-        """Connect, write every key once, warm up, measure, and wait for what is in flight. Raises NotReached."""
-        loop = asyncio.get_running_loop()
-        await self._connect()
-        if self.plan.load:
-            await self._load()
-        gc.collect()
-        gc.freeze()
-        gc.disable()
-        plan = self.plan
-        self._measuring = plan.warmup_s == 0
-        self.started_at = time.perf_counter()
-        lanes: list[Lane] = []
-        opening: asyncio.Task[None] | None = None
-        if plan.rate:
-            opening = loop.create_task(self._open_loop())
-        else:
-            for index in range(plan.clients):
-                lane = Lane(self, index % len(self._endpoints))
-                lanes.append(lane)
-                lane.send()
+    # The course of it.
+
+    async def run(self, ready: Callable[[], Awaitable[None]] | None = None) -> Outcome:
+        """Connect, write every key once, await `ready`, warm up, measure, and wait for what is in flight.
+
+        Raises NotReached, BadRequest for what the cluster does not take, and what a write of `load` failed with.
+        """
         try:
-            if plan.warmup_s:
-                await asyncio.sleep(plan.warmup_s)
-                self._measuring = True
-                self.started_at = time.perf_counter()
-                for lane in lanes:
-                    lane.last_success = self.started_at
-            await asyncio.sleep(plan.duration_s)
+            await self._connect()
+            if self.plan.load:
+                await self._load()
+            sweeping = asyncio.get_running_loop().create_task(self._sweep())
+            try:
+                if ready is not None:
+                    await ready()
+                gc.collect()
+                gc.freeze()
+                gc.disable()
+                await self._measure()
+                await self._finish()
+            finally:
+                gc.enable()
+                gc.unfreeze()
+                sweeping.cancel()
         finally:
-            self.stopping = True
-            self._measuring = False
-            self.outcome.seconds = time.perf_counter() - self.started_at
-            if opening is not None:
-                opening.cancel()
-            for lane in lanes:
-                self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, lane.longest_gap_s)
-        await self._finish()
+            await self._close()
         return self.outcome
 
     async def load(self) -> None:
-        """Write every key once, and nothing else. Raises NotReached."""
-        await self._connect()
-        await self._load()
-        self.stopping = True
-        await self._finish()
+        """Write every key once, and nothing else. Raises as `run` does."""
+        try:
+            await self._connect()
+            await self._load()
+        finally:
+            await self._close()
 
-    async def _connect(self) -> None:
-        attempts = await asyncio.gather(*[self._dial(index) for index in range(len(self._endpoints))])
-        if not any(connection is not None for connection in self._connections):
-            raise NotReached("; ".join(reason for reason in attempts if reason))
+    def stop(self) -> None:
+        """End the measurement now. What was measured so far counts."""
+        self._stop.set()
 
-    async def _load(self) -> None:
-        """One write for every key, through the node that will be asked for it."""
-        room = asyncio.Semaphore(_LOAD_IN_FLIGHT)
+    async def _measure(self) -> None:
+        plan = self.plan
+        self._begin_measuring(plan.warmup_s == 0)
+        opening: asyncio.Task[None] | None = None
+        if plan.rate:
+            opening = asyncio.get_running_loop().create_task(self._open_loop())
+        else:
+            self._lanes = [Lane(self, index % len(self._endpoints)) for index in range(plan.clients)]
+            for lane in self._lanes:
+                lane.send()
+        try:
+            if plan.warmup_s:
+                await self._stopped(plan.warmup_s)
+                self._begin_measuring(True)
+            await self._stopped(plan.duration_s)
+        finally:
+            now = self.clock()
+            if opening is not None:
+                opening.cancel()
+                self.note_success(now)
+            self.stopping = True
+            self._measuring = False
+            self.outcome.seconds = now - self._started_at
+            for lane in self._lanes:
+                # A client that waits still has waited so long already.
+                self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, lane.gap_s(now))
 
-        def answered(status: int, value: Argument, version: int) -> None:
-            room.release()
+    def _begin_measuring(self, measuring: bool) -> None:
+        self._measuring = measuring
+        self._started_at = self.last_success = self.clock()
+        for lane in self._lanes:
+            lane.begin(self._started_at)
 
-        value = b"0" if self.plan.op == "incr" else self._values[0]
-        for key, home in zip(self._keys, self._homes, strict=True):
-            await room.acquire()
-            connection = self._connections[home] or next((other for other in self._connections if other), None)
-            if connection is None:
-                raise NotReached("all connections broke while the keys were written")
-            connection.submit(operations.PUT, key, value, None, _TIMEOUT_MS, answered)
-        for _ in range(_LOAD_IN_FLIGHT):
-            await room.acquire()
+    async def _stopped(self, seconds: float) -> None:
+        """Wait so long, or until `stop`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     async def _finish(self) -> None:
         """Wait for the answers that are still to come, which the final count of increments needs."""
         if self._in_flight:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TIMEOUT_MS / 1000 + 1):
-                    await self._idle.wait()
-        for task in self._dialing:
-            task.cancel()
-        for connection in self._connections:
-            if connection is not None:
-                connection.close()
-        gc.enable()
+            await self._idle.wait()
+
+    # Connections.
+
+    async def _connect(self) -> None:
+        attempts = await asyncio.gather(*[self._dial(index) for index in range(len(self._endpoints))])
+        hello = next((connection.hello for connection in self._connections if connection is not None), None)
+        if hello is None:
+            raise NotReached("; ".join(reason for reason in attempts if reason))
+        if self.plan.value_size > hello.value_bytes_max:
+            raise BadRequest(
+                f"values of {self.plan.value_size} bytes; this cluster takes {hello.value_bytes_max} at most"
+            )
+        if not 0 < len(self._keys[-1]) <= hello.key_bytes_max:
+            raise BadRequest(f"keys of {len(self._keys[-1])} bytes; this cluster takes {hello.key_bytes_max} at most")
 
     async def _dial(self, index: int) -> str:
-        host, _, port = self._endpoints[index].rpartition(":")
+        host, port = client.split_endpoint(self._endpoints[index])
         try:
-            self._connections[index] = await Connection.open(
-                host.removeprefix("[").removesuffix("]"), int(port), _CONNECT_S, self._lost
-            )
+            self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
         except NotReached as error:
             self._redial(index)
             return str(error)
@@ -237,6 +265,8 @@ class Generator:
         if connection in self._connections:
             index = self._connections.index(connection)
             self._connections[index] = None
+            if not any(self._connections):
+                self._disconnected.set()
             self._redial(index)
 
     def _redial(self, index: int) -> None:
@@ -249,21 +279,56 @@ class Generator:
             self._dialing.add(task)
             task.add_done_callback(self._dialing.discard)
 
-    def send(self, home: int | None, callback: Callable[[int, Argument, int], None]) -> int:
-        """Draw an operation and send it: to `home`, or to the key's own node, or to any that is connected.
+    async def _close(self) -> None:
+        self.stopping = True
+        for task in self._dialing:
+            task.cancel()
+        self._disconnected.clear()
+        for connection in self._connections:
+            if connection is not None:
+                connection.close()
+        if any(self._connections):
+            await self._disconnected.wait()
 
-        Answers which it was, -1 when none is connected.
+    # Operations.
+
+    async def _load(self) -> None:
+        """One write for every key, through the node that will be asked for it."""
+        keys = iter(range(len(self._keys)))
+        self._loaded = asyncio.get_running_loop().create_future()
+        self._loading = [_Loading(self, keys) for _ in range(min(_LOAD_IN_FLIGHT, len(self._keys)))]
+        sweeping = asyncio.get_running_loop().create_task(self._sweep())
+        try:
+            for lane in list(self._loading):
+                lane.send()
+            await self._loaded
+        finally:
+            sweeping.cancel()
+            self._loading = []
+
+    def load_key(self, call: "Call", index: int) -> bool:
+        """Make `call` the first write of one key. False when no node is connected."""
+        value = b"0" if self.plan.op == "incr" else self._values[0]
+        return self._submit(call, operations.PUT, index, self._homes[index], value)
+
+    def finish_loading(self, lane: "_Loading", error: PaxosKVError | None) -> None:
+        """A lane has no more keys to write, or failed with one."""
+        assert self._loaded is not None
+        if lane in self._loading:
+            self._loading.remove(lane)
+        if not self._loaded.done():
+            if error is not None:
+                self._loaded.set_exception(error)
+            elif not self._loading:
+                self._loaded.set_result(None)
+
+    def send(self, call: "Call") -> bool:
+        """Draw an operation and send it: to the call's home, or to the key's own, or to any node that is connected.
+
+        False when none is connected.
         """
         plan = self.plan
         index = self._draw_key()
-        target = self._homes[index] if home is None else home
-        connection = self._connections[target]
-        if connection is None:
-            target = next((i for i, other in enumerate(self._connections) if other is not None), -1)
-            if target < 0:
-                return target
-            connection = self._connections[target]
-            assert connection is not None
         random_number = self._rng.random()
         argument: Argument = None
         if random_number < plan.read_ratio:
@@ -272,25 +337,42 @@ class Generator:
             kind, argument = operations.INCR, 1
         else:
             kind, argument = operations.PUT, self._values[int(random_number * 1e6) % _VALUES]
-        self._in_flight += 1
-        connection.submit(kind, self._keys[index], argument, None, _TIMEOUT_MS, callback)
-        return target
+        if self._submit(call, kind, index, self._homes[index] if call.home is None else call.home, argument):
+            return True
+        if self._measuring:
+            self.outcome.errors[NotReached.code] += 1
+        return False
 
-    def answered(self, status: int, target: int, began: float, now: float) -> bool:
+    def _submit(self, call: "Call", kind: int, index: int, target: int, argument: Argument) -> bool:
+        connection = self._connections[target]
+        if connection is None or connection.suspect:
+            usable = [(i, other) for i, other in enumerate(self._connections) if other is not None]
+            if not usable:
+                return False
+            target, connection = next((pair for pair in usable if not pair[1].suspect), usable[0])
+        call.kind = kind
+        call.target = target
+        call.connection = connection
+        self._in_flight += 1
+        call.identifier = connection.submit(kind, self._keys[index], argument, None, self._timeout_ms, call.answered)
+        return True
+
+    def count(self, call: "Call", status: int, began: float, now: float) -> bool:
         """Count one answer; whether it was a success."""
+        call.connection = None
         self._in_flight -= 1
         if self.stopping and not self._in_flight:
             self._idle.set()
         outcome = self.outcome
         if status == operations.OK:
-            if self.plan.op == "incr":
+            if call.kind == operations.INCR:
                 outcome.acknowledged_increments += 1
             if self._measuring:
                 outcome.histogram.record(now - began)
-                outcome.coordinators[self._endpoints[target]] += 1
+                outcome.coordinators[self._endpoints[call.target]] += 1
             return True
-        kind = errors.OutcomeUnknown if status == LOST else errors.BY_STATUS.get(status, errors.OutcomeUnknown)
-        if not kind.definite:
+        kind = error_class(call.kind, status)
+        if not kind.definite and call.kind == operations.INCR:
             outcome.unknown_increments += 1
         if self._measuring:
             outcome.errors[kind.code] += 1
@@ -298,64 +380,125 @@ class Generator:
                 outcome.unknown += 1
         return False
 
+    def note_success(self, now: float) -> None:
+        """An open loop's operation succeeded."""
+        if self._measuring:
+            self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, now - self.last_success)
+        self.last_success = now
+
+    async def _sweep(self) -> None:
+        """Give up what a node has not answered in time, and let others be asked until it says something."""
+        while True:
+            await asyncio.sleep(min(_SWEEP_S_MAX, self.plan.timeout_s / 10))
+            oldest = self.clock() - self.plan.timeout_s
+            for lane in [*self._loading, *self._lanes]:
+                if lane.connection is not None and lane.sent < oldest:
+                    lane.expire()
+            shots = self._shots
+            while shots and (shots[0].connection is None or shots[0].sent < oldest):
+                shots.popleft().expire()
+
     async def _open_loop(self) -> None:
         """Operations at a fixed rate, whether earlier ones were answered or not.
 
         Latency counts from the moment at which an operation was due, so a stall costs every operation that should
         have been sent meanwhile (no coordinated omission).
         """
-        began = time.perf_counter()
+        clock = self.clock
+        began = clock()
         sent = 0
         homes: itertools.cycle[int | None] = itertools.cycle(
             [None] if self.plan.route == "key" else range(len(self._endpoints))
         )
         while True:
-            due = int((time.perf_counter() - began) * self.plan.rate)
+            due = int((clock() - began) * self.plan.rate)
             for number in range(sent, due):
                 if self._in_flight >= _OPEN_LOOP_IN_FLIGHT_MAX:
                     if self._measuring:
                         self.outcome.errors["not-sent"] += 1
                     continue
                 shot = _Shot(self, next(homes), began + number / self.plan.rate)
-                shot.target = self.send(shot.home, shot.answered)
-                if shot.target < 0 and self._measuring:
-                    self.outcome.errors["not-reached"] += 1
+                shot.sent = clock()
+                if self.send(shot):
+                    self._shots.append(shot)
             sent = due
             await asyncio.sleep(_OPEN_LOOP_TICK_S)
 
 
-class Lane:
-    """One client in a closed loop. Pinned to the node `home` with route=any."""
+def error_class(kind: int, status: int) -> type[PaxosKVError]:
+    """The error that an unsuccessful answer stands for; a read that nobody answered has changed nothing."""
+    if status == UNSENT:
+        return NotReached
+    found = errors.OutcomeUnknown if status == LOST else errors.BY_STATUS.get(status, errors.OutcomeUnknown)
+    return errors.Unavailable if kind == operations.GET and not found.definite else found
 
-    __slots__ = ("_began", "_generator", "_home", "_target", "last_success", "longest_gap_s")
+
+class Call:
+    """An operation in flight, or the client that has one after the other; `connection` is None while there is none."""
+
+    __slots__ = ("connection", "generator", "home", "identifier", "kind", "sent", "target")
+
+    def __init__(self, generator: Generator, home: int | None) -> None:
+        self.generator = generator
+        self.home = home
+        self.connection: Connection | None = None
+        self.identifier = 0
+        self.kind = operations.GET
+        self.sent = 0.0
+        self.target = 0
+
+    def answered(self, status: int, value: Argument, version: int) -> None:
+        """The node's answer, or what became of it instead."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """Give it up, if it is still in flight."""
+        connection = self.connection
+        if connection is not None:
+            connection.forget(self.identifier)
+            if not connection.suspect and not connection.closed:
+                connection.suspect = True
+                connection.probe()
+            self.answered(LOST, b"no answer in time", 0)
+
+
+class Lane(Call):
+    """One client in a closed loop. Pinned to the node `target` with route=any."""
+
+    __slots__ = ("_last_success", "_longest_gap_s")
 
     def __init__(self, generator: Generator, target: int) -> None:
-        self._generator = generator
-        self._target = target
-        self._home = None if generator.plan.route == "key" else target
-        self._began = 0.0
-        self.last_success = time.perf_counter()
-        self.longest_gap_s = 0.0
+        super().__init__(generator, None if generator.plan.route == "key" else target)
+        self.begin(generator.clock())
+
+    def begin(self, now: float) -> None:
+        """Measure gaps from here on."""
+        self._last_success = now
+        self._longest_gap_s = 0.0
+
+    def gap_s(self, now: float) -> float:
+        """The longest time without a success until now."""
+        return max(self._longest_gap_s, now - self._last_success)
 
     def send(self) -> None:
         """Send the next operation."""
-        self._began = time.perf_counter()
-        self._target = self._generator.send(self._home, self._answered)
-        if self._target < 0:
+        self.sent = self.generator.clock()
+        if not self.generator.send(self):
             asyncio.get_running_loop().call_later(_RETRY_S, self._again)
 
     def _again(self) -> None:
-        if not self._generator.stopping:
+        if not self.generator.stopping:
             self.send()
 
-    def _answered(self, status: int, value: Argument, version: int) -> None:
-        now = time.perf_counter()
-        generator = self._generator
-        if generator.answered(status, self._target, self._began, now):
-            gap = now - self.last_success
-            if gap > self.longest_gap_s:
-                self.longest_gap_s = gap
-            self.last_success = now
+    def answered(self, status: int, value: Argument, version: int) -> None:
+        """Count it, and go on."""
+        generator = self.generator
+        now = generator.clock()
+        if generator.count(self, status, self.sent, now):
+            gap = now - self._last_success
+            if gap > self._longest_gap_s:
+                self._longest_gap_s = gap
+            self._last_success = now
             if not generator.stopping:
                 self.send()
         elif not generator.stopping:
@@ -363,16 +506,46 @@ class Lane:
             asyncio.get_running_loop().call_later(_RETRY_S / 10, self._again)
 
 
-class _Shot:
-    """One operation of an open loop."""
+class _Shot(Call):
+    """One operation of an open loop, due at a moment that may have been long ago when it is sent."""
 
-    __slots__ = ("_due", "_generator", "home", "target")
+    __slots__ = ("_due",)
 
     def __init__(self, generator: Generator, home: int | None, due: float) -> None:
-        self._generator = generator
+        super().__init__(generator, home)
         self._due = due
-        self.home = home
-        self.target = -1
 
     def answered(self, status: int, value: Argument, version: int) -> None:
-        self._generator.answered(status, self.target, self._due, time.perf_counter())
+        """Count it."""
+        now = self.generator.clock()
+        if self.generator.count(self, status, self._due, now):
+            self.generator.note_success(now)
+
+
+class _Loading(Call):
+    """Writes one key after the other, of those that several of its kind share."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, generator: Generator, keys: Iterator[int]) -> None:
+        super().__init__(generator, None)
+        self._keys = keys
+
+    def send(self) -> None:
+        """Write the next key."""
+        index = next(self._keys, None)
+        if index is None:
+            self.generator.finish_loading(self, None)
+            return
+        self.sent = self.generator.clock()
+        if not self.generator.load_key(self, index):
+            self.generator.finish_loading(self, NotReached("every connection broke while the keys were written"))
+
+    def answered(self, status: int, value: Argument, version: int) -> None:
+        """Go on, or fail for all."""
+        if self.generator.count(self, status, self.sent, self.sent):
+            self.send()
+        else:
+            why = value.decode(errors="replace") if isinstance(value, bytes) else f"status {status}"
+            error = error_class(self.kind, status)(f"the keys could not be written before the measurement: {why}")
+            self.generator.finish_loading(self, error)
