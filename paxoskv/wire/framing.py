@@ -23,7 +23,7 @@ def unpack(body: bytes | memoryview) -> tuple[Any, ...]:
     """The array in a frame's body. Arrays become tuples, and binary stays bytes.
 
     Memory is bounded by the frame's length: msgpack refuses a count that exceeds the bytes that are left,
-    nesting is limited to 512, and maps are refused in whole. An empty array costs nothing as a tuple.
+    nesting is limited to 1,024, and maps are refused in whole. An empty array costs nothing as a tuple.
     """
     try:
         value = msgpack.unpackb(body, use_list=False, max_map_len=0, max_ext_len=0)
