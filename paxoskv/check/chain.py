@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from paxoskv.check.history import APPEND, CAS, DELETE, FAILED, INCR, PUT, SWAP, Columns, Value
+from paxoskv.check.history import APPEND, CAS, DELETE, FAILED, INCR, PUT, SWAP, Answer, Argument, Columns, Value
 from paxoskv.check.normal import Finding, NormalForm, Tick
 from paxoskv.check.semantics import REFUSED, effect, number_of, text_of
 from paxoskv.check.sentences import Speaker, quote
@@ -152,7 +152,7 @@ class Chain:
         return Finding(Verdict.OK, way, order, states=self._states)
 
     def _guesses_versions(self) -> bool:
-        """A mutation of unknown outcome demanded a version that nobody was ever told: what nobody saw may have had it."""
+        """A mutation of unknown outcome demanded a version that nobody was told: what nobody saw may have had it."""
         known = set(self._numbers)
         conditions, kinds = self._columns.conditions, self._columns.kinds
         return any(
@@ -238,6 +238,7 @@ class Chain:
             )
         else:
             answer = self._columns.results[second]
+            assert isinstance(answer, int)
             text = (
                 f"{self._say.who(first)} and {self._say.who(second)} both returned {answer}, so one of them was lost."
             )
@@ -534,7 +535,7 @@ class Chain:
                 value = effect(kind, arguments[row], conditions[row], results[row], True, content, number)
                 if value is REFUSED:
                     break
-                if kind == APPEND or kind == INCR:
+                if kind in (APPEND, INCR):
                     if seen.get(following, value) != value:
                         break
                     if (
@@ -647,7 +648,7 @@ class Chain:
                     for reached in self._leave(now, gap, min(until, limit)):
                         after.add(reached)
             self._dead.append(now)
-            best: dict[tuple[object, object], _Loose] = {}
+            best: dict[tuple[Argument, Answer], _Loose] = {}
             for loose in open_now:
                 if loose.is_delete and loose.start <= limit:
                     call = conditions[loose.row], results[loose.row]
@@ -805,7 +806,7 @@ class Chain:
         return all(each.kind != CAS for each in self._classes)
 
     def _leading_to(self, values: list[Value]) -> frozenset[bytes] | None:
-        """The values from which unknown mutations can lead to one of `values`, and these; None if there are too many."""
+        """The values from which unknown mutations can lead to one of `values`, and these; None if they are too many."""
         wanted = {value for value in values if value is not None}
         fresh = list(wanted)
         rounds = sum(len(each.rows) for each in self._classes)
@@ -895,8 +896,8 @@ class Chain:
         raise Violated(f"{say.saw(row)}, {text}", *witness)
 
     def _explain_gap(self, gap: int) -> None:
-        """Nothing gets out of this gap. Why: the next mutation does not fit, or something had to be in it and cannot."""
-        say, columns = self._say, self._columns
+        """Nothing gets out of this gap. Why: the next mutation does not fit, or what had to be in it cannot."""
+        say = self._say
         last = len(self._numbers) - 1
         component = bisect.bisect_right(self._components, gap, key=lambda each: each[0]) - 1
         members = self._components[component][2] if component >= 0 and self._components[component][1] >= gap else []

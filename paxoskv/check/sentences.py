@@ -62,11 +62,13 @@ class Speaker:
             assert not isinstance(argument, int)
             text = f"cas {quote(condition)} to {quote(argument)}"
         elif kind == INCR:
+            assert isinstance(argument, int)
             text = f"incr by {argument}"
         else:
             assert not isinstance(argument, int)
             text = f"{name} {quote(argument)}"
         if kind in (PUT, DELETE) and condition is not None:
+            assert isinstance(condition, int)
             text += " if absent" if condition == 0 else f" if version {condition}"
         return text
 
@@ -74,13 +76,9 @@ class Speaker:
         """The call, by whom and when: what a person needs to find it."""
         return f"{self.what(row)} by client {self._columns.clients[row]} ({self.when(row)})"
 
-    def start(self, row: int) -> str:
-        """When an operation began."""
-        return seconds(self._columns.starts[row], self._unit)
-
-    def finish(self, row: int) -> str:
-        """When an operation was answered."""
-        return seconds(self._columns.finishes[row], self._unit)
+    def time(self, time: float) -> str:
+        """A moment."""
+        return seconds(time, self._unit)
 
     def answer(self, row: int) -> str:
         """What an operation was answered, as a verb with its object."""
@@ -92,6 +90,7 @@ class Speaker:
             return "was not answered"
         if outcome == OK:
             if kind in (INCR, APPEND) and result is not None:
+                assert isinstance(result, int)
                 return f"returned {result}{at}"
             if kind == DELETE:
                 return "found nothing" if result is False else "removed the key"
