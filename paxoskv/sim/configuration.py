@@ -42,7 +42,6 @@ _FAULT_WEIGHTS: Final = {
 }
 
 
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something that goes wrong `delay_s` after the universe's operation number `operation` was issued.
