@@ -137,7 +137,9 @@ class Node:
         self._committed = sequence
         if not self._scheduled:
             self._schedule()
-        if self._storage.journal_bytes > self.options.journal_bytes and not self._checkpointing:
+        if not self._checkpointing and (
+            self._storage.journal_bytes > self.options.journal_bytes or self._engine.wants_checkpoint
+        ):
             self._checkpointing = True
             self.spawn(self._checkpoint())
 
@@ -224,7 +226,7 @@ class Node:
         self.log.debug("checkpoint", records=count, seconds=time.monotonic() - started)
 
     async def _housekeeping(self) -> None:
-        """What need not happen at once: the disk's state for the log, checkpoints that memory asks for."""
+        """What need not happen at once: the disk's state for the log."""
         disk_full = disk_hangs = False
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
@@ -242,9 +244,6 @@ class Node:
             if hangs != disk_hangs:
                 disk_hangs = hangs
                 self.log.warning("disk hangs, not voting" if hangs else "disk works again")
-            if self._engine.wants_checkpoint and not self._checkpointing:
-                self._checkpointing = True
-                self.spawn(self._checkpoint())
 
     # Peers.
 
