@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from paxoskv.check.history import APPEND, CAS, DELETE, FAILED, INCR, PUT, SWAP, Answer, Argument, Columns, Value
-from paxoskv.check.normal import Finding, NormalForm, Tick
+from paxoskv.check.normal import Finding, NormalForm, OutOfBudget, Tick, Violated
 from paxoskv.check.semantics import REFUSED, effect, number_of, text_of
 from paxoskv.check.sentences import Speaker, quote
 from paxoskv.check.verdict import Verdict, Way
@@ -34,19 +34,6 @@ _NOT_SEEN: Final = object()
 _INITIAL: Final = -1
 _FEW: Final = 64
 _WANTED_MAX: Final = 10_000
-
-
-class OutOfBudget(Exception):
-    """More states than were allowed."""
-
-
-class Violated(Exception):
-    """There is no order: a sentence, and the rows that prove it."""
-
-    def __init__(self, sentence: str, *witness: int) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.witness = witness
 
 
 @dataclass(slots=True, eq=False)
@@ -99,12 +86,17 @@ class _Configuration:
 
 
 class Chain:
-    """The check of one key. `versions` gives the number of the state that each row made or saw, 0 or None for none."""
+    """The check of one key.
+
+    `versions` gives the number of the state that each row made or saw, 0 or None for none; `initial` that of the state
+    before the history, 0 for none. `noun` is what people call these numbers.
+    """
 
     def __init__(
         self,
         form: NormalForm,
         versions: Sequence[int | None],
+        initial: int,
         speaker: Speaker,
         budget: int,
         tick: Tick,
@@ -113,6 +105,7 @@ class Chain:
         self._form = form
         self._columns: Columns = form.columns
         self._versions = versions
+        self._initial = initial
         self._say = speaker
         self._budget = budget
         self._tick = tick
@@ -143,9 +136,7 @@ class Chain:
         except Violated as violated:
             if self._guesses_versions():
                 return None
-            return Finding(
-                Verdict.ILLEGAL, way, None, violated.sentence, tuple(dict.fromkeys(violated.witness)), self._states
-            )
+            return Finding(Verdict.ILLEGAL, way, None, violated.sentence, violated.witness, self._states)
         except OutOfBudget:
             sentence = f"The budget of {self._budget:,} states was used up before an order was found or excluded."
             return Finding(Verdict.UNKNOWN, way, None, sentence, (), self._states)
@@ -195,8 +186,8 @@ class Chain:
             and condition > 0
         }
         numbers = writers.keys() | seen.keys() | demanded
-        initial = form.initial_version or 0
-        if form.initial is not None or initial:
+        initial = self._initial
+        if initial:
             numbers.discard(initial)
             if initial in writers:
                 row = writers[initial]

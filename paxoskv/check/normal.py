@@ -42,6 +42,19 @@ class Finding:
     states: int = 0
 
 
+class Violated(Exception):
+    """There is no order: a sentence, and the rows that prove it."""
+
+    def __init__(self, sentence: str, *witness: int) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.witness = tuple(dict.fromkeys(witness))
+
+
+class OutOfBudget(Exception):
+    """More states than were allowed."""
+
+
 Tick = Callable[[int], None]
 """Told, now and then, how many more states were visited."""
 

@@ -20,6 +20,8 @@ class Verdict(enum.Enum):
 class Way(enum.Enum):
     """How a key was decided."""
 
+    ANSWER = "answer"
+    """One answer contradicts itself, and no other needs to be looked at."""
     CHAIN = "chain"
     """Versions put the writes in order; checked in one pass."""
     ZONES = "zones"
