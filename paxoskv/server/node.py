@@ -137,6 +137,9 @@ class Node:
         self._committed = sequence
         if not self._scheduled:
             self._schedule()
+        self._checkpoint_if_wanted()
+
+    def _checkpoint_if_wanted(self) -> None:
         if not self._checkpointing and (
             self._storage.journal_bytes > self.options.journal_bytes or self._engine.wants_checkpoint
         ):
@@ -226,7 +229,7 @@ class Node:
         self.log.debug("checkpoint", records=count, seconds=time.monotonic() - started)
 
     async def _housekeeping(self) -> None:
-        """What need not happen at once: the disk's state for the log."""
+        """What need not happen at once: the disk's state for the log, checkpoints though nothing is committed."""
         disk_full = disk_hangs = False
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
@@ -244,6 +247,7 @@ class Node:
             if hangs != disk_hangs:
                 disk_hangs = hangs
                 self.log.warning("disk hangs, not voting" if hangs else "disk works again")
+            self._checkpoint_if_wanted()
 
     # Peers.
 
