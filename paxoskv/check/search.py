@@ -227,7 +227,7 @@ class Search:
                 trail = node.trail
                 while trail is not None:
                     trail, row = trail  # type: ignore[assignment]
-                    order.append(row)  # type: ignore[arg-type]
+                    order.append(row)
                 order.reverse()
                 return Finding(Verdict.OK, Way.SEARCH, order, states=states)
             place = node.pending, node.following, node.state

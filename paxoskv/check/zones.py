@@ -135,10 +135,11 @@ class Zones:
         work = [value for value in missing if value in candidates]
         while work:
             value = work.pop()
-            row = candidates.pop(value, None)  # type: ignore[arg-type]
-            if row is None:
+            assert value is None or isinstance(value, bytes)
+            if value not in candidates:
                 continue
-            self._clusters[value] = len(self._writers)  # type: ignore[index]
+            row = candidates.pop(value)
+            self._clusters[value] = len(self._writers)
             self._writers.append(row)
             if kinds[row] == CAS or (kinds[row] == PUT and conditions[row] == 0):
                 source = conditions[row] if kinds[row] == CAS else None
