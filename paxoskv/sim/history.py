@@ -1,0 +1,54 @@
+"""The calls of a universe as the checker's history, and its verdict."""
+
+from collections.abc import Sequence
+
+from paxoskv import check
+from paxoskv.check.history import History
+from paxoskv.check.history import Operation as Checked
+from paxoskv.core import operations
+from paxoskv.sim.universe import FAILED, OK, Call
+
+# States for one key. Where many outcomes are unknown the search explodes; a universe with such a key is not worth it.
+_BUDGET = 20_000
+_OUTCOMES = {
+    operations.OK: "ok",
+    operations.ABSENT: "ok",
+    operations.CONDITION_FAILED: "condition-failed",
+    operations.NOT_AN_INTEGER: "not-an-integer",
+    operations.INTEGER_OVERFLOW: "integer-overflow",
+    operations.VALUE_TOO_LARGE: "value-too-large",
+}
+
+
+def of_calls(calls: Sequence[Call]) -> History:
+    """A history as a file of it would hold it."""
+    return History(_checked(number, call) for number, call in enumerate(calls, 1))
+
+
+def _checked(number: int, call: Call) -> Checked:
+    kind, key, argument, condition = call.request
+    outcome = _OUTCOMES[call.status] if call.outcome == OK else "failed" if call.outcome == FAILED else "unknown"
+    result: bytes | int | bool | None = call.value
+    if kind == operations.DELETE and outcome == "ok":
+        result = call.status == operations.OK
+    return Checked(
+        number,
+        call.process,
+        operations.KIND_NAMES[kind],
+        key,
+        call.start,
+        call.finish,
+        outcome,
+        argument,
+        condition,
+        result,
+        call.version if call.outcome == OK else None,
+    )
+
+
+def judge(calls: Sequence[Call]) -> tuple[str, int]:
+    """What is impossible about the calls, or nothing; and the number of keys on which the checker gave up."""
+    result = check.check(of_calls(calls), budget=_BUDGET)
+    undecided = sum(key.verdict is check.Verdict.UNKNOWN for key in result.keys)
+    violations = result.violations
+    return (violations[0].sentence if violations else ""), undecided

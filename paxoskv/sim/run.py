@@ -1,0 +1,193 @@
+"""Many universes, one after the other or on all cores; and the smallest one that still fails."""
+
+import multiprocessing
+import typing
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+from paxoskv.sim import history
+from paxoskv.sim.configuration import Configuration, Wire, draw
+from paxoskv.sim.trace import Trace
+from paxoskv.sim.universe import Failure, Universe
+
+# A search for a smaller universe ends after so many attempts.
+SHRINK_ATTEMPTS_MAX: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a universe came to, without its history."""
+
+    seed: int
+    failure: Failure | None
+    outcomes: Counter[str]
+    """How many calls ended as ok, failed and unknown."""
+    marks: Counter[str]
+    """How often each counter of the engines went up: which branches the universe reached."""
+    seconds: float
+    """Virtual ones."""
+    steps: int
+    frames: int
+    crashes: int
+    undecided: int
+    """Keys on which the checker gave up."""
+
+
+def simulate(configuration: Configuration, trace: Trace | None = None) -> Report:
+    """Run one universe and judge it: its invariants, its end, and what its clients saw."""
+    universe = Universe(configuration, trace)
+    outcome = universe.run()
+    failure, undecided = outcome.failure, 0
+    if failure is None:
+        illegal, undecided = history.judge(outcome.calls)
+        if illegal:
+            failure = Failure("illegal", illegal)
+    if trace is not None and failure is not None:
+        trace.failed(failure.kind, failure.message)
+    return Report(
+        configuration.seed,
+        failure,
+        outcome.outcomes,
+        outcome.marks,
+        outcome.seconds,
+        outcome.steps,
+        outcome.frames,
+        outcome.crashes,
+        undecided,
+    )
+
+
+def simulate_all(configurations: Iterable[Configuration], jobs: int = 1) -> Iterator[Report]:
+    """Run universes on so many cores; reports in the order of the configurations."""
+    if jobs == 1:
+        yield from map(simulate, configurations)
+        return
+    # Spawned rather than forked, so that every universe also proves that it depends on nothing but its configuration.
+    with multiprocessing.get_context("spawn").Pool(jobs, _ignore_interrupts) as pool:
+        yield from pool.imap(simulate, configurations, chunksize=4)
+
+
+def _ignore_interrupts() -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+# Smaller relatives.
+
+
+def change(configuration: Configuration, changes: Sequence[str]) -> Configuration:
+    """Apply changes such as "operations=40", "loss=0" or "faults=3,7" (keep those two; "faults=" keeps none).
+
+    Raises ValueError with a sentence.
+    """
+    for text in changes:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} changes nothing; write NAME=VALUE, such as operations=40")
+        if name == "faults":
+            try:
+                kept = [configuration.faults[int(index)] for index in value.split(",") if index]
+            except (ValueError, IndexError):
+                raise ValueError(
+                    f"faults={value!r}: give numbers from 0 to {len(configuration.faults) - 1}, separated by commas"
+                ) from None
+            configuration = replace(configuration, faults=tuple(kept))
+        elif name in _TYPES[Configuration] and name not in ("seed", "mode", "wire"):
+            configuration = replace(configuration, **{name: _parse(_TYPES[Configuration][name], text, value)})
+        elif name in _TYPES[Wire]:
+            wire = replace(configuration.wire, **{name: _parse(_TYPES[Wire][name], text, value)})
+            configuration = replace(configuration, wire=wire)
+        else:
+            known = sorted([*_TYPES[Configuration], *_TYPES[Wire]])
+            raise ValueError(f"there is no {name!r} to change; there are {', '.join(known)}")
+    return configuration
+
+
+_TYPES: Final[dict[type, dict[str, Any]]] = {
+    kind: {field.name: typing.get_type_hints(kind)[field.name] for field in fields(kind)}
+    for kind in (Configuration, Wire)
+}
+
+
+def _parse(kind: Any, text: str, value: str) -> Any:
+    try:
+        return value == "True" if kind is bool else kind(value)
+    except ValueError:
+        raise ValueError(f"{text!r}: {value!r} is no {kind.__name__}") from None
+
+
+def shrink(configuration: Configuration, kind: str, tried: Callable[[int], object] = lambda count: None) -> list[str]:
+    """Changes that make a failing universe smaller and let it fail in the same way, most of them at least.
+
+    Not its history: an operation left out of a history makes innocent ones look guilty. `tried` hears of progress.
+    """
+    attempts = 0
+    kept = list(range(len(configuration.faults)))
+    settled: dict[str, str] = {}
+
+    def changes(faults: list[int], others: dict[str, str]) -> list[str]:
+        found = [f"{name}={value}" for name, value in others.items()]
+        if len(faults) < len(configuration.faults):
+            found.append("faults=" + ",".join(map(str, faults)))
+        return found
+
+    def fails(faults: list[int], others: dict[str, str]) -> bool:
+        nonlocal attempts
+        if attempts >= SHRINK_ATTEMPTS_MAX:
+            return False
+        attempts += 1
+        tried(attempts)
+        failure = simulate(change(configuration, changes(faults, others))).failure
+        return failure is not None and failure.kind == kind
+
+    def attempt(name: str, value: object) -> bool:
+        others = {**settled, name: str(value)}
+        if fails(kept, others):
+            settled[name] = str(value)
+            return True
+        return False
+
+    progress = True
+    while progress and attempts < SHRINK_ATTEMPTS_MAX:
+        progress = False
+        size = max(1, len(kept) // 2)
+        while size:
+            for start in range(0, len(kept), size):
+                fewer = kept[:start] + kept[start + size :]
+                if len(fewer) < len(kept) and fails(fewer, settled):
+                    kept = fewer
+                    progress = True
+                    break
+            else:
+                size //= 2
+        now = change(configuration, changes(kept, settled))
+        operations = now.operations
+        for count in (operations // 4, operations // 2, operations * 3 // 4, operations * 9 // 10, operations - 1):
+            if 0 < count < operations and attempt("operations", count):
+                progress = True
+                break
+        for name, smaller in (
+            ("nodes", [3] if now.nodes > 3 else []),
+            ("keys", [1] if now.keys > 1 else []),
+            ("clients", [count for count in (1, 2, 3) if count < now.clients]),
+            ("loss", [0.0] if now.wire.loss else []),
+            ("duplicate", [0.0] if now.wire.duplicate else []),
+            ("straggle", [0.0] if now.wire.straggle else []),
+            ("turn_s", [0.0] if now.turn_s else []),
+            ("drift", [0.0] if now.drift else []),
+            ("cache_bytes", [1 << 28] if now.cache_bytes < 1 << 28 else []),
+            ("journal_bytes", [1 << 25] if now.journal_bytes < 1 << 25 else []),
+        ):
+            progress = any(attempt(name, value) for value in smaller) or progress
+    return changes(kept, settled)
+
+
+def configurations(
+    seeds: Iterable[int], mode: str, nodes: int | None, operations: int, changes: Sequence[str] = ()
+) -> Iterator[Configuration]:
+    """The universes of some seeds, with the same changes to each."""
+    for seed in seeds:
+        yield change(draw(seed, mode, nodes, operations), changes)
