@@ -46,6 +46,7 @@ _COMMANDS = {
     "status": "paxoskv.cli.status",
     "bench": "paxoskv.cli.bench",
     "demo": "paxoskv.cli.demo",
+    "simulate": "paxoskv.cli.simulate",
 }
 
 

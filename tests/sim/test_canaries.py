@@ -1,0 +1,44 @@
+"""Clusters broken on purpose: the simulator finds each of them, within a number of seeds.
+
+A canary that is not found is a hole in the simulator.
+"""
+
+import pytest
+from harness.canaries import PAXOS, Canary, planted
+
+from paxoskv.sim import run
+from paxoskv.sim.configuration import draw
+
+SEEDS_MAX = 1000
+# Where the search begins, so that it is short; beyond, and then from 0 on, the other seeds are tried.
+BEGIN = {
+    "reads see what is not on disk": 67,
+    "equal ballot promised": 305,
+    "promise not persisted": 407,
+    "failed condition leaves no trace": 180,
+    "settled by promises": 191,
+    "results remembered from any ballot": 16,
+    "acknowledgement counted twice from one node": 14,
+}
+
+
+@pytest.mark.parametrize("canary", PAXOS, ids=str)
+def test_the_simulator_finds_a_broken_cluster(canary: Canary) -> None:
+    begin = BEGIN.get(canary.name, 0)
+    with planted(canary):
+        found = (run.simulate(draw(seed)).failure for seed in [*range(begin, SEEDS_MAX), *range(begin)])
+        assert any(found), f"no seed of {SEEDS_MAX} shows it"
+
+
+def test_a_failing_universe_is_made_smaller_and_still_fails() -> None:
+    canary = next(canary for canary in PAXOS if canary.name == "no lineage")
+    with planted(canary):
+        configuration = draw(0)
+        failure = run.simulate(configuration).failure
+        assert failure is not None
+        changes = run.shrink(configuration, failure.kind)
+        smaller = run.change(configuration, changes)
+        again = run.simulate(smaller).failure
+    assert again is not None
+    assert again.kind == failure.kind
+    assert smaller.operations < configuration.operations / 2
