@@ -117,12 +117,13 @@ class Generator:
         self.outcome = Outcome()
         self.stopping = False
         self.last_success = 0.0
+        self.started_at = 0.0
+        """When the measurement, or the warm-up, began; 0 before."""
         self._rng = random.Random(plan.seed)
         # In the client library's order, so that a key's node is the same one.
         self._endpoints = sorted(client.parse_endpoints(plan.endpoints), key=client.split_endpoint)
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
         self._dialing: set[asyncio.Task[None]] = set()
-        self._started_at = 0.0
         self._measuring = False
         self._in_flight = 0
         self._idle = asyncio.Event()
@@ -199,7 +200,7 @@ class Generator:
         self._begin_measuring(plan.warmup_s == 0)
         opening: asyncio.Task[None] | None = None
         if plan.rate:
-            opening = asyncio.get_running_loop().create_task(self._open_loop())
+            opening = asyncio.get_running_loop().create_task(self._open_loop(self.started_at))
         else:
             self._lanes = [Lane(self, index % len(self._endpoints)) for index in range(plan.clients)]
             for lane in self._lanes:
@@ -216,16 +217,16 @@ class Generator:
                 self.note_success(now)
             self.stopping = True
             self._measuring = False
-            self.outcome.seconds = now - self._started_at
+            self.outcome.seconds = now - self.started_at
             for lane in self._lanes:
                 # A client that waits still has waited so long already.
                 self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, lane.gap_s(now))
 
     def _begin_measuring(self, measuring: bool) -> None:
         self._measuring = measuring
-        self._started_at = self.last_success = self.clock()
+        self.started_at = self.last_success = self.clock()
         for lane in self._lanes:
-            lane.begin(self._started_at)
+            lane.begin(self.started_at)
 
     async def _stopped(self, seconds: float) -> None:
         """Wait so long, or until `stop`."""
@@ -398,14 +399,13 @@ class Generator:
             while shots and (shots[0].connection is None or shots[0].sent < oldest):
                 shots.popleft().expire()
 
-    async def _open_loop(self) -> None:
+    async def _open_loop(self, began: float) -> None:
         """Operations at a fixed rate, whether earlier ones were answered or not.
 
         Latency counts from the moment at which an operation was due, so a stall costs every operation that should
         have been sent meanwhile (no coordinated omission).
         """
         clock = self.clock
-        began = clock()
         sent = 0
         homes: itertools.cycle[int | None] = itertools.cycle(
             [None] if self.plan.route == "key" else range(len(self._endpoints))
