@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import paxoskv
-from paxoskv.core.errors import ConditionFailed, PaxosKVError
+from paxoskv.core.errors import ConditionFailed, PaxosKVError, Unavailable
 from paxoskv.server.launcher import LocalCluster
 
 _LISTS = 64
@@ -22,9 +22,13 @@ class ClientLog:
     """What one client saw."""
 
     coordinator: int
-    successes: int = 0
-    last_success: float = 0.0
+    last_success: float
     longest_gap_s: float = 0.0
+
+    def succeeded(self, now: float) -> None:
+        """Note a success, and with it the gap since the one before."""
+        self.longest_gap_s = max(self.longest_gap_s, now - self.last_success)
+        self.last_success = now
 
 
 @dataclass(slots=True)
@@ -51,6 +55,11 @@ class Verdict:
     lost: int = 0
     applied_twice: int = 0
     sentences: list[str] = field(default_factory=list)
+
+    @property
+    def intact(self) -> bool:
+        """Whether everything is as clients were told."""
+        return not (self.lost or self.applied_twice)
 
 
 @dataclass(slots=True)
@@ -93,7 +102,7 @@ class _Load:
                 await connection
             async with asyncio.TaskGroup() as group:
                 for index in range(self._clients):
-                    log = ClientLog(numbers[index % len(numbers)], last_success=time.monotonic())
+                    log = ClientLog(numbers[index % len(numbers)], time.monotonic())
                     self.logs.append(log)
                     group.create_task(self._client(index, connections[index % len(numbers)], log))
         finally:
@@ -118,9 +127,8 @@ class _Load:
             now = time.monotonic()
             self.ledger.latencies_s.append(now - began)
             self.ledger.operations[name] += 1
-            log.successes += 1
-            log.longest_gap_s = max(log.longest_gap_s, now - log.last_success)
-            log.last_success = now
+            log.succeeded(now)
+        log.succeeded(time.monotonic())  # Whoever waits for a success at the end has waited so long.
 
     def _draw(
         self, rng: random.Random, kv: paxoskv.Client, index: int, count: int
@@ -191,6 +199,8 @@ async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, sa
     await task
     elapsed = time.monotonic() - began
     say("load stopped; reading every key back, through every node")
+    if not load.ledger.acknowledged_writes:
+        raise Unavailable("no write was acknowledged, so there is nothing to be found again; see the nodes' logs")
     verdict = await compare(cluster.endpoints, load.ledger)
     gaps = [log.longest_gap_s for log in load.logs if log.coordinator != victim]
     return Report(len(cluster.nodes), clients, elapsed, victim, restart_s, max(gaps, default=0.0), load.ledger, verdict)

@@ -1,99 +1,145 @@
 """`paxoskv demo`: see it survive."""
 
 import asyncio
+import contextlib
 import json
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from paxoskv import demo as demonstration
+from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
 
+_SENTENCES_MAX = 10
 
-@click.command(short_help="Three nodes, a mixed load, one node killed: count what is lost.")
-@click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True)
-@click.option("--clients", type=click.IntRange(1, 1000), default=24, show_default=True)
-@click.option("--seconds", type=click.FloatRange(1, 3600), default=12.0, show_default=True, help="Length of the load.")
-@click.option("--base-port", type=click.IntRange(1, 65000), default=17400, show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the operations that clients choose.")
+
+@click.command(short_help="Kill a node under load, and count what is lost.")
+@click.option("--nodes", type=click.IntRange(1, 9), metavar="N", default=3, show_default=True, help="Of the cluster.")
 @click.option(
-    "--dir", "folder", type=click.Path(path_type=Path), help="Keep the data here.  [default: a temporary one]"
+    "--clients", type=click.IntRange(1, 1000), metavar="N", default=24, show_default=True, help="Spread over the nodes."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(1, 3600),
+    metavar="N",
+    default=12.0,
+    show_default=True,
+    help="Length of the load.",
+)
+@click.option("--base-port", type=click.IntRange(1, 65_000), metavar="PORT", help="[default: a free one]")
+@click.option(
+    "--seed", type=int, metavar="N", default=1, show_default=True, help="Of the operations that clients choose."
+)
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep data and logs in this new folder.  [default: a temporary one, removed if all is well]",
+)
+@json_option("Print the table as one JSON object.")
 def demo(
-    nodes: int, clients: int, seconds: float, base_port: int, seed: int, folder: Path | None, as_json: bool
+    nodes: int, clients: int, seconds: float, base_port: int | None, seed: int, folder: Path | None, as_json: bool
 ) -> None:
-    """Start a cluster of real processes, write and read through all coordinators at once, kill one node with SIGKILL in
-    the middle, start it again, read back every key, and print a table.
+    """Start a cluster of real processes on real disks, write and read through all coordinators at once, kill one node
+    with SIGKILL in the middle, start it again, read back every key through every node, and print a table.
 
-    Exits with 0 if every acknowledged write is there, with 3 if not.
+    Exits with 0 if every acknowledged write is there once, with 3 if not.
+
+    \b
+    Examples:
+        paxoskv demo
+        paxoskv demo --nodes 5 --clients 100 --seconds 30
     """
-    console = Console(stderr=as_json)
-    temporary = None if folder else Path(tempfile.mkdtemp(prefix="paxoskv-demo-"))
-    place = folder or temporary
-    assert place is not None
-    cluster = launcher.LocalCluster(launcher.prepare(place, nodes, base_port, "paxos"))
 
-    def interrupted(number: int, frame: object) -> None:
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    with _folder(folder) as place:
+        cluster = launcher.LocalCluster(
+            launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), "paxos")
+        )
+        say(f"starting {nodes} nodes in {place}")
+        cluster.start_all()
+        try:
+            report = asyncio.run(demonstration.run(cluster, clients, seconds, seed, say))
+        finally:
+            cluster.stop_all()
+        rows = _rows(report)
+        if as_json:
+            click.echo(json.dumps({key: value for key, _, value in rows}))
+        else:
+            _print(rows)
+        for sentence in report.verdict.sentences[:_SENTENCES_MAX]:
+            click.echo(sentence, err=True)
+        if not report.verdict.intact:
+            click.echo("acknowledged writes are missing or doubled", err=True)
+            raise SystemExit(DEFINITE_ERROR)
+
+
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """A folder for the data; a temporary one goes unless what happens in it fails."""
+    if given is not None and (given / launcher.CONFIG_NAME).exists():
+        raise ConfigurationError(f"{given} holds a cluster already; give the demo a folder of its own")
+    place = given or Path(tempfile.mkdtemp(prefix="paxoskv-demo-"))
+
+    def on_terminate(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupted)
-    kept = folder is not None
+    signal.signal(signal.SIGTERM, on_terminate)
     try:
-        console.print(f"starting {nodes} nodes in {place}")
-        cluster.start_all()
-        report = asyncio.run(demonstration.run(cluster, clients, seconds, seed, console.print))
-        kept = kept or bool(report.verdict.lost or report.verdict.applied_twice)
+        yield place
     except BaseException:
-        kept = True
-        console.print(f"the data and the nodes' logs are in {place}")
+        if any(place.glob("node-*")):
+            click.echo(f"the nodes' data and logs are in {place}", err=True)
+        elif given is None:
+            shutil.rmtree(place)
         raise
-    finally:
-        cluster.stop_all()
-        if not kept and temporary is not None:
-            shutil.rmtree(temporary)
-    rows = _rows(report)
-    if as_json:
-        click.echo(json.dumps(dict(rows)))
-    else:
-        table = Table(show_header=False)
-        for name, value in rows:
-            table.add_row(name.replace("_", " "), _text(value))
-        console.print(table)
-    for sentence in report.verdict.sentences[:10]:
-        click.echo(sentence, err=True)
-    if report.verdict.lost or report.verdict.applied_twice:
-        click.echo(f"acknowledged writes are missing or doubled; the data is kept in {place}", err=True)
-        raise SystemExit(3)
+    if given is None:
+        shutil.rmtree(place)
 
 
-def _rows(report: demonstration.Report) -> list[tuple[str, object]]:
+def _rows(report: demonstration.Report) -> list[tuple[str, str, object]]:
+    """By JSON key, the words for people and the value."""
     ledger, verdict = report.ledger, report.verdict
     operations = sum(ledger.operations.values())
     return [
-        ("nodes", report.nodes),
-        ("clients", report.clients),
-        ("seconds", round(report.seconds, 1)),
-        ("node_killed_and_restarted", report.killed),
-        ("operations", operations),
-        ("operations_by_kind", dict(sorted(ledger.operations.items()))),
-        ("operations_per_second", round(operations / report.seconds)),
-        ("p50_ms", round(report.percentile_ms(0.5), 2)),
-        ("p99_ms", round(report.percentile_ms(0.99), 2)),
-        ("restart_seconds", round(report.restart_s, 2)),
-        ("longest_gap_of_a_surviving_node's_client_ms", round(report.longest_gap_s * 1000, 1)),
-        ("errors", dict(sorted(ledger.errors.items()))),
-        ("keys_read_back_through_every_node", verdict.keys),
-        ("writes_acknowledged", ledger.acknowledged_writes),
-        ("writes_of_unknown_outcome", sum(map(len, ledger.unknown.values()))),
-        ("lost", verdict.lost),
-        ("applied_twice", verdict.applied_twice),
+        ("nodes", "nodes", report.nodes),
+        ("clients", "clients", report.clients),
+        ("seconds", "seconds of load", round(report.seconds, 1)),
+        ("node_killed", "node killed and started again", report.killed),
+        ("restart_seconds", "seconds until it was back", round(report.restart_s, 2)),
+        ("operations", "operations", operations),
+        ("operations_by_kind", "", dict(sorted(ledger.operations.items()))),
+        ("operations_per_second", "operations/s", round(operations / report.seconds)),
+        ("p50_ms", "latency p50 (ms)", round(report.percentile_ms(0.5), 2)),
+        ("p99_ms", "latency p99 (ms)", round(report.percentile_ms(0.99), 2)),
+        ("longest_gap_ms", "longest gap, survivors' clients (ms)", round(report.longest_gap_s * 1000, 1)),
+        ("errors", "errors", dict(sorted(ledger.errors.items()))),
+        ("writes_unknown", "writes of unknown outcome", sum(map(len, ledger.unknown.values()))),
+        ("writes_acknowledged", "writes acknowledged", ledger.acknowledged_writes),
+        ("keys_read_back", "keys read back through every node", verdict.keys),
+        ("lost", "lost", verdict.lost),
+        ("applied_twice", "applied twice", verdict.applied_twice),
     ]
+
+
+def _print(rows: list[tuple[str, str, object]]) -> None:
+    table = Table(show_header=False)
+    for key, name, value in rows:
+        bad = key in ("lost", "applied_twice") and value
+        table.add_row(name, Text(_text(value), "red" if bad else ""))
+    Console().print(table)
 
 
 def _text(value: object) -> str:

@@ -24,7 +24,7 @@ BASE_PORT: Final = 7400
 PEER_PORT_OFFSET: Final = 100
 READY_S_MAX: Final = 60.0
 STOP_S_MAX: Final = 20.0
-_CONFIG_NAME: Final = "cluster.toml"
+CONFIG_NAME: Final = "cluster.toml"
 # What is one node's own, and must not come to all of them by the environment.
 _ONE_NODE_VARIABLES: Final = frozenset(
     "PAXOSKV_" + name
@@ -38,7 +38,7 @@ def prepare(folder: Path, nodes: int | None, base_port: int | None, mode: str | 
     None for what was not asked for. Raises ConfigurationError when the folder holds another cluster, or something
     else altogether.
     """
-    path = folder / _CONFIG_NAME
+    path = folder / CONFIG_NAME
     try:
         if not path.exists():
             _begin(path, nodes or 3, BASE_PORT if base_port is None else base_port, mode or "paxos")
@@ -78,7 +78,7 @@ def _begin(path: Path, nodes: int, base_port: int, mode: str) -> None:
         raise ConfigurationError(f"{folder} is a file; give a folder for the cluster's data")
     if folder.exists() and any(folder.iterdir()):
         raise ConfigurationError(
-            f"{folder} is not empty and holds no {_CONFIG_NAME}; give an empty folder, or that of a cluster"
+            f"{folder} is not empty and holds no {CONFIG_NAME}; give an empty folder, or that of a cluster"
         )
     folder.mkdir(parents=True, exist_ok=True)
     entries = [
