@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint types pytest bench side-by-side clean
+.PHONY: help demo test lint types pytest sim bench side-by-side clean
 
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost"
 	@echo "make test          lint, types and tests, as CI runs them"
+	@echo "make sim           2,000 hostile universes in virtual time"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
 	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
 	@echo "make clean         remove the virtual environment and caches"
@@ -34,6 +35,9 @@ types: $(INSTALLED)
 
 pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+sim: $(INSTALLED)
+	$(BIN)/paxoskv simulate --seeds 0:2000
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/run.py
