@@ -173,7 +173,7 @@ def value_fields(value: bytes | None) -> dict[str, object]:
     \b
     Exit codes:
         0    done
-        1    the key is absent, or the condition does not hold; nothing was changed
+        1    absent, or the condition does not hold: nothing was changed
         2    bad usage: the command line, the configuration, or the request itself
         3    a definite error: what was asked for did not happen
         4    outcome unknown: it may or may not have happened
@@ -186,8 +186,8 @@ def main() -> None:
 
     \b
     To begin:
-        paxoskv demo                            watch a cluster survive a killed node
-        paxoskv cluster --nodes 3 --dir ./data  run a cluster on this machine
+        paxoskv demo                            # see a cluster survive
+        paxoskv cluster --nodes 3 --dir ./data  # run one on this machine
     and then, in another shell:
         paxoskv put greeting hello
         paxoskv get greeting

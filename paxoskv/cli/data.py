@@ -100,9 +100,12 @@ def _print_value(options: dict[str, Any], value: bytes | None, fields: dict[str,
     if options["as_json"]:
         click.echo(json.dumps(value_fields(value) | fields))
     elif value is not None:
-        sys.stdout.buffer.write(value)
         if sys.stdout.isatty() and not value.endswith(b"\n"):
-            sys.stdout.buffer.write(b"\n")
+            value += b"\n"
+        # With PYTHONUNBUFFERED this is the bare file, which may take less than it is given.
+        left = memoryview(value)
+        while left:
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
 
 

@@ -76,7 +76,12 @@ class Size(click.ParamType[int]):
     help="Operations in flight past which new ones are refused as overloaded.",
 )
 @click.option(
-    "--log-level", type=click.Choice(list(LEVELS)), default="info", show_default=True, envvar="PAXOSKV_LOG_LEVEL"
+    "--log-level",
+    type=click.Choice(list(LEVELS)),
+    default="info",
+    show_default=True,
+    envvar="PAXOSKV_LOG_LEVEL",
+    help="What is logged, and everything that weighs more.",
 )
 @click.option(
     "--fault-injection",

@@ -32,12 +32,18 @@ def parse_seeds(context: click.Context, parameter: click.Parameter, text: str) -
     return seeds
 
 
-@click.command()
-@click.option("--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True)
+@click.command(short_help="Run the engine where everything fails, many times.")
+@click.option(
+    "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine to run."
+)
 @click.option("--seeds", default="0:1000", show_default=True, callback=parse_seeds, help=_SEEDS_HELP)
 @click.option("--nodes", type=click.IntRange(1, 9), help="Nodes in every universe. [default: drawn, mostly 3]")
-@click.option("--ops", "operations", type=click.IntRange(1), default=300, show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores")
+@click.option(
+    "--ops", "operations", type=click.IntRange(1), default=300, show_default=True, help="Operations in every universe."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes to use."
+)
 @click.option("--change", "changes", multiple=True, metavar="NAME=VALUE", help="Overrule what is drawn; see below.")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happened; one seed only.")
 @click.option("--shrink/--no-shrink", default=True, help="Look for a smaller universe that fails. [default: shrink]")
@@ -63,7 +69,7 @@ def simulate(
     Examples:
         paxoskv simulate --seeds 0:1000
         paxoskv simulate --seeds 17 --trace 17.jsonl
-        paxoskv simulate --seeds 17 --change operations=40 --change clients=2 --change faults=0,3
+        paxoskv simulate --seeds 17 --change operations=40 --change faults=0,3
 
     --change takes any field of a universe: operations, clients, keys, nodes, loss, duplicate, straggle, turn_s,
     cache_bytes, journal_bytes, ...; faults=0,3 keeps those two of the faults drawn, faults= none.
