@@ -1,17 +1,26 @@
 """The contract between an engine, which decides, and its driver, which does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from paxoskv.core.operations import Operation, Result
 
 MessageT = TypeVar("MessageT")
 
 
+class Scan(NamedTuple):
+    """Which records are wanted: the next ones in the order of their keys."""
+
+    after: bytes
+    """Of keys beyond this one."""
+    floor: bytes
+    """Only records whose bytes compare at least as high as these."""
+
+
 class Effects(Generic[MessageT]):
     """What the driver has to do after a turn. Lists, in order; empty ones mean nothing to do."""
 
-    __slots__ = ("answers", "journal", "loads", "sends", "sequence")
+    __slots__ = ("answers", "journal", "loads", "scan", "sends", "sequence")
 
     def __init__(self) -> None:
         self.sequence = 0
@@ -23,6 +32,8 @@ class Effects(Generic[MessageT]):
         self.answers: list[tuple[Operation, Result]] = []
         self.loads: list[bytes] = []
         """Keys whose records are wanted from storage; `loaded` brings them."""
+        self.scan: Scan | None = None
+        """Some records wanted from storage, whatever their keys; `scanned` brings them, before the next is asked for."""
 
 
 class Engine(Protocol[MessageT]):
@@ -38,9 +49,11 @@ class Engine(Protocol[MessageT]):
     - It calls `tick` at `deadline()`, or later.
     - Every key in `effects.loads` is answered by `loaded` with the last record folded for that key (None:
       there is none), or never while the disk hangs.
+    - Every `effects.scan` is answered by `scanned`, or never while the disk hangs.
     - `now` never decreases; its zero is arbitrary.
 
-    At the start, before anything else, it feeds the journal to `recover`, oldest row first.
+    At the start, before anything else, it feeds the journal to `recover`, oldest row first, and first of all an empty
+    one, since records can be all there is. Then it ends a turn, from which it learns the first deadline.
     """
 
     def submit(self, operations: Iterable[Operation], now: float) -> None:
@@ -54,6 +67,9 @@ class Engine(Protocol[MessageT]):
 
     def loaded(self, records: Mapping[bytes, bytes | None], now: float) -> None:
         """Records that `effects.loads` asked for."""
+
+    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
+        """Records that `effects.scan` asked for, and the key to go on from; None when there are no more."""
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -72,6 +88,16 @@ class Engine(Protocol[MessageT]):
 
     def recover(self, journal: Sequence[MessageT]) -> list[bytes]:
         """Replay journal entries, or answer the keys that have to be `loaded` before that can be done."""
+
+    def retire(self, now: float) -> None:
+        """The process is about to stop: hand over what the others would otherwise miss."""
+
+    @property
+    def retired(self) -> bool:
+        """After `retire`: there is nothing, or no more, to hand over."""
+
+    def command(self, name: str, argument: Any, now: float) -> str:
+        """An operator's wish that only this engine knows; answers why it is not granted, or nothing."""
 
     def begin_checkpoint(self) -> int:
         """Fix the set of records that differ from storage; answer how many there are."""

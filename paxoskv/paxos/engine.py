@@ -163,6 +163,9 @@ class PaxosEngine:
             for sender, message in parked_messages:
                 self._handlers[type(message)](sender, message)
 
+    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
+        raise AssertionError("this engine asks for no scan")
+
     def _settle(self, operation: Operation) -> None:
         self.proposer.submit(operation, self.records.get(operation.key))
 
@@ -372,6 +375,16 @@ class PaxosEngine:
         self.reader.tick()
         self.repair.tick()
         self.directed.tick()
+
+    def retire(self, now: float) -> None:
+        """Nobody depends on this node more than on any other."""
+
+    @property
+    def retired(self) -> bool:
+        return True
+
+    def command(self, name: str, argument: Any, now: float) -> str:
+        return f"unknown command {name!r}; the leaderless engine takes none"
 
     def deadline(self) -> float | None:
         wanted = [self.proposer.deadline(), self.reader.deadline(), self.repair.deadline()]

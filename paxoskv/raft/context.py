@@ -1,0 +1,63 @@
+"""What the parts of one engine share: who and when they are, and where their words go."""
+
+import random
+from dataclasses import dataclass
+
+from paxoskv.core.operations import Operation, Result
+from paxoskv.raft.messages import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. But for leases, which are off by default, only liveness depends on them."""
+
+    heartbeat_s: float = 0.050
+    election_s: float = 0.400
+    """A follower that hears nothing for this long, up to twice as long, stands for election; a leader that hears
+    nothing from a majority for this long steps down; who heard from a leader within it grants no vote (9.6, 4.2.3)."""
+    resend_s: float = 0.500
+    """How long a forwarded batch, a read request or a part of a snapshot waits for its answer before it goes again."""
+    disk_patience_s: float = 1.000
+    """A leader whose own disk has taken nothing for so long hands over."""
+    clock_drift: float = 0.1
+    """Leases alone (6.4.1): the most by which clocks of two nodes differ in speed, relative."""
+
+
+class Context:
+    """One engine's surroundings, and the turn's outgoing words."""
+
+    def __init__(self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing) -> None:
+        self.node = node
+        self.peers = tuple(sorted(set(nodes) - {node}))
+        self.quorum = len(nodes) // 2 + 1
+        self.rng = rng
+        self.timing = timing
+        self.now = float("-inf")
+        self.resumed_at = float("-inf")
+        """When this process last came to after a pause; what it did not hear before that proves nothing."""
+        self.sends: dict[int, list[Message]] = {}
+        self.answers: list[tuple[Operation, Result]] = []
+        self.up: set[int] = set()
+        self.in_flight = 0
+
+    def advance(self, now: float) -> None:
+        """Set the time."""
+        # Ticks come with every heartbeat at the least.
+        if now - self.now > 4 * self.timing.heartbeat_s:
+            self.resumed_at = now
+        self.now = now
+
+    def send(self, peer: int, message: Message) -> None:
+        """Queue a message for this turn's frame to `peer`."""
+        messages = self.sends.get(peer)
+        if messages is None:
+            self.sends[peer] = [message]
+        else:
+            messages.append(message)
+
+    def answer(self, operation: Operation, result: Result) -> None:
+        """Answer an operation of this node's clients, once; later answers are dropped."""
+        if not operation.done:
+            operation.done = True
+            self.in_flight -= 1
+            self.answers.append((operation, result))

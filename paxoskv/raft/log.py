@@ -1,0 +1,125 @@
+"""The log as far as it is in memory: what follows `base_index`, up to which the records hold its effects."""
+
+from collections.abc import Sequence
+
+from paxoskv.raft.entry import Entry
+
+
+class Log:
+    """Entries with consecutive indexes, the first of which is `base_index + 1`.
+
+    (L1) Terms never decrease along the log. (L2) Nothing up to `committed` is ever truncated.
+    """
+
+    def __init__(self) -> None:
+        self.base_index = 0
+        self.base_term = 0
+        self.committed = 0
+        self.bytes = 0
+        """Size of all entries that are in memory."""
+        self.truncations = 0
+        self._entries: list[Entry] = []
+
+    @property
+    def last_index(self) -> int:
+        return self.base_index + len(self._entries)
+
+    @property
+    def last_term(self) -> int:
+        return self._entries[-1].term if self._entries else self.base_term
+
+    def term_at(self, index: int) -> int | None:
+        """The term of an entry, None when it is not there, or no longer."""
+        offset = index - self.base_index
+        if 0 < offset <= len(self._entries):
+            return self._entries[offset - 1].term
+        return self.base_term if offset == 0 else None
+
+    def at(self, index: int) -> Entry:
+        """An entry that is there."""
+        assert index > self.base_index
+        return self._entries[index - self.base_index - 1]
+
+    def append(self, entry: Entry) -> int:
+        """Add one entry at the end; its index."""
+        assert entry.term >= self.last_term, "(L1)"
+        self._entries.append(entry)
+        self.bytes += len(entry.encoded)
+        return self.last_index
+
+    def merge(self, previous_index: int, entries: Sequence[Entry]) -> int:
+        """Make the log hold `entries` after `previous_index`, where it matches; dissertation, figure 3.1.
+
+        Answers the index of the first entry that was new to it, 0 if none was. What follows the entries stays unless it
+        conflicts: it may be newer than a message that came late.
+        """
+        if previous_index < self.base_index:
+            # The effects of those are in the records.
+            entries = entries[self.base_index - previous_index :]
+            previous_index = self.base_index
+        assert previous_index <= self.last_index
+        for skipped, entry in enumerate(entries):
+            index = previous_index + 1 + skipped
+            term = self.term_at(index)
+            if term == entry.term:
+                continue
+            if term is not None:
+                self.truncate(index)
+            for added in entries[skipped:]:
+                self.append(added)
+            return index
+        return 0
+
+    def truncate(self, index: int) -> None:
+        """Remove the entries from `index` on."""
+        assert index > self.committed, "(L2)"
+        offset = index - self.base_index - 1
+        self.bytes -= sum([len(entry.encoded) for entry in self._entries[offset:]])
+        del self._entries[offset:]
+        self.truncations += 1
+
+    def after(self, index: int, bytes_max: int) -> list[Entry]:
+        """Entries after `index`: as many as fit `bytes_max`, and one if there is any."""
+        start = index - self.base_index
+        assert start >= 0
+        size = 0
+        for end in range(start, len(self._entries)):
+            size += len(self._entries[end].encoded)
+            if size > bytes_max and end > start:
+                return self._entries[start:end]
+        return self._entries[start:]
+
+    def last_with_term_up_to(self, index: int, term: int) -> int:
+        """The greatest index, at most `index`, whose entry's term is at most `term`; `base_index` if there is none.
+
+        Both sides of a mismatch use it, so that each round skips whole terms; dissertation, section 3.5.
+        """
+        index = min(index, self.last_index)
+        while index > self.base_index and self._entries[index - self.base_index - 1].term > term:
+            index -= 1
+        return max(index, self.base_index)
+
+    def compact(self, bytes_max: int, up_to: int) -> None:
+        """Forget the oldest entries, none beyond `up_to`, until the rest has at most `bytes_max`."""
+        count = size = 0
+        while self.bytes - size > bytes_max and self.base_index + count < up_to:
+            size += len(self._entries[count].encoded)
+            count += 1
+        if count:
+            self.base_term = self._entries[count - 1].term
+            del self._entries[:count]
+            self.bytes -= size
+            self.base_index += count
+
+    def rebase(self, index: int, term: int) -> None:
+        """The records hold everything up to `index`. What follows stays if it follows that very entry."""
+        if self.term_at(index) == term:
+            offset = index - self.base_index
+            self.bytes -= sum([len(entry.encoded) for entry in self._entries[:offset]])
+            del self._entries[:offset]
+        else:
+            assert index > self.committed, "(L2)"
+            self._entries = []
+            self.bytes = 0
+        self.base_index, self.base_term = index, term
+        self.committed = max(self.committed, index)
