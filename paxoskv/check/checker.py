@@ -1,5 +1,6 @@
 """Checks a history: key by key, each in the quickest way that is exact for it."""
 
+import collections
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -35,17 +36,14 @@ def check(
     began = time.perf_counter()
     verdicts: list[KeyVerdict] = []
     clients: set[int | str] = set()
-    outcomes: dict[tuple[int, int], int] = {}
+    outcomes: collections.Counter[tuple[int, int]] = collections.Counter()
     for key in history.keys:
         columns = history.columns(key)
         clients.update(columns.clients)
-        for call in zip(columns.kinds, columns.outcomes, strict=True):
-            outcomes[call] = outcomes.get(call, 0) + 1
-        verdict = check_key(key, columns, history.initial.get(key), history.time_unit, budget, tick or _no_tick)
+        outcomes.update(zip(columns.kinds, columns.outcomes, strict=True))
+        verdict = check_key(key, columns, history.initial.get(key), history.time_unit, budget, tick or _no_tick, orders)
         if on_key is not None:
             on_key(verdict)
-        if not orders:
-            verdict.order = None
         verdicts.append(verdict)
     by_kind: dict[str, dict[str, int]] = {}
     for (kind, outcome), count in sorted(outcomes.items()):
@@ -80,14 +78,15 @@ def check_key(
     time_unit: str,
     budget: int,
     tick: Tick,
+    orders: bool,
 ) -> KeyVerdict:
-    """The verdict on one key, with the order if it is ok."""
+    """The verdict on one key, with `orders` also the order if it is ok."""
     began = time.perf_counter()
     value, version = initial or (None, None)
     form = NormalForm(columns, value, version)
-    finding, why = _decide(form, Speaker(columns, time_unit), budget, tick)
+    finding, why = _decide(form, Speaker(columns, time_unit), budget, tick, orders)
     order = None
-    if finding.order is not None:
+    if orders and finding.order is not None:
         order = list(map(columns.numbers.__getitem__, finding.order))
     return KeyVerdict(
         key=key,
@@ -103,20 +102,23 @@ def check_key(
     )
 
 
-def _decide(form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> tuple[Finding, str]:
+def _decide(form: NormalForm, speaker: Speaker, budget: int, tick: Tick, orders: bool) -> tuple[Finding, str]:
+    """The finding, and why it was come by in that way."""
     if form.impossible is not None:
         row, why_not = form.impossible
         sentence = f"{speaker.saw(row)}, {why_not}."
         return Finding(Verdict.ILLEGAL, Way.ANSWER, None, sentence, (row,)), "one answer contradicts itself"
     if not _lacks_version(form):
-        found = Chain(form, form.columns.versions, form.initial_version or 0, speaker, budget, tick).check(Way.CHAIN)
+        found = Chain(form, form.columns.versions, form.initial_version or 0, speaker).check(Way.CHAIN, budget, tick)
         if found is not None:
             return found, "every answer tells a version"
+    # Where some answers tell a version, an order that values allow must also suit these.
+    told = any(form.columns.versions)
     try:
-        finding = _by_value(form, speaker, budget, tick)
-        if finding.verdict is not Verdict.OK or explains(form, finding.order or []):
+        finding = _by_value(form, speaker, budget, tick, orders or told)
+        if not told or finding.order is None or explains(form, finding.order):
             return finding, _WHY[finding.way]
-        why = "values and versions do not fit in the same order"
+        why = "the order that values suggest does not suit versions"
     except (DoesNotGrow, NotRecognisable) as reason:
         why = str(reason)
     return Search(form, speaker, budget, tick).run(), why
@@ -129,7 +131,7 @@ _WHY: Final = {
 }
 
 
-def _by_value(form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> Finding:
+def _by_value(form: NormalForm, speaker: Speaker, budget: int, tick: Tick, orders: bool) -> Finding:
     """The verdict where values tell writes apart. Raises DoesNotGrow or NotRecognisable where they do not."""
     if is_counter(form):
         try:
@@ -138,7 +140,7 @@ def _by_value(form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> Fi
             # One that goes up and down may still never come back to where it was.
             pass
         else:
-            found = Chain(form, numbers, initial, speaker, budget, tick, "number").check(Way.COUNTER)
+            found = Chain(form, numbers, initial, speaker, "number").check(Way.COUNTER, budget, tick)
             assert found is not None
             return found
     elif is_list(form):
@@ -146,10 +148,10 @@ def _by_value(form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> Fi
             numbers, initial = number_list(form, speaker)
         except Violated as violated:
             return Finding(Verdict.ILLEGAL, Way.LIST, None, violated.sentence, violated.witness)
-        found = Chain(form, numbers, initial, speaker, budget, tick, "list").check(Way.LIST)
+        found = Chain(form, numbers, initial, speaker, "list").check(Way.LIST, budget, tick)
         assert found is not None
         return found
-    zones = Zones(form, speaker)
+    zones = Zones(form, speaker, orders)
     finding = zones.check()
     if finding.verdict is Verdict.ILLEGAL and not zones.exact:
         raise NotRecognisable("an unknown mutation may have had an effect that no value identifies")

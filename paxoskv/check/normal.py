@@ -7,6 +7,7 @@ that may have.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from paxoskv.check.history import (
     APPEND,
@@ -27,6 +28,11 @@ from paxoskv.check.history import (
 )
 from paxoskv.check.semantics import INTEGER_MAX, INTEGER_MIN, number_of
 from paxoskv.check.verdict import Verdict, Way
+
+NOBODY: Final = -1
+"""In place of a row."""
+NOT_SEEN: Final = object()
+"""In place of a value."""
 
 
 @dataclass(slots=True)

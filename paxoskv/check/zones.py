@@ -11,7 +11,6 @@ A mutation of unknown outcome counts from its start to infinity if anybody saw i
 happened.
 """
 
-import bisect
 import itertools
 import math
 import operator
@@ -35,12 +34,16 @@ class NotRecognisable(Exception):
 
 
 class Zones:
-    """The check of one key. Raises NotRecognisable where it does not apply."""
+    """The check of one key, with `orders` also an order if there is one.
 
-    def __init__(self, form: NormalForm, speaker: Speaker) -> None:
+    Raises NotRecognisable where it does not apply.
+    """
+
+    def __init__(self, form: NormalForm, speaker: Speaker, orders: bool) -> None:
         self._form = form
         self._columns = form.columns
         self._say = speaker
+        self._orders = orders
         self.exact = True
         """Whether ILLEGAL is a proof: unknown mutations that no value identifies are left out. OK always is one."""
         self._sources: dict[int, Value] = {}
@@ -49,7 +52,7 @@ class Zones:
         """Row by cluster; cluster 0 is the initial value's."""
         self._clusters: dict[Value, int] = {form.initial: _INITIAL}
         self._seers: list[int] = []
-        """Rows that only look, by start, and beside them the clusters at which they look."""
+        """Rows that only look, and beside them the clusters at which they look."""
         self._seen: list[int] = []
         self._earliest: list[float] = []
         self._latest: list[float] = []
@@ -62,7 +65,8 @@ class Zones:
         try:
             self._look()
             self._tie()
-            order = self._put_in_order(self._blocks())
+            blocks = self._blocks()
+            order = self._put_in_order(blocks) if self._orders else None
         except Violated as violated:
             return Finding(Verdict.ILLEGAL, Way.ZONES, None, violated.sentence, violated.witness)
         return Finding(Verdict.OK, Way.ZONES, order)
@@ -153,15 +157,9 @@ class Zones:
         form, columns = self._form, self._columns
         starts, finishes, results = columns.starts, columns.finishes, columns.results
         clusters, writers = self._clusters, self._writers
-        seers = form.sightings
-        if form.absences:
-            seers = seers + form.absences
-            values = [result if isinstance(result, bytes) else None for result in map(results.__getitem__, seers)]
-            pairs = sorted(zip(seers, values, strict=True), key=lambda pair: starts[pair[0]])
-            seers, values = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        else:
-            seers = sorted(seers, key=starts.__getitem__)
-            values = list(map(results.__getitem__, seers))  # type: ignore[arg-type]
+        seers = form.sightings + form.absences
+        values: list[Value] = list(map(results.__getitem__, form.sightings))  # type: ignore[arg-type]
+        values += [None] * len(form.absences)
         seen = list(map(clusters.get, values))
         if None in seen:
             at = seen.index(None)
@@ -170,23 +168,24 @@ class Zones:
         earliest = [-math.inf, *map(finishes.__getitem__, writers[1:])]
         latest = [-math.inf, *map(starts.__getitem__, writers[1:])]
         begun = latest.copy()
-        for row, cluster in zip(seers, self._seen, strict=True):
-            finish = finishes[row]
-            if finish < earliest[cluster]:
-                if finish < begun[cluster]:
-                    writer = writers[cluster]
-                    raise Violated(
-                        f"{self._say.saw(row)}, but that was written only later, by {self._say.who(writer)}.",
-                        row,
-                        writer,
-                    )
-                earliest[cluster] = finish
-            # They come by start.
-            latest[cluster] = starts[row]
-        for cluster, start in enumerate(begun):
+        times = zip(map(starts.__getitem__, seers), map(finishes.__getitem__, seers), self._seen, strict=True)
+        for start, finish, cluster in times:
             if start > latest[cluster]:
                 latest[cluster] = start
+            if finish < earliest[cluster]:
+                earliest[cluster] = finish
+        if any(map(operator.lt, earliest, begun)):
+            self._explain_future(begun)
         self._earliest, self._latest = earliest, latest
+
+    def _explain_future(self, begun: list[float]) -> None:
+        finishes = self._columns.finishes
+        for row, cluster in zip(self._seers, self._seen, strict=True):
+            if finishes[row] < begun[cluster]:
+                writer = self._writers[cluster]
+                raise Violated(
+                    f"{self._say.saw(row)}, but that was written only later, by {self._say.who(writer)}.", row, writer
+                )
 
     def _explain_unwritten(self, row: int, value: Value) -> None:
         columns, say = self._columns, self._say
@@ -234,18 +233,18 @@ class Zones:
 
     # Rules 4 and 5.
 
-    def _blocks(self) -> list[tuple[float, bool, int, float, float]]:
-        """(key to sort by, is forward, first cluster, earliest finish, latest start) of each block."""
+    def _blocks(self) -> list[int]:
+        """The first clusters of the blocks, in order."""
         earliest, latest, before, after = self._earliest, self._latest, self._before, self._after
-        blocks: list[tuple[float, bool, int, float, float]] = []
-        add = blocks.append
-        met = 0
-        for root, tied in enumerate(before):
-            if tied != _NONE:
-                continue
-            finish, start = earliest[root], latest[root]
-            met += 1
+        roots = [cluster for cluster, tied in enumerate(before) if tied == _NONE]
+        # Of a whole block, where that is more than one cluster.
+        finishes, starts = list(map(earliest.__getitem__, roots)), list(map(latest.__getitem__, roots))
+        met = len(roots)
+        for at, root in enumerate(roots):
             cluster = after[root]
+            if cluster == _NONE:
+                continue
+            finish, start = finishes[at], starts[at]
             while cluster != _NONE:
                 if earliest[cluster] < start:
                     self._explain_chain(root, cluster)
@@ -253,36 +252,42 @@ class Zones:
                 start = max(start, latest[cluster])
                 met += 1
                 cluster = after[cluster]
-            add((finish, True, root, finish, start) if finish < start else (start, False, root, finish, start))
+            finishes[at], starts[at] = finish, start
         if met < len(before):
             self._explain_circle()
-        blocks.sort()
-        forward = [block for block in blocks if block[1]]
-        for first, second in itertools.pairwise(forward):
-            if second[3] < first[4]:
-                self._explain_overlap(first, second)
-        times = [block[3] for block in forward]
-        for block in blocks:
-            if not block[1]:
-                at = bisect.bisect_left(times, block[4]) - 1
-                if at >= 0 and block[3] < forward[at][4]:
-                    self._explain_overlap(forward[at], block)
-        return blocks
+        # By the earliest finish of those that are forward, by the latest start of those that are not, and these first
+        # where that is the same: then every block comes after those that ended something before it began something.
+        keys = list(map(min, finishes, starts))
+        is_forward = list(map(operator.lt, finishes, starts))
+        places = [at for at, forward in enumerate(is_forward) if not forward]
+        places += itertools.compress(range(len(roots)), is_forward)
+        places.sort(key=keys.__getitem__)
+        # Unless one that comes earlier in this order began something after one that comes later ended something.
+        begun = list(itertools.accumulate(map(starts.__getitem__, places), max))
+        ended = list(map(finishes.__getitem__, places))
+        if any(map(operator.gt, begun, ended[1:])):
+            at = next(at for at, pair in enumerate(zip(begun, ended[1:], strict=False)) if pair[0] > pair[1])
+            early = max(places[: at + 1], key=starts.__getitem__)
+            self._explain_overlap(roots[early], roots[places[at + 1]])
+        return list(map(roots.__getitem__, places))
 
-    def _put_in_order(self, blocks: list[tuple[float, bool, int, float, float]]) -> list[int]:
+    def _put_in_order(self, roots: list[int]) -> list[int]:
         after, writers = self._after, self._writers
-        places = [0] * len(writers)
-        place = 0
-        for _, _, cluster, _, _ in blocks:
+        clusters: list[int] = []
+        for root in roots:
+            cluster = root
             while cluster != _NONE:
-                places[cluster] = place
-                place += 2
+                clusters.append(cluster)
                 cluster = after[cluster]
-        keys = dict(zip(writers[1:], places[1:], strict=True))
-        keys.update(zip(self._seers, [places[cluster] + 1 for cluster in self._seen], strict=True))
-        # Stable: those who look are by start already.
-        order = sorted(keys, key=keys.__getitem__)
+        places = [0] * len(writers)
+        for place, cluster in enumerate(clusters):
+            places[cluster] = place
         starts, finishes = self._columns.starts, self._columns.finishes
+        seers = sorted(zip(self._seers, self._seen, strict=True), key=lambda pair: starts[pair[0]])
+        keys = dict(zip(writers[1:], places[1:], strict=True))
+        keys.update((row, places[cluster]) for row, cluster in seers)
+        # Stable: of one cluster first who wrote, then who saw, by start.
+        order = sorted(keys, key=keys.__getitem__)
         latest = itertools.accumulate(map(starts.__getitem__, order), max)
         assert not any(map(operator.gt, latest, map(finishes.__getitem__, order))), "an order against real time"
         return order
@@ -346,29 +351,31 @@ class Zones:
         says = "; ".join(self._say.saw(row) for row in shown)
         raise Violated(f"{says}{more}: each replaced what another of them wrote, so none can have been first.", *shown)
 
-    def _explain_overlap(
-        self, one: tuple[float, bool, int, float, float], other: tuple[float, bool, int, float, float]
-    ) -> None:
+    def _explain_overlap(self, one: int, other: int) -> None:
         """Each of two blocks has something that ended before something of the other began."""
         starts, finishes, say = self._columns.starts, self._columns.finishes, self._say
-        if other[4] > one[4]:
+        members = [self._members(self._chain_of(root)) for root in (one, other)]
+        if max(map(starts.__getitem__, members[1])) > max(map(starts.__getitem__, members[0])):
             one, other = other, one
+            members.reverse()
         # Now `one` has the latest start: whoever that was saw a value of the past.
-        members = [self._members(self._chain_of(block[2])) for block in (one, other)]
         late = max(members[0], key=starts.__getitem__)
         newer = min(members[1], key=finishes.__getitem__)
         witness = [late, newer]
-        value, new = quote(self._value_of(late)), quote(self._value_of(newer))
         text = f"{say.saw(late)}, but before it began {say.saw(newer)}"
-        if one[3] == -math.inf:
-            text += f", and {value} was there only before anything was written."
+        if one == _INITIAL:
+            if self._value_of(late) == self._form.initial:
+                held = "the key was absent" if self._form.initial is None else f"{quote(self._form.initial)} was there"
+                text += f", and {held} only before anything was written."
+            else:
+                text += ", and what it returned was there only before that."
         else:
             older = min(members[0], key=finishes.__getitem__)
             then = max(members[1], key=starts.__getitem__)
             witness += [older, then]
-            text += f", and that is the newer one: {say.saw(older)} before {say.who(then)} began."
+            text += f", which is newer: {say.saw(older)} before {say.who(then)} began."
         for row in (late, newer):
             writer = self._writers[self._clusters[self._value_of(row)]]
             if writer != _NONE:
                 witness.append(writer)
-        raise Violated(text.replace("that is the newer one", f"{new} is newer than {value}"), *dict.fromkeys(witness))
+        raise Violated(text, *witness)

@@ -1,0 +1,917 @@
+"""Room for what has no number: the gaps between numbered states.
+
+Gap g lies after everything that belongs to state g and before what makes state g + 1. That is where deletes go that
+tell no version, what was seen of an absent key, and mutations of unknown outcome whose effect nobody saw. Real time
+leaves each of them an interval of gaps, since the latest start up to a gap and the earliest finish after it both only
+grow. Where no such interval is open and the next mutation fits the state before it, there is nothing to choose:
+whatever else could happen in that gap ends in the same state with less left to explain things with. Elsewhere a set
+of configurations walks from gap to gap. A configuration that needs no more unknown mutations than another, and has
+explained no less, replaces it.
+
+The walk is tried first with one configuration and a plan, then with a few. What they find is an order, which proves
+itself. Only when they find none does it have to be shown that there is none. Most often one gap shows it: the state
+before the next mutation is known, and even with every delete and every unknown mutation to be had in it, it cannot be
+left, or a sighting cannot be placed in any of its gaps. Otherwise all configurations are followed, from the last state
+whose value is beyond doubt and with every unknown mutation still unused, which is the best that anything before can
+have left over; and if that is not enough to fail, from the beginning.
+"""
+
+import bisect
+import collections
+import heapq
+import itertools
+import math
+import operator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from paxoskv.check.history import (
+    APPEND,
+    CAS,
+    DELETE,
+    FAILED,
+    INCR,
+    OK,
+    PUT,
+    SWAP,
+    Answer,
+    Argument,
+    Value,
+)
+from paxoskv.check.normal import NOBODY, NOT_SEEN, OutOfBudget, Tick, Violated
+from paxoskv.check.semantics import REFUSED, effect, number_of, text_of
+from paxoskv.check.sentences import quote
+from paxoskv.check.verdict import WITNESS_OPERATIONS_MAX
+
+if TYPE_CHECKING:
+    from paxoskv.check.chain import Chain
+
+_FEW: Final = 64
+_WANTED_MAX: Final = 10_000
+_PROOF_STATES_MAX: Final = 20_000
+_PROOF_GAPS_MAX: Final = 1_000
+
+
+@dataclass(slots=True, eq=False)
+class _Loose:
+    """A delete that told no version, or a sighting of the absent key: to be placed in a gap from `low` to `high`."""
+
+    row: int
+    is_delete: bool
+    low: int
+    high: int
+    start: float
+    finish: float
+    bit: int = 0
+    """Its place in a configuration, while it is pending."""
+
+
+@dataclass(slots=True, eq=False)
+class _Class:
+    """Mutations of unknown outcome that would do the same. The one that started first is always as good as another."""
+
+    kind: int
+    argument: Argument
+    condition: Argument
+    rows: list[int]
+    starts: list[float]
+    offset: int
+    """Where its bits begin in a configuration's `used`."""
+    mask: int = 0
+    only_for: int = -1
+    """The one position that nothing else can have made, if there is one: kept for that."""
+
+
+_Trail = tuple["_Trail | None", int, int]
+"""Operations placed in gaps: what came before, the gap, the row."""
+
+
+@dataclass(slots=True, eq=False)
+class _Configuration:
+    """One way in which things can have gone so far."""
+
+    content: Value
+    direct: bool
+    """Nothing has happened in this gap yet: the state is the numbered one."""
+    deletes: int
+    """Bits of the pending loose deletes that have been placed."""
+    absences: int
+    used: int
+    """Bits of the unknown mutations that have been used."""
+    trail: _Trail | None
+
+
+class Gaps:
+    """The walk through the gaps of one key."""
+
+    def __init__(self, chain: "Chain", budget: int, tick: Tick) -> None:
+        self.states = 0
+        """States visited so far."""
+        self._chain = chain
+        self._columns = chain.columns
+        self._numbers = chain.numbers
+        self._writers = chain.writers
+        self._seen = chain.seen
+        self._budget = budget
+        self._left = budget
+        self._tick = tick
+        self._components: list[tuple[int, int, list[_Loose]]] = []
+        """Loose operations whose intervals overlap: first gap, last gap, members by first gap."""
+        self._classes: list[_Class] = []
+        self._dead: list[_Configuration] = []
+        """What was in the last gap that was walked into."""
+
+    def walk(self) -> list[int]:
+        """An order of everything. Raises Violated if there is none, and OutOfBudget if that took too long to see."""
+        self._place_loose()
+        self._sort_unknowns()
+        initial = self._chain.form.initial
+        reached = 0
+        for cap in (1, _FEW):
+            self._left = self._budget
+            try:
+                reached, found = self._run(0, initial, cap)
+            except OutOfBudget:
+                continue
+            if found is not None:
+                return self._with_loose(found)
+            self._prove(reached)
+        self._left = self._budget
+        solid = self._last_solid(reached)
+        if solid > 0:
+            content = self._solid_value(solid)
+            assert content is None or isinstance(content, bytes)
+            failed, found = self._run(solid, content, None, until=reached)
+            if found is None:
+                self._explain_gap(failed)
+        reached, found = self._run(0, initial, None)
+        if found is None:
+            self._explain_gap(reached)
+        assert found is not None
+        return self._with_loose(found)
+
+    def _place_loose(self) -> None:
+        """Give each loose operation its gaps, and join those whose gaps overlap into components."""
+        chain, columns = self._chain, self._columns
+        everything: list[_Loose] = []
+        for row in chain.loose:
+            is_delete = columns.kinds[row] == DELETE and columns.results[row] is not False
+            is_delete = is_delete and columns.conditions[row] != 0 and columns.outcomes[row] == OK
+            start, finish = columns.starts[row], columns.finishes[row]
+            loose = _Loose(row, is_delete, chain.first_gap(start), chain.last_gap(finish), start, finish)
+            if loose.low > loose.high:
+                self._explain_between(loose)
+            everything.append(loose)
+        everything.sort(key=lambda loose: loose.low)
+        for loose in everything:
+            if self._components and loose.low <= self._components[-1][1]:
+                low, high, members = self._components[-1]
+                members.append(loose)
+                self._components[-1] = low, max(high, loose.high), members
+            else:
+                self._components.append((loose.low, loose.high, [loose]))
+
+    def _explain_between(self, loose: _Loose) -> None:
+        """Two sightings of one state with a delete or an absent key in between."""
+        starts, finishes = self._columns.starts, self._columns.finishes
+        number = self._numbers[loose.low]
+        rows = [row for row in self._chain.order if self._chain.versions[row] == number]
+        after = next(row for row in rows if starts[row] > loose.finish)
+        before = next((row for row in rows if finishes[row] < loose.start), None)
+        source = (
+            "the key held before the history began"
+            if before is None
+            else f"{self._chain.say.who(before)} left or found"
+        )
+        say = self._chain.say
+        raise Violated(
+            f"{say.saw(loose.row)}, but {say.saw(after)}, the very state that {source}: in between the key "
+            "cannot have been removed.",
+            loose.row,
+            after,
+            *([] if before is None else [before]),
+        )
+
+    def _sort_unknowns(self) -> None:
+        columns = self._columns
+        classes: dict[tuple[int, object, object], list[int]] = {}
+        for row in self._chain.form.unknowns:
+            call = columns.kinds[row], columns.arguments[row], columns.conditions[row]
+            classes.setdefault(call, []).append(row)
+        offset = 0
+        for (kind, _, _), rows in classes.items():
+            rows.sort(key=columns.starts.__getitem__)
+            first = rows[0]
+            self._classes.append(
+                _Class(
+                    kind,
+                    columns.arguments[first],
+                    columns.conditions[first],
+                    rows,
+                    [columns.starts[row] for row in rows],
+                    offset,
+                    (1 << len(rows)) - 1,
+                )
+            )
+            offset += len(rows)
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Keep unknown mutations for the states that nothing else can have made."""
+        orphans = self._seen.keys() - self._writers.keys()
+        orphans.discard(self._numbers[0])
+        for number in sorted(orphans):
+            makers = [each for each in self._classes if _can_make(each, self._seen[number])]
+            if len(makers) > 1 or (makers and len(makers[0].rows) > 1):
+                continue
+            if not makers or makers[0].only_for >= 0:
+                self._explain_orphan(number)
+            makers[0].only_for = bisect.bisect_left(self._numbers, number)
+
+    def _solid_value(self, position: int) -> object:
+        """The value of a position where it does not depend on what was there before, else NOT_SEEN."""
+        if position == 0:
+            return self._chain.form.initial
+        number = self._numbers[position]
+        row = self._writers.get(number, NOBODY)
+        if row >= 0:
+            kind = self._columns.kinds[row]
+            if kind in (PUT, CAS, SWAP):
+                return self._columns.arguments[row]
+            if kind == DELETE:
+                return None
+            if kind == INCR and self._columns.results[row] is not None:
+                result = self._columns.results[row]
+                assert isinstance(result, int)
+                return text_of(result)
+        return self._seen.get(number, NOT_SEEN)
+
+    def _last_solid(self, gap: int) -> int:
+        """The last gap up to `gap` at whose beginning everything is known but which unknown mutations were used."""
+        component = bisect.bisect_right(self._components, gap, key=lambda each: each[0]) - 1
+        while gap > 0:
+            while component >= 0 and self._components[component][0] >= gap:
+                component -= 1
+            if component >= 0 and self._components[component][0] < gap <= self._components[component][1]:
+                gap = self._components[component][0]
+            elif self._solid_value(gap) is not NOT_SEEN:
+                return gap
+            else:
+                gap -= 1
+        return 0
+
+    def _run(
+        self, gap: int, content: Value, cap: int | None, until: int | None = None
+    ) -> tuple[int, _Configuration | None]:
+        """Walk from gap to gap; the last gap that was reached, and a configuration at the end, or None.
+
+        With `cap`, keep only so many configurations. With `until`, stop when past that gap.
+        """
+        last = len(self._numbers) - 1
+        frontier = [_Configuration(content, True, 0, 0, 0, None)]
+        component = bisect.bisect_left(self._components, gap, key=lambda each: each[0])
+        while True:
+            low, high, members = (
+                self._components[component] if component < len(self._components) else (last + 1, last + 1, [])
+            )
+            if gap < low and all(each.content == frontier[0].content for each in frontier):
+                stop = min(low, last)
+                passed, content = self._pass(gap, frontier[0].content, stop, cap is None)
+                if passed > gap:
+                    gap = passed
+                    for each in frontier:
+                        each.content = content
+                if gap == last and low > last:
+                    return gap, frontier[0]
+            if until is not None and gap > until:
+                return gap, frontier[0]
+            if gap == low:
+                component += 1
+                reached, after = self._cross(gap, high, frontier, members, cap)
+            else:
+                reached, after = self._cross(gap, gap, frontier, [], cap)
+            if not after:
+                return reached, None
+            if reached > last:
+                return last, after[0]
+            gap, frontier = reached, after
+
+    def _pass(self, gap: int, content: Value, stop: int, careful: bool) -> tuple[int, Value]:
+        """Go on to `stop` at most, as long as each mutation fits the state before it and nothing else need be asked.
+
+        With `careful`, stop also before a state whose value unknown mutations may have changed without a trace.
+        """
+        columns, seen, writers, numbers = self._columns, self._seen, self._writers, self._numbers
+        kinds, arguments, conditions, results = columns.kinds, columns.arguments, columns.conditions, columns.results
+        number = numbers[gap]
+        while gap < stop:
+            following = numbers[gap + 1]
+            row = writers.get(following, NOBODY)
+            if row < 0:
+                break
+            kind = kinds[row]
+            if kind == PUT and conditions[row] is None:
+                content = arguments[row]  # type: ignore[assignment]
+            elif kind == CAS:
+                if content != conditions[row]:
+                    break
+                content = arguments[row]  # type: ignore[assignment]
+            elif kind == INCR and results[row] is not None:
+                result: int = results[row]  # type: ignore[assignment]
+                before: int = result - arguments[row]  # type: ignore[operator]
+                if content != b"%d" % before and (content is not None or before):
+                    break
+                content = b"%d" % result
+            else:
+                value = effect(kind, arguments[row], conditions[row], results[row], True, content, number)
+                if value is REFUSED:
+                    break
+                if kind in (APPEND, INCR):
+                    if seen.get(following, value) != value:
+                        break
+                    if careful and following not in seen and self._any_unknown(gap):
+                        break
+                content = value  # type: ignore[assignment]
+            number = following
+            gap += 1
+        return gap, content
+
+    def can_be_absent(self, gap: int) -> bool:
+        """Whether the next mutation lets the key be absent before it."""
+        if gap + 1 == len(self._numbers):
+            return True
+        following = self._numbers[gap + 1]
+        row = self._writers.get(following, NOBODY)
+        if row < 0:
+            return bool(self._classes)
+        columns = self._columns
+        kind, argument, condition = columns.kinds[row], columns.arguments[row], columns.conditions[row]
+        value = effect(kind, argument, condition, columns.results[row], True, None, None)
+        return value is not REFUSED and self._seen.get(following, value) == value
+
+    def _any_unknown(self, gap: int) -> bool:
+        if not self._classes:
+            return False
+        limit = self._chain.finish_after(gap)
+        return any(each.starts[0] <= limit for each in self._classes)
+
+    def _cross(
+        self, gap: int, high: int, frontier: list[_Configuration], members: list[_Loose], cap: int | None
+    ) -> tuple[int, list[_Configuration]]:
+        """Walk through the gaps up to `high`, placing `members`. The gap reached, and what gets there."""
+        plan = _Plan(self, gap, high, members) if cap == 1 else None
+        pending: list[_Loose] = []
+        bits = 0
+        arriving = 0
+        while True:
+            while arriving < len(members) and members[arriving].low <= gap:
+                loose = members[arriving]
+                loose.bit = ~bits & (bits + 1)
+                bits |= loose.bit
+                pending.append(loose)
+                arriving += 1
+            after = self._stride(gap, frontier[0], pending, plan) if plan is not None else []
+            if not after and cap is not None:
+                # Whoever can do without unknown mutations that nobody saw should.
+                after = self._step(gap, frontier, pending, False)
+            if not after:
+                after = self._step(gap, frontier, pending, True)
+            if not after:
+                return gap, []
+            if cap is not None and len(after) > cap:
+                after.sort(key=lambda each: each.used.bit_count() - each.absences.bit_count())
+                del after[cap:]
+            if plan is not None:
+                plan.passed(gap, (after[0].deletes & ~frontier[0].deletes).bit_count())
+            frontier = after
+            # What was due has been placed by all of them.
+            left = 0
+            for loose in pending:
+                if loose.high > gap:
+                    left |= loose.bit
+            if left != bits:
+                bits = left
+                pending = [loose for loose in pending if loose.high > gap]
+                for each in frontier:
+                    each.deletes &= left
+                    each.absences &= left
+            gap += 1
+            if gap > high:
+                return gap, frontier
+
+    def _count(self) -> None:
+        self.states += 1
+        self._left -= 1
+        if not self.states & 0x3FF:
+            self._tick(0x400)
+        if self._left < 0:
+            raise OutOfBudget
+
+    def _stride(self, gap: int, now: _Configuration, pending: list[_Loose], plan: "_Plan") -> list[_Configuration]:
+        """One gap, by the plan: what gets to the next if nothing is deleted before it has to be."""
+        self._count()
+        until = self._chain.finish_after(gap)
+        if now.content is None:
+            now = self._see_absence(now, gap, pending)
+        open_now = [loose for loose in pending if not (now.deletes | now.absences) & loose.bit]
+        due = any(loose.high <= gap for loose in open_now)
+        limit = min((loose.finish for loose in open_now), default=math.inf)
+        urgent = (
+            due
+            or plan.is_slot(gap)
+            or any(not loose.is_delete and plan.last_chance(loose.high) <= gap for loose in open_now)
+        )
+        if now.content is None or not urgent:
+            after = [] if due else self._end(now, gap, min(until, limit))
+            if after or now.content is None:
+                return after
+        version = self._numbers[gap] if now.direct else None
+        columns = self._columns
+        candidates = [
+            loose
+            for loose in open_now
+            if loose.is_delete
+            and loose.start <= limit
+            and effect(
+                DELETE, None, columns.conditions[loose.row], columns.results[loose.row], True, now.content, version
+            )
+            is not REFUSED
+        ]
+        if candidates:
+            best = min(candidates, key=lambda loose: (columns.conditions[loose.row] is None, loose.finish))
+            trail = (now.trail, gap, best.row)
+            gone = _Configuration(None, False, now.deletes | best.bit, now.absences, now.used, trail)
+            gone = self._see_absence(gone, gap, pending)
+            placed = gone.deletes | gone.absences
+            if all(loose.high > gap or placed & loose.bit for loose in pending):
+                limit = min((loose.finish for loose in pending if not placed & loose.bit), default=math.inf)
+                after = self._end(gone, gap, min(until, limit))
+                if after:
+                    return after
+        return [] if due else self._end(now, gap, min(until, limit))
+
+    def _end(self, now: _Configuration, gap: int, until: float) -> list[_Configuration]:
+        """Leave a gap; out of the last one there is nothing to be made."""
+        return [now] if gap + 1 == len(self._numbers) else self._leave(now, gap, until)
+
+    def _step(
+        self, gap: int, frontier: list[_Configuration], pending: list[_Loose], hidden: bool
+    ) -> list[_Configuration]:
+        """Everything that can have happened in one gap: the configurations at the beginning of the next."""
+        due_deletes = due_absences = 0
+        for loose in pending:
+            if loose.high <= gap:
+                if loose.is_delete:
+                    due_deletes |= loose.bit
+                else:
+                    due_absences |= loose.bit
+        until = self._chain.finish_after(gap)
+        wanted = self._wanted(gap) if hidden and self._classes else frozenset()
+        visited = _Antichain()
+        after = _Antichain()
+        self._dead = []
+        work = list(frontier)
+        columns = self._columns
+        while work:
+            now = work.pop()
+            if now.content is None:
+                now = self._see_absence(now, gap, pending)
+            if not visited.add(now):
+                continue
+            self._count()
+            open_now = [loose for loose in pending if not (now.deletes | now.absences) & loose.bit]
+            limit = min((loose.finish for loose in open_now), default=math.inf)
+            if now.deletes & due_deletes == due_deletes and now.absences & due_absences == due_absences:
+                for reached in self._end(now, gap, min(until, limit)):
+                    after.add(reached)
+            self._dead.append(now)
+            # Of deletes that do and say the same, the one that was answered first.
+            best: dict[tuple[Argument, Answer], _Loose] = {}
+            for loose in open_now:
+                if loose.is_delete and loose.start <= limit:
+                    call = columns.conditions[loose.row], columns.results[loose.row]
+                    if call not in best or loose.finish < best[call].finish:
+                        best[call] = loose
+            version = self._numbers[gap] if now.direct else None
+            for (condition, result), loose in best.items():
+                if effect(DELETE, None, condition, result, True, now.content, version) is REFUSED:
+                    continue
+                direct = now.direct and now.content is None
+                trail = (now.trail, gap, loose.row)
+                work.append(_Configuration(None, direct, now.deletes | loose.bit, now.absences, now.used, trail))
+            if hidden:
+                work.extend(self._hidden(now, gap, min(until, limit), wanted, bool(open_now)))
+        return after.members
+
+    def _see_absence(self, now: _Configuration, gap: int, pending: list[_Loose]) -> _Configuration:
+        """Place every sighting of the absent key that can be placed: it changes nothing, and sooner is never worse."""
+        absences, trail = now.absences, now.trail
+        while True:
+            open_now = [loose for loose in pending if not (now.deletes | absences) & loose.bit]
+            limit = min((loose.finish for loose in open_now), default=math.inf)
+            placed = [loose for loose in open_now if not loose.is_delete and loose.start <= limit]
+            if not placed:
+                break
+            for loose in sorted(placed, key=lambda each: each.start):
+                absences |= loose.bit
+                trail = (trail, gap, loose.row)
+        if absences == now.absences:
+            return now
+        return _Configuration(None, now.direct, now.deletes, absences, now.used, trail)
+
+    def _leave(self, now: _Configuration, gap: int, until: float) -> list[_Configuration]:
+        """Make the next numbered state, in every way in which it can have been made."""
+        following = self._numbers[gap + 1]
+        seen = self._seen.get(following, NOT_SEEN)
+        version = self._numbers[gap] if now.direct else None
+        row = self._writers.get(following, NOBODY)
+        columns = self._columns
+        if row >= 0:
+            value = effect(
+                columns.kinds[row],
+                columns.arguments[row],
+                columns.conditions[row],
+                columns.results[row],
+                True,
+                now.content,
+                version,
+            )
+            if value is REFUSED or (seen is not NOT_SEEN and seen != value):
+                return []
+            return [_Configuration(value, True, now.deletes, now.absences, now.used, now.trail)]  # type: ignore[arg-type]
+        reached = []
+        for each in self._classes:
+            if each.only_for not in (-1, gap + 1):
+                continue
+            used = self._use(each, now.used, until)
+            if used is None:
+                continue
+            value = effect(each.kind, each.argument, each.condition, None, False, now.content, version)
+            # A version that was only demanded is that of a value: an absent key has one only if somebody was told.
+            if value is REFUSED or (value is None if seen is NOT_SEEN else seen != value):
+                continue
+            trail = (now.trail, gap, self._row_used(each, now.used))
+            reached.append(_Configuration(value, True, now.deletes, now.absences, used, trail))  # type: ignore[arg-type]
+        return reached
+
+    def _use(self, each: _Class, used: int, limit: float) -> int | None:
+        """The bits with one more of a class used, None if none is left that began by `limit`."""
+        count = ((used >> each.offset) & each.mask).bit_count()
+        if count == len(each.rows) or each.starts[count] > limit:
+            return None
+        return used | 1 << (each.offset + count)
+
+    def _row_used(self, each: _Class, used: int) -> int:
+        return each.rows[((used >> each.offset) & each.mask).bit_count()]
+
+    def _hidden(
+        self, now: _Configuration, gap: int, limit: float, wanted: "frozenset[bytes] | range | None", to_place: bool
+    ) -> list[_Configuration]:
+        """Unknown mutations that nobody saw."""
+        version = self._numbers[gap] if now.direct else None
+        reached = []
+        for each in self._classes:
+            if each.only_for >= 0:
+                continue
+            used = self._use(each, now.used, limit)
+            if used is None:
+                continue
+            value = effect(each.kind, each.argument, each.condition, None, False, now.content, version)
+            if value is REFUSED or value == now.content:
+                continue
+            assert value is None or isinstance(value, bytes)
+            if value is not None and wanted is not None:
+                fits = len(value) in wanted if isinstance(wanted, range) else value in wanted
+                # Any value will do where the key must be there only so that it can be deleted.
+                if not fits and not (to_place and now.content is None):
+                    continue
+            trail = (now.trail, gap, self._row_used(each, now.used))
+            reached.append(_Configuration(value, False, now.deletes, now.absences, used, trail))
+        return reached
+
+    def _wanted(self, gap: int) -> "frozenset[bytes] | range | None":
+        """Values (or lengths) that unknown mutations may have to bring about before the next state; None: any."""
+        if gap + 1 == len(self._numbers):
+            return frozenset()
+        following = self._numbers[gap + 1]
+        seen = self._seen.get(following, NOT_SEEN)
+        row = self._writers.get(following, NOBODY)
+        columns = self._columns
+        first: list[Value] = []
+        if row < 0:
+            if seen is NOT_SEEN or seen is None:
+                return None
+            first.append(seen)  # type: ignore[arg-type]
+        else:
+            kind, argument, result = columns.kinds[row], columns.arguments[row], columns.results[row]
+            if kind == DELETE:
+                return None
+            if kind == CAS:
+                first.append(columns.conditions[row])  # type: ignore[arg-type]
+            elif kind == SWAP:
+                first.append(result)  # type: ignore[arg-type]
+            elif kind == INCR:
+                after = result if result is not None else seen if seen is not NOT_SEEN else None
+                if isinstance(after, bytes):
+                    after = number_of(after)
+                if after is None:
+                    return None
+                assert isinstance(after, int)
+                assert isinstance(argument, int)
+                first.append(text_of(after - argument))
+            elif kind == APPEND:
+                assert isinstance(argument, bytes)
+                if seen is not NOT_SEEN:
+                    assert isinstance(seen, bytes)
+                    first.append(seen[: len(seen) - len(argument)])
+                elif isinstance(result, int):
+                    return range(max(22, result - len(argument) + 1)) if self._only_grows() else None
+                else:
+                    return None
+        return self._leading_to(first)
+
+    def _only_grows(self) -> bool:
+        """No unknown mutation can turn a long value into a shorter one, but by replacing it."""
+        return all(each.kind != CAS for each in self._classes)
+
+    def _leading_to(self, values: list[Value]) -> frozenset[bytes] | None:
+        """The values from which unknown mutations can lead to one of `values`, and these; None if they are too many."""
+        wanted = {value for value in values if value is not None}
+        fresh = list(wanted)
+        rounds = sum(len(each.rows) for each in self._classes)
+        for _ in range(rounds):
+            before: list[bytes] = []
+            for value in fresh:
+                for each in self._classes:
+                    argument = each.argument
+                    if each.kind == CAS and argument == value and isinstance(each.condition, bytes):
+                        before.append(each.condition)
+                    elif each.kind == INCR and isinstance(argument, int):
+                        number = number_of(value)
+                        if number is not None:
+                            before.append(text_of(number - argument))
+                    elif each.kind == APPEND and isinstance(argument, bytes) and value.endswith(argument):
+                        before.append(value[: len(value) - len(argument)])
+            fresh = [value for value in dict.fromkeys(before) if value not in wanted]
+            if not fresh:
+                break
+            wanted.update(fresh)
+            if len(wanted) > _WANTED_MAX:
+                return None
+        return frozenset(wanted)
+
+    def _with_loose(self, found: _Configuration) -> list[int]:
+        """The whole order: what has a number, with what was placed in the gaps."""
+        placed: list[tuple[int, int]] = []
+        trail = found.trail
+        while trail is not None:
+            trail, gap, row = trail
+            placed.append((gap, row))
+        if not placed:
+            return self._chain.order
+        placed.reverse()
+        versions, numbers = self._chain.versions, self._numbers
+        order: list[int] = []
+        at = 0
+        for gap, row in placed:
+            number = numbers[gap]
+            while at < len(self._chain.order) and (versions[self._chain.order[at]] or 0) <= number:
+                order.append(self._chain.order[at])
+                at += 1
+            order.append(row)
+        order.extend(self._chain.order[at:])
+        starts, finishes = self._columns.starts, self._columns.finishes
+        latest = itertools.accumulate(map(starts.__getitem__, order), max)
+        assert not any(map(operator.gt, latest, map(finishes.__getitem__, order))), "an order against real time"
+        return order
+
+    def _explain_orphan(self, number: int) -> None:
+        """A state that somebody saw, or demanded, and that nobody can have made."""
+        columns, say = self._columns, self._chain.say
+        if number not in self._seen:
+            row = next(row for row in self._chain.form.mutations if columns.conditions[row] == number)
+            raise Violated(f"{say.saw(row)}, but no operation can have made that version before it.", row)
+        row = self._chain.sighting_of(number)
+        value = self._seen[number]
+        witness = [row]
+        makers = [each.rows[0] for each in self._classes if _can_make(each, value)]
+        failed = [
+            each
+            for each, outcome in enumerate(columns.outcomes)
+            if outcome == FAILED and columns.arguments[each] == value and columns.kinds[each] in (PUT, CAS, SWAP)
+        ]
+        answered = [
+            each
+            for each in self._chain.form.mutations
+            if columns.arguments[each] == value and columns.kinds[each] in (PUT, CAS, SWAP)
+        ]
+        if makers:
+            maker = min(makers, key=columns.starts.__getitem__)
+            witness.append(maker)
+            if columns.starts[maker] > columns.finishes[row]:
+                text = f"which {say.who(maker)} wrote, but only later."
+            else:
+                text = f"which only {say.who(maker)} can have made, and that cannot have happened then."
+        elif failed:
+            text = f"although {say.who(failed[0])} had certainly failed."
+            witness.append(failed[0])
+        elif answered and self._chain.noun == "version":
+            text = f"but {say.saw(answered[0])}; nobody made that version."
+            witness.append(answered[0])
+        else:
+            text = "which nobody wrote."
+        raise Violated(f"{say.saw(row)}, {text}", *witness)
+
+    # Proofs.
+
+    def _prove(self, gap: int) -> None:
+        """Raise Violated if one gap alone, or those of one loose operation, show that there is no order."""
+        last = len(self._numbers) - 1
+        if gap < last:
+            relaxed = self._relax(gap)
+            if relaxed is not None and not relaxed[1]:
+                self._explain_link(gap, relaxed[0])
+        for loose in self._members(gap):
+            if loose.low <= gap <= loose.high and loose.high - loose.low <= _PROOF_GAPS_MAX:
+                for each in range(loose.low, loose.high + 1):
+                    relaxed = self._relax(each)
+                    if relaxed is None or (
+                        any(value is not None for value in relaxed[0]) if loose.is_delete else None in relaxed[0]
+                    ):
+                        break
+                else:
+                    self._explain_stuck(loose)
+
+    def _members(self, gap: int) -> list[_Loose]:
+        """The loose operations of the component that a gap belongs to."""
+        at = bisect.bisect_right(self._components, gap, key=lambda each: each[0]) - 1
+        return self._components[at][2] if at >= 0 and self._components[at][1] >= gap else []
+
+    def _relax(self, gap: int) -> tuple[list[Value], bool] | None:
+        """What a key can at most have held in a gap, and whether the gap can be left, if every delete and every unknown
+        mutation that real time allows were to be had in it. None if that is not known, or takes long to say.
+        """
+        value = self._solid_value(gap)
+        if value is NOT_SEEN:
+            return None
+        assert value is None or isinstance(value, bytes)
+        columns = self._columns
+        calls = {
+            (columns.conditions[loose.row], columns.results[loose.row])
+            for loose in self._members(gap)
+            if loose.is_delete and loose.low <= gap <= loose.high
+        }
+        until = self._chain.finish_after(gap)
+        wanted = self._wanted(gap) if self._classes else frozenset()
+        work = [_Configuration(value, True, 0, 0, 0, None)]
+        visited = _Antichain()
+        contents: dict[Value, None] = {}
+        leaves = False
+        states = 0
+        while work:
+            now = work.pop()
+            if not visited.add(now):
+                continue
+            states += 1
+            if states > _PROOF_STATES_MAX:
+                return None
+            contents[now.content] = None
+            leaves = leaves or bool(self._end(now, gap, until))
+            version = self._numbers[gap] if now.direct else None
+            for condition, result in calls:
+                if effect(DELETE, None, condition, result, True, now.content, version) is not REFUSED:
+                    work.append(_Configuration(None, now.direct and now.content is None, 0, 0, now.used, None))
+            work.extend(self._hidden(now, gap, until, wanted, True))
+        return list(contents), leaves
+
+    def _explain_gap(self, gap: int) -> None:
+        """Nothing gets out of this gap: the next mutation does not fit, or what has to be in it cannot be."""
+        due = [loose for loose in self._members(gap) if loose.high == gap]
+        stuck: collections.Counter[int] = collections.Counter()
+        contents: dict[Value, None] = {}
+        for now in self._dead:
+            missing = [at for at, loose in enumerate(due) if not (now.deletes | now.absences) & loose.bit]
+            stuck.update(missing)
+            if not missing:
+                contents[now.content] = None
+        if contents and gap + 1 < len(self._numbers):
+            self._explain_link(gap, list(contents))
+        self._explain_stuck(due[stuck.most_common(1)[0][0]])
+
+    def _explain_link(self, gap: int, contents: list[Value]) -> None:
+        """The next mutation does not fit what the key can have held."""
+        say = self._chain.say
+        following = self._numbers[gap + 1]
+        row = self._writers.get(following, NOBODY)
+        if row < 0:
+            self._explain_orphan(following)
+        before = self._chain.maker(gap)
+        held = " or ".join(quote(value) for value in contents[:3]) + (" or other values" if len(contents) > 3 else "")
+        source = f", left by {say.who(before)}" if before is not None and len(contents) == 1 else ""
+        text = say.saw(row)
+        witness = [row]
+        if following in self._seen:
+            sighting = self._chain.sighting_of(following)
+            text += f" and {say.saw(sighting)}"
+            witness.append(sighting)
+        if before is not None:
+            witness.append(before)
+        raise Violated(f"{text}, but the key can only have held {held} just before{source}.", *witness)
+
+    def _explain_stuck(self, loose: _Loose) -> None:
+        """A delete found nothing to delete, or a sighting of the absent key nothing that made it absent."""
+        say = self._chain.say
+        lower = self._chain.maker(loose.low)
+        upper = self._chain.maker(loose.high + 1)
+        if loose.is_delete:
+            text = "there was nothing to remove at any moment at which it can have run"
+        else:
+            text = "the key held a value all the time"
+        if lower is not None:
+            text += f": it was set by {say.who(lower)}"
+            if upper is not None and upper != lower:
+                text += f", later by {say.who(upper)}"
+        if not loose.is_delete:
+            text += ", and no delete can account for it"
+        witness = [row for row in (loose.row, lower, upper) if row is not None]
+        rivals = [each.row for each in self._members(loose.low) if each.is_delete and each.low <= loose.high]
+        witness += [row for row in rivals if row not in witness][: WITNESS_OPERATIONS_MAX - len(witness)]
+        raise Violated(f"{say.saw(loose.row)}, but {text}.", *witness)
+
+
+class _Plan:
+    """Where to delete, in one component, if as late as can be: most often right, and never trusted."""
+
+    def __init__(self, gaps: Gaps, low: int, high: int, members: list[_Loose]) -> None:
+        self._low = low
+        self._slots: set[int] = set()
+        self._credit = 0
+        chances = [gap for gap in range(low, high + 1) if gaps.can_be_absent(gap)]
+        self._last_chance: list[int] = []
+        """By gap from `low` on: the last gap up to there in which the key can be absent."""
+        at = -1
+        chance = set(chances)
+        for gap in range(low, high + 1):
+            if gap in chance:
+                at = gap
+            self._last_chance.append(at)
+        # Backwards, always the delete that can go least far back: the latest slots that all of them fit into.
+        waiting: list[int] = []
+        deletes = sorted((loose for loose in members if loose.is_delete), key=lambda loose: loose.high)
+        for gap in reversed(chances):
+            while deletes and deletes[-1].high >= gap:
+                heapq.heappush(waiting, -deletes.pop().low)
+            if waiting and -heapq.heappop(waiting) <= gap:
+                self._slots.add(gap)
+
+    def is_slot(self, gap: int) -> bool:
+        """Whether a delete has to go into a gap, so that all find room."""
+        return gap in self._slots and not self._credit
+
+    def last_chance(self, high: int) -> int:
+        """The last gap up to `high` in which the key can be absent."""
+        return self._last_chance[high - self._low]
+
+    def passed(self, gap: int, deleted: int) -> None:
+        """A gap is behind, with so many deletes in it."""
+        self._credit = max(0, self._credit + deleted - (gap in self._slots))
+
+
+def _can_make(each: _Class, value: Value) -> bool:
+    """Whether some state lets an unknown mutation lead to `value`."""
+    if each.kind == DELETE:
+        return value is None
+    if value is None:
+        return False
+    if each.kind == INCR:
+        return number_of(value) is not None
+    if each.kind == APPEND:
+        assert isinstance(each.argument, bytes)
+        return value.endswith(each.argument)
+    return each.argument == value
+
+
+class _Antichain:
+    """Configurations of which none is as good as another in every respect."""
+
+    def __init__(self) -> None:
+        self._by_state: dict[tuple[Value, bool, int], list[_Configuration]] = {}
+
+    def add(self, new: _Configuration) -> bool:
+        """Keep `new` unless one at hand is as good; drop those that it is as good as."""
+        state = (new.content, new.direct, new.deletes)
+        rivals = self._by_state.get(state)
+        if rivals is None:
+            self._by_state[state] = [new]
+            return True
+        for rival in rivals:
+            if rival.used & ~new.used == 0 and new.absences & ~rival.absences == 0:
+                return False
+        rivals[:] = [rival for rival in rivals if new.used & ~rival.used or rival.absences & ~new.absences]
+        rivals.append(new)
+        return True
+
+    @property
+    def members(self) -> list[_Configuration]:
+        """What was kept."""
+        return [each for rivals in self._by_state.values() for each in rivals]
