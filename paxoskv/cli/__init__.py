@@ -47,6 +47,7 @@ _COMMANDS = {
     "bench": "paxoskv.cli.bench",
     "demo": "paxoskv.cli.demo",
     "simulate": "paxoskv.cli.simulate",
+    "explore": "paxoskv.cli.explore",
 }
 
 
