@@ -40,8 +40,10 @@ class LinkProxy:
         """Close everything."""
         if self._server is not None:
             self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
+        # Not by cancelling: asyncio's streams report a cancelled handler as an error of theirs.
+        self._flowing.set()
+        for writer in list(self._writers):
+            writer.transport.abort()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # Switches. Each fault undoes only what it did, so faults may overlap.
