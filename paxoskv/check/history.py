@@ -4,10 +4,13 @@ Operations are kept by key, as columns: an object for each of ten million operat
 `Operation` is the form in which people, reports and small programs meet one.
 """
 
+import marshal
 import math
-from collections.abc import Iterable, Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, BinaryIO, Final, cast
 
 Value = bytes | None
 """What a key holds; None is absent."""
@@ -43,6 +46,9 @@ OUTCOMES: Final = (
 )
 
 KIND_NUMBERS: Final = {name: number for number, name in enumerate(KINDS)}
+ROWS_MAX: Final = 1_000_000
+"""Operations that a history keeps in memory, unless told otherwise: some 300 MB."""
+
 OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
 
 
@@ -66,7 +72,7 @@ class Operation:
     """
 
     number: int
-    """Its place in the history, from 1, in the order in which operations were recorded."""
+    """Its place in the history, from 1: the number of its line, where it was read from a file."""
     client: int | str
     kind: str
     key: bytes
@@ -95,19 +101,23 @@ class Fault:
     text: str = ""
 
 
+Row = tuple[int, int | str, int, float, float, int, Argument, Argument, Answer, int | None]
+"""number, client, kind, start, finish, outcome, argument, condition, result, version"""
+
+
 class Columns:
     """The operations on one key, one list for each field; `finish` is infinite where the outcome is unknown."""
 
-    __slots__ = (
-        "arguments",
-        "clients",
-        "conditions",
-        "finishes",
-        "kinds",
+    __slots__ = (  # noqa: RUF023: in the order of Row
         "numbers",
-        "outcomes",
-        "results",
+        "clients",
+        "kinds",
         "starts",
+        "finishes",
+        "outcomes",
+        "arguments",
+        "conditions",
+        "results",
         "versions",
     )
 
@@ -126,6 +136,19 @@ class Columns:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def lists(self) -> list[list[Any]]:
+        """The columns, in the order of `Row`."""
+        return [getattr(self, name) for name in self.__slots__]
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows."""
+        self.extend_lists(zip(*rows, strict=True))
+
+    def extend_lists(self, columns: Iterable[Iterable[Any]]) -> None:
+        """Add to each column, in the order of `Row`."""
+        for column, values in zip(self.lists(), columns, strict=True):
+            column.extend(values)
+
     def operation(self, key: bytes, index: int) -> Operation:
         """The operation in row `index`."""
         finish = self.finishes[index]
@@ -143,25 +166,34 @@ class Columns:
             self.versions[index],
         )
 
-    def append(self, operation: Operation) -> None:
-        """Add a row."""
-        unknown = operation.outcome == "unknown"
-        self.numbers.append(operation.number)
-        self.clients.append(operation.client)
-        self.kinds.append(KIND_NUMBERS[operation.kind])
-        self.starts.append(operation.start)
-        self.finishes.append(math.inf if unknown or operation.finish is None else operation.finish)
-        self.outcomes.append(OUTCOME_NUMBERS[operation.outcome])
-        self.arguments.append(operation.argument)
-        self.conditions.append(operation.condition)
-        self.results.append(operation.result)
-        self.versions.append(operation.version)
+
+def row_of(operation: Operation) -> Row:
+    """An operation as a row."""
+    unknown = operation.outcome == "unknown" or operation.finish is None
+    return (
+        operation.number,
+        operation.client,
+        KIND_NUMBERS[operation.kind],
+        operation.start,
+        math.inf if unknown or operation.finish is None else operation.finish,
+        OUTCOME_NUMBERS[operation.outcome],
+        operation.argument,
+        operation.condition,
+        operation.result,
+        operation.version,
+    )
 
 
 class History:
-    """Operations by key, initial values, and faults."""
+    """Operations by key, initial values, and faults.
 
-    def __init__(self, operations: Iterable[Operation] = (), faults: Iterable[Fault] = ()) -> None:
+    Of more than `rows_max` operations the older ones are kept in a temporary file (its place is that of Python's
+    `tempfile`; some 100 bytes each) and come back key by key.
+    """
+
+    def __init__(
+        self, operations: Iterable[Operation] = (), faults: Iterable[Fault] = (), rows_max: int = ROWS_MAX
+    ) -> None:
         self.faults: list[Fault] = list(faults)
         self.initial: dict[bytes, tuple[Value, int | None]] = {}
         """Value and version that a key had before the history began, for keys that were not absent."""
@@ -169,6 +201,10 @@ class History:
         """"s" for seconds; "line" when the recording tool wrote no times and the order of its lines stands for them."""
         self._columns: dict[bytes, Columns] = {}
         self._size = 0
+        self._held = 0
+        self._rows_max = rows_max
+        self._file: BinaryIO | None = None
+        self._segments: dict[bytes, list[tuple[int, int]]] = {}
         for operation in operations:
             self.add(operation)
 
@@ -177,11 +213,30 @@ class History:
 
     def add(self, operation: Operation) -> None:
         """Add one operation, in any order of time."""
-        columns = self._columns.get(operation.key)
+        self.extend(operation.key, (row_of(operation),))
+
+    def extend(self, key: bytes, rows: Sequence[Row]) -> None:
+        """Add operations on one key."""
+        columns = self._columns.get(key)
         if columns is None:
-            columns = self._columns[operation.key] = Columns()
-        columns.append(operation)
-        self._size += 1
+            columns = self._columns[key] = Columns()
+        columns.extend(rows)
+        self._size += len(rows)
+        self._held += len(rows)
+        if self._held > self._rows_max:
+            self._put_aside()
+
+    def _put_aside(self) -> None:
+        if self._file is None:
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="paxoskv-check-"))
+        self._file.seek(0, os.SEEK_END)
+        for key, columns in self._columns.items():
+            if len(columns):
+                data = marshal.dumps(columns.lists())
+                self._segments.setdefault(key, []).append((self._file.tell(), len(data)))
+                self._file.write(data)
+                self._columns[key] = Columns()
+        self._held = 0
 
     @property
     def keys(self) -> list[bytes]:
@@ -189,8 +244,18 @@ class History:
         return list(self._columns)
 
     def columns(self, key: bytes) -> Columns:
-        """The operations on one key, as columns."""
-        return self._columns[key]
+        """The operations on one key, as columns. Not to be changed."""
+        held = self._columns[key]
+        segments = self._segments.get(key)
+        if segments is None:
+            return held
+        assert self._file is not None
+        columns = Columns()
+        for offset, size in segments:
+            self._file.seek(offset)
+            columns.extend_lists(marshal.loads(self._file.read(size)))
+        columns.extend_lists(held.lists())
+        return columns
 
     def operations(self, key: bytes) -> list[Operation]:
         """The operations on one key, in the order in which they were recorded. Builds an object for each."""

@@ -134,6 +134,20 @@ class Search:
         self._needs: list[object] = [self._need(at) for at in range(len(self._rows))]
         self._last_need: dict[object, int] = {need: at for at, need in enumerate(self._needs)}
         self._producers: dict[Value, tuple[frozenset[int], int, int]] = {}
+        self._by_argument: dict[Value, list[int]] = {}
+        self._computing: list[int] = []
+        """Mutations that leave something else than their argument or their result."""
+        for at, (kind, argument, _, result, _) in enumerate(self._calls):
+            if self._sees[at]:
+                continue
+            if kind == INCR and isinstance(result, int):
+                self._by_argument.setdefault(text_of(result), []).append(at)
+            elif kind in (INCR, APPEND):
+                self._computing.append(at)
+            else:
+                # Of a delete the argument is None, and so is what it leaves.
+                assert not isinstance(argument, int)
+                self._by_argument.setdefault(argument, []).append(at)
         self._lowest_version = self._suffix_minimum()
         self._classes: list[tuple[list[int], int]] = []
         self._sort_unknowns()
@@ -201,13 +215,13 @@ class Search:
         """Answered operations that may bring a value about, the last of them, and bits of the unknown ones."""
         known = self._producers.get(value)
         if known is None:
-            columns = self._form.columns
-            makers = [
-                at
-                for at, (kind, argument, _, result, _) in enumerate(self._calls)
-                if not self._sees[at] and _may_make(kind, argument, result, value)
-            ]
+            makers = set(self._by_argument.get(value, ()))
+            for at in self._computing:
+                kind, argument, _, result, _ = self._calls[at]
+                if _may_make(kind, argument, result, value):
+                    makers.add(at)
             unknown = 0
+            columns = self._form.columns
             for rows, offset in self._classes:
                 if _may_make(columns.kinds[rows[0]], columns.arguments[rows[0]], None, value):
                     unknown |= ((1 << len(rows)) - 1) << offset
