@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from paxoskv.cli import how_to_call, main
 
-COMMANDS = main.list_commands(click.Context(main))  # type: ignore[attr-defined]
+COMMANDS = main.list_commands(click.Context(main))
 
 
 def help_of(*command: str) -> str:
@@ -19,7 +19,7 @@ def help_of(*command: str) -> str:
 
 
 def command(name: str) -> click.Command:
-    found = main.get_command(click.Context(main), name)  # type: ignore[attr-defined]
+    found = main.get_command(click.Context(main), name)
     assert isinstance(found, click.Command)
     return found
 

@@ -1,6 +1,8 @@
 """The lowest level: frames, ids, callbacks, and what becomes of them when the connection does not last."""
 
 import asyncio
+import operator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,10 +62,14 @@ async def test_answers_find_their_operations_in_any_order(node: FakeNode) -> Non
     node.backwards = True
     connection = await connect(node)
     arrived: list[int] = []
+
+    def note(number: int) -> Callable[[object], None]:
+        return lambda _: arrived.append(number)
+
     futures = []
     for number in range(10):
         future = submit(connection, operations.PUT, b"key-%d" % number, b"v")
-        future.add_done_callback(lambda _, number=number: arrived.append(number))
+        future.add_done_callback(note(number))
         futures.append(future)
     versions = [(await future)[2] for future in futures]
     assert versions == list(range(1, 11))
@@ -101,13 +107,14 @@ async def test_a_transport_that_is_full_says_so_and_says_when_it_is_not(node: Fa
     room = asyncio.Event()
     connection.on_room = room.set
     answers = []
-    while connection.writable:
+    is_writable = operator.attrgetter("writable")
+    while is_writable(connection):
         answers.append(submit(connection, operations.PUT, b"k", b"v" * 1024 * 1024))
         await asyncio.sleep(0)
         assert len(answers) < 1000, "the kernel takes this much?"
     session.resume_reading()
     await room.wait()
-    assert connection.writable
+    assert is_writable(connection)
     assert {answer[0] for answer in await asyncio.gather(*answers)} == {operations.OK}
     connection.close()
 

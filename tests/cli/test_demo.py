@@ -1,0 +1,121 @@
+"""`paxoskv demo` succeeds, and can fail: what it compares is broken on purpose."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from cli.conftest import program
+
+import paxoskv
+from paxoskv import demo
+from paxoskv.demo import Ledger, Verdict
+from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
+
+
+def test_a_node_is_killed_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
+    done = program("demo", "--seconds", "2.5", "--clients", "12", "--json", "--dir", str(tmp_path / "demo"))
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert (found["lost"], found["applied_twice"]) == (0, 0)
+    assert found["writes_acknowledged"] > 100
+    assert found["keys_read_back"] > 50
+    assert found["operations_by_kind"].keys() == {"append", "cas", "get", "incr", "put"}
+    assert found["node_killed"] == 2
+    assert b"node 2 killed with SIGKILL" in done.stderr
+    again = program("demo", "--dir", str(tmp_path / "demo"))
+    assert again.returncode == 2
+    assert b"holds a cluster already; give the demo a folder of its own" in again.stderr
+
+
+def test_what_does_not_start_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    base = free_base_port(1)
+    with LocalClusterOn(base, tmp_path / "occupant"):
+        done = program("demo", "--nodes", "1", "--base-port", str(base))
+    assert done.returncode == 2
+    assert b"Address already in use" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["occupant"]
+
+
+class LocalClusterOn:
+    """A cluster of one node on these ports."""
+
+    def __init__(self, base: int, folder: Path) -> None:
+        self.cluster = LocalCluster(prepare(folder, 1, base, None))
+
+    def __enter__(self) -> "LocalClusterOn":
+        self.cluster.start_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cluster.stop_all()
+
+
+Sabotage = Callable[[paxoskv.Client, Ledger], Awaitable[object]]
+
+
+def _unknown(key: bytes, token: bytes) -> Sabotage:
+    async def doubt(kv: paxoskv.Client, ledger: Ledger) -> None:
+        ledger.unknown[key].add(token)
+
+    return doubt
+
+
+SABOTAGE: dict[str, tuple[Sabotage, int, int]] = {
+    "nothing": (lambda kv, ledger: kv.get("own/0/0"), 0, 0),
+    "a put is lost": (lambda kv, ledger: kv.delete("own/0/0"), 1, 0),
+    "an older value is back": (lambda kv, ledger: kv.put("own/0/0", "0-1"), 1, 0),
+    "an increment is lost": (lambda kv, ledger: kv.incr("counter/0", -1), 1, 0),
+    "a counter is lost": (lambda kv, ledger: kv.delete("counter/0"), 2, 0),
+    "an increment happened twice": (lambda kv, ledger: kv.incr("counter/0"), 0, 1),
+    "an append is lost": (lambda kv, ledger: kv.put("list/0/0", "0-5 "), 1, 0),
+    "an append happened twice": (lambda kv, ledger: kv.append("list/0/0", "0-5 "), 0, 1),
+    "an append that nobody asked for": (lambda kv, ledger: kv.append("list/0/0", "9-9 "), 0, 1),
+}
+
+
+@pytest.mark.parametrize("what", SABOTAGE)
+async def test_the_comparison_finds_what_was_broken_on_purpose(cluster: LocalCluster, what: str) -> None:
+    """An acknowledged write that vanishes between its acknowledgement and the reading back, and the like."""
+    sabotage, lost, applied_twice = SABOTAGE[what]
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        verdict = await _compare_after(kv, cluster, sabotage)
+    assert (verdict.lost, verdict.applied_twice) == (lost, applied_twice)
+    assert verdict.keys == 3
+    assert verdict.intact is (what == "nothing")
+    assert len(verdict.sentences) == (what != "nothing")
+
+
+@pytest.mark.parametrize(
+    ("key", "token", "happens"),
+    [
+        (b"own/0/0", b"0-9", lambda kv: kv.put("own/0/0", "0-9")),
+        (b"counter/0", b"0-9", lambda kv: kv.incr("counter/0")),
+        (b"list/0/0", b"0-9", lambda kv: kv.append("list/0/0", "0-9 ")),
+    ],
+)
+async def test_a_write_of_unknown_outcome_may_have_happened(
+    cluster: LocalCluster, key: bytes, token: bytes, happens: Callable[[paxoskv.Client], Awaitable[object]]
+) -> None:
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        assert (await _compare_after(kv, cluster, _unknown(key, token))).intact
+
+        async def unknown_and_done(kv: paxoskv.Client, ledger: Ledger) -> None:
+            await _unknown(key, token)(kv, ledger)
+            await happens(kv)
+
+        assert (await _compare_after(kv, cluster, unknown_and_done)).intact
+
+
+async def _compare_after(kv: paxoskv.Client, cluster: LocalCluster, sabotage: Sabotage) -> Verdict:
+    """Do and acknowledge a few writes, then the sabotage, then compare."""
+    ledger = Ledger()
+    await kv.put("own/0/0", "0-2")
+    ledger.last_put[b"own/0/0"] = b"0-2"
+    await kv.put("counter/0", "2")
+    ledger.acknowledged[b"counter/0"] = {b"0-3", b"0-4"}
+    await kv.put("list/0/0", "0-5 0-6 ")
+    ledger.acknowledged[b"list/0/0"] = {b"0-5", b"0-6"}
+    await sabotage(kv, ledger)
+    return await demo.compare(cluster.endpoints, ledger)

@@ -1,0 +1,121 @@
+"""`paxoskv serve`: options, the same as environment variables, and the sentence for each file that is no good."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+from cli.conftest import PROGRAM, program
+
+import paxoskv.sync
+from paxoskv.cli.serve import Size, serve
+from paxoskv.server import config
+from paxoskv.server.launcher import free_base_port
+
+
+@pytest.fixture
+def base() -> int:
+    return free_base_port(1)
+
+
+@pytest.fixture
+def file(tmp_path: Path, base: int) -> Path:
+    """The cluster.toml of one node."""
+    path = tmp_path / "cluster.toml"
+    entry = (1, f"127.0.0.1:{base + 1}", f"127.0.0.1:{base + 101}", "node-1")
+    path.write_text(config.render("c", "paxos", [entry]))
+    return path
+
+
+def test_every_option_is_an_environment_variable_of_its_name() -> None:
+    for parameter in serve.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.envvar == "PAXOSKV_" + parameter.opts[0].removeprefix("--").replace("-", "_").upper()
+
+
+def test_a_node_can_be_run_by_the_environment_alone(tmp_path: Path, file: Path, base: int) -> None:
+    variables = {
+        "PAXOSKV_CONFIG": str(file),
+        "PAXOSKV_NODE": "1",
+        "PAXOSKV_DATA": str(tmp_path / "elsewhere"),
+        "PAXOSKV_LISTEN_CLIENT": f"127.0.0.1:{base + 2}",
+        "PAXOSKV_LISTEN_PEER": f"127.0.0.1:{base + 102}",
+        "PAXOSKV_ADVERTISE_CLIENT": "outside.example:1",
+        "PAXOSKV_ADVERTISE_PEER": "outside.example:2",
+        "PAXOSKV_CACHE_BYTES": "64k",
+        "PAXOSKV_JOURNAL_BYTES": "1m",
+        "PAXOSKV_OPERATIONS_MAX": "1000",
+        "PAXOSKV_LOG_LEVEL": "debug",
+        "PAXOSKV_FAULT_INJECTION": "1",
+    }
+    command = [*PROGRAM, "serve"]
+    with subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True) as node:
+        assert node.stderr is not None
+        ready = node.stderr.readline()
+        assert " info node=1 event=ready client=outside.example:1 peer=outside.example:2 " in ready
+        assert f" data={tmp_path}/elsewhere " in ready
+        with paxoskv.sync.connect(f"127.0.0.1:{base + 2}") as kv:
+            kv.put("k", "v")
+        node.send_signal(signal.SIGTERM)
+        assert (
+            node.stderr.read().splitlines()[-1].split(" ", 1)[1] == "info node=1 event=stopped operations_unfinished=0"
+        )
+    assert node.returncode == 0
+    assert (tmp_path / "elsewhere" / "paxoskv.db").exists()
+
+
+TABLES = {
+    "nothing": ("", "the file lacks 'cluster'"),
+    "no TOML": ("cluster =", "is no TOML"),
+    "no nodes": ('cluster = "c"', "the file lacks 'nodes'; add a [[nodes]] table for each node"),
+    "an unknown key": ('cluster = "c"\nnode = 1', "the file has 'node', which nobody knows; it takes cluster, epoch"),
+    "a wrong type": ('cluster = "c"\nnodes = 3', "'nodes' in the file is 3; it must be a list of tables"),
+}
+
+
+@pytest.mark.parametrize("what", TABLES)
+def test_a_file_that_is_no_good_is_one_sentence(file: Path, what: str) -> None:
+    text, complaint = TABLES[what]
+    file.write_text(text)
+    done = program("serve", "--config", str(file), "--node", "1", "--json")
+    assert done.returncode == 2
+    sentence = done.stderr.decode()
+    assert sentence.startswith(f"configuration: {file}")
+    assert complaint in sentence
+    assert sentence.count("\n") == 1
+    assert json.loads(done.stdout)["error"] == "configuration"
+
+
+def test_a_missing_file_and_an_unknown_node_say_what_there_is(tmp_path: Path, file: Path) -> None:
+    done = program("serve", "--config", str(tmp_path / "no.toml"), "--node", "1")
+    assert done.returncode == 2
+    assert b"no.toml does not exist; `paxoskv cluster --dir DIR` writes one" in done.stderr
+    done = program("serve", "--config", str(file), "--node", "4")
+    assert done.returncode == 2
+    assert b"has no node 4; it has 1" in done.stderr
+
+
+def test_a_node_says_which_port_it_cannot_listen_on(file: Path, base: int) -> None:
+    done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "192.0.2.1:1")
+    assert done.returncode == 2
+    assert b"the client port 192.0.2.1:1 cannot be listened on" in done.stderr
+    done = program("serve", "--config", str(file), "--node", "1", "--listen-peer", "nowhere")
+    assert done.returncode == 2
+    assert b"--listen-peer is 'nowhere'; it must be host:port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("64k", 65536), ("64K", 65536), ("1m", 2**20), ("2MiB", 2**21), ("1g", 2**30), ("5kb", 5120)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "m", "1.5g", "64q", "1 m"])
+def test_what_is_no_size_says_how_sizes_look(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="give bytes, or 64k, 256m, 2g"):
+        Size().convert(text, None, None)
