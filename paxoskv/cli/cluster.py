@@ -73,30 +73,12 @@ def cluster(
         for number in local.config.nodes:
             local.start(number)
         for number, node in local.nodes.items():
+            # Stopping or not, until every node has its data; see there.
             seconds = local.wait_ready(number, given_up=lambda: stopping)
-            if stopping:
-                break
-            _say(
-                as_json,
-                f"node {number} ready: clients {node.config.client}, peers {node.config.peer}, pid {node.process.pid}",
-                event="ready",
-                node=number,
-                client=str(node.config.client),
-                peer=str(node.config.peer),
-                pid=node.process.pid,
-                seconds=round(seconds, 3),
-            )
-        else:
-            endpoints = ",".join(local.endpoints)
-            _say(
-                as_json,
-                f"all {len(local.nodes)} nodes ready. Next, in another shell:\n"
-                f"  export PAXOSKV_ENDPOINTS={endpoints}; {how_to_call('put', 'greeting', 'hello')}; "
-                f"{how_to_call('get', 'greeting')}",
-                event="all-ready",
-                endpoints=endpoints,
-                config=str(local.config.path),
-            )
+            if not stopping:
+                _say_ready(as_json, node, seconds)
+        if not stopping:
+            _say_all_ready(as_json, local)
         gone: set[int] = set()
         while not stopping:
             time.sleep(_POLL_S)
@@ -108,6 +90,33 @@ def cluster(
     finally:
         local.stop_all()
     _say(as_json, "stopped", event="stopped")
+
+
+def _say_ready(as_json: bool, node: launcher.NodeProcess, seconds: float) -> None:
+    number, client, peer, pid = node.config.id, str(node.config.client), str(node.config.peer), node.process.pid
+    _say(
+        as_json,
+        f"node {number} ready: clients {client}, peers {peer}, pid {pid}",
+        event="ready",
+        node=number,
+        client=client,
+        peer=peer,
+        pid=pid,
+        seconds=round(seconds, 3),
+    )
+
+
+def _say_all_ready(as_json: bool, local: launcher.LocalCluster) -> None:
+    endpoints = ",".join(local.endpoints)
+    put, get = how_to_call("put", "greeting", "hello"), how_to_call("get", "greeting")
+    _say(
+        as_json,
+        f"all {len(local.nodes)} nodes ready. Next, in another shell:\n"
+        f"  export PAXOSKV_ENDPOINTS={endpoints}; {put}; {get}",
+        event="all-ready",
+        endpoints=endpoints,
+        config=str(local.config.path),
+    )
 
 
 def _say_ended(as_json: bool, local: launcher.LocalCluster, number: int, code: int) -> None:
