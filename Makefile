@@ -40,7 +40,7 @@ sim: $(INSTALLED)
 	$(BIN)/paxoskv simulate --seeds 0:2000
 
 bench: $(INSTALLED)
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
 
 side-by-side: $(INSTALLED)
 	$(BIN)/python -m comparison.side_by_side

@@ -1,30 +1,48 @@
-"""All micro-benchmarks, one after the other: `python bench/run.py [--quick]`. See README.md beside it."""
+"""The micro-benchmarks, one after the other; see README.md beside this file.
 
-import argparse
-import subprocess
-import sys
+python -m bench.run [--only engine|wire|storage] [--quick] [--json out.json]
+"""
+
+import json
+import os
+import platform
 from pathlib import Path
+from typing import Final
 
-ALL = ("engine", "wire", "storage")
+import click
+
+from bench import engine, measuring, storage, wire
+
+ALL: Final = {
+    "engine": (engine.run, engine.show),
+    "wire": (wire.run, wire.show),
+    "storage": (storage.run, storage.show),
+}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=ALL, action="append", help="this one, or these; all if not given")
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer operations; without the storage's, which takes its time"
-    )
-    arguments = parser.parse_args()
-    for name in arguments.only or ALL:
-        if arguments.quick and name == "storage":
-            continue
-        print(f"== {name}", flush=True)
-        command = [sys.executable, str(Path(__file__).with_name(f"{name}.py"))]
-        done = subprocess.run(command + (["--quick"] if arguments.quick else []), check=False)
-        if done.returncode:
-            return done.returncode
-    return 0
+@click.command(help=__doc__.splitlines()[0])
+@click.option("--only", type=click.Choice(list(ALL)), multiple=True, help="This one; more than once for several.")
+@click.option("--quick", is_flag=True, help="Few operations, once: to see that they work.")
+@click.option("--json", "path", type=click.Path(path_type=Path), help="Write the figures to this file, too.")
+def main(only: tuple[str, ...], quick: bool, path: Path | None) -> None:
+    machine = {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "quick": quick,
+    }
+    print(", ".join(f"{name}: {value}" for name, value in machine.items()), flush=True)
+    measuring.tune_collector()
+    found: dict[str, object] = {"machine": machine}
+    for name in only or ALL:
+        measure, show = ALL[name]
+        figures = measure(quick)
+        show(figures)
+        found[name] = figures
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""The micro-benchmarks run; what they measure is no test's business."""
+"""The micro-benchmarks run, and measure all that they say; how much it is, is no test's business."""
 
 import json
 import subprocess
@@ -7,13 +7,46 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
+REPOSITORY = Path(__file__).parents[2]
+BATCHES = ["1", "16", "64", "256", "1000"]
+# For each benchmark, rows that it must have for every size of batch, and what is measured in each.
+ROWS = {
+    "engine": (
+        ["put, key held", "put, key relayed", "put, key taken over", "put, fresh key", "get", "incr, one hot key"],
+        ["all_us", "asked_us", "other_us", "all_without_codec_us"],
+    ),
+    "wire": (
+        ["pack puts, 64 bytes", "parse puts, 64 bytes", "pack Proposals, 64 bytes", "parse Proposals, 64 bytes"],
+        ["us", "msgpack_us", "times_msgpack"],
+    ),
+    "storage": (["bare file", "bare file, in a thread", "SQLite"], ["p50_ms", "p99_ms", "times_bare"]),
+}
 
 
-@pytest.mark.parametrize("name", ["engine", "wire"])
-def test_a_quick_run_prints_a_figure_for_everything(name: str) -> None:
-    command = [sys.executable, str(BENCH / f"{name}.py"), "--quick", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    assert found
-    assert all(figure > 0 for row in found.values() for figure in row.values())
+def run(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_a_quick_run_measures_every_row_at_every_size_of_batch(name: str, tmp_path: Path) -> None:
+    """The engine's run fails by itself when an operation goes another way than its row says."""
+    path = tmp_path / "figures.json"
+    printed = run("bench.run", "--only", name, "--quick", "--json", str(path))
+    written = json.loads(path.read_text())
+    assert list(written) == ["machine", name]
+    rows, measured = ROWS[name]
+    for row in rows:
+        assert row in printed
+        assert list(written[name][row]) == BATCHES
+        for cell in written[name][row].values():
+            assert all(cell[figure] > 0 for figure in measured)
+    if name == "engine":
+        assert all(cell["bytes"] > 0 for cell in written[name]["a cached key"].values())
+
+
+def test_the_profile_names_the_functions_of_the_engine() -> None:
+    assert "(_fold)" in run("bench.engine_profile", "put, key held", "64")
