@@ -108,7 +108,7 @@ Row = tuple[int, int | str, int, float, float, int, Argument, Argument, Answer, 
 class Columns:
     """The operations on one key, one list for each field; `finish` is infinite where the outcome is unknown."""
 
-    __slots__ = (  # noqa: RUF023: in the order of Row
+    __slots__ = (  # noqa: RUF023 (in the order of Row)
         "numbers",
         "clients",
         "kinds",
@@ -228,7 +228,7 @@ class History:
 
     def _put_aside(self) -> None:
         if self._file is None:
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="paxoskv-check-"))
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="paxoskv-check-"))  # noqa: SIM115 (kept open)
         self._file.seek(0, os.SEEK_END)
         for key, columns in self._columns.items():
             if len(columns):

@@ -33,7 +33,7 @@ class Effects(Generic[MessageT]):
         self.loads: list[bytes] = []
         """Keys whose records are wanted from storage; `loaded` brings them."""
         self.scan: Scan | None = None
-        """Some records wanted from storage, whatever their keys; `scanned` brings them, before the next is asked for."""
+        """Some records wanted from storage, whatever their keys; `scanned` brings them before the next is asked for."""
 
 
 class Engine(Protocol[MessageT]):
