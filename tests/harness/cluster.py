@@ -1,17 +1,20 @@
 """A cluster of engines whose network, disks and time are in the hands of a test.
 
 Messages travel as bytes, so engines cannot share objects. A disk keeps what was committed; everything else dies with
-its node. Nothing happens by itself: the test delivers, commits, crashes, restarts and lets time pass.
+its node. Nothing happens by itself: the test delivers, commits, crashes, restarts and lets time pass. Where it asks for
+that, every turn is held against the rules that no single node can check (`harness.watch`).
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from harness.watch import Watch
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos.context import Timing
 from paxoskv.paxos.engine import PaxosEngine
+from paxoskv.paxos.messages import Message
 from paxoskv.wire import framing, paxos, peer
 
 LIMIT = 1024 * 1024
@@ -25,14 +28,17 @@ class Disk:
     queued: list[tuple[int, list[bytes]]] = field(default_factory=list)
     records: dict[bytes, bytes] = field(default_factory=dict)
     incarnation: int = 0
+    trimmed: int = 0
+    """How many rows were forgotten."""
 
 
 @dataclass(eq=False)
 class Packet:
-    """One frame in flight."""
+    """One frame in flight, and the message in it, for tests to choose by."""
 
     source: int
     target: int
+    message: Message
     frame: bytes
 
 
@@ -45,6 +51,9 @@ class Node:
         self.engine: PaxosEngine | None = None
         self.seen: dict[int, int] = {}
         self.loads: list[bytes] = []
+        self.read: dict[bytes, bytes | None] = {}
+        """What the disk has read, and the engine not yet been given."""
+        self.checkpoint: Iterator[None] | None = None
 
 
 class Cluster:
@@ -58,6 +67,7 @@ class Cluster:
         trace: Callable[[str], None] | None = None,
         cache_bytes: int = 1 << 28,
         value_bytes_max: int = 1 << 20,
+        watched: bool = False,
     ) -> None:
         self.now = 0.0
         self.rng = random.Random(seed)
@@ -67,6 +77,7 @@ class Cluster:
         self.value_bytes_max = value_bytes_max
         self.packets: list[Packet] = []
         self.answers: list[tuple[Operation, Result]] = []
+        self.watch = Watch(nodes) if watched else None
         self.nodes = {number: Node(number) for number in range(1, nodes + 1)}
         for number in self.nodes:
             self.restart(number)
@@ -75,6 +86,10 @@ class Cluster:
         engine = self.nodes[number].engine
         assert engine is not None, f"node {number} is down"
         return engine
+
+    @property
+    def up(self) -> list[int]:
+        return [number for number, node in self.nodes.items() if node.engine is not None]
 
     # The life of a node.
 
@@ -113,16 +128,35 @@ class Cluster:
         """Kill a node. Of the rows on their way to its disk, the first `committed` arrive all the same."""
         node = self.nodes[number]
         assert node.engine is not None
-        for _, row in node.disk.queued[:committed]:
-            node.disk.rows.append(row)
+        for _ in range(committed):
+            self._commit_row(node)
         node.disk.queued.clear()
         node.loads.clear()
+        node.read.clear()
+        node.checkpoint = None
         node.engine = None
         self.trace(f"crash {number}")
         for other in self.nodes.values():
             if other.engine is not None:
                 other.engine.peer_lost(number, self.now)
                 self.turn(other.number)
+
+    def cut(self, one: int, other: int) -> None:
+        """The connection between two nodes breaks, and what was on it is lost. Both notice."""
+        self.packets = [packet for packet in self.packets if {packet.source, packet.target} != {one, other}]
+        for here, there in ((one, other), (other, one)):
+            engine = self.nodes[here].engine
+            if engine is not None:
+                engine.peer_lost(there, self.now)
+                self.turn(here)
+
+    def connect(self, one: int, other: int) -> None:
+        """There is a connection between two nodes again, if both are up."""
+        for here, there in ((one, other), (other, one)):
+            engine = self.nodes[here].engine
+            if engine is not None and self.nodes[there].engine is not None:
+                engine.peer_up(there, self.nodes[there].disk.incarnation, self.now)
+                self.turn(here)
 
     # Turns.
 
@@ -131,18 +165,20 @@ class Cluster:
         node = self.nodes[number]
         assert node.engine is not None
         effects = node.engine.take_effects()
+        if self.watch is not None:
+            self.watch.turn(number, effects)
         for target in sorted(effects.sends):
             header = peer.Header("test", 1, number, node.disk.incarnation, node.seen.get(target, 0))
             for message in effects.sends[target]:
-                frames = peer.pack_frames(header, [paxos.encode(message)], LIMIT * 4)
-                for frame in frames:
-                    self.packets.append(Packet(number, target, frame))
+                for frame in peer.pack_frames(header, [paxos.encode(message)], LIMIT * 4):
+                    self.packets.append(Packet(number, target, message, frame))
                     self.trace(f"{number}->{target} {message}")
         if effects.journal:
             node.disk.queued.append((effects.sequence, [paxos.encode(message) for message in effects.journal]))
         for operation, result in effects.answers:
             self.answers.append((operation, result))
             self.trace(f"{number} answers {operation} {result}")
+        assert not node.engine.records.resident.keys() & set(effects.loads), "what is in memory is newer than storage"
         node.loads.extend(effects.loads)
 
     def submit(self, number: int, *operations: Operation) -> None:
@@ -153,63 +189,109 @@ class Cluster:
 
     def deliver(self, packet: Packet, keep: bool = False) -> None:
         """Hand a packet over; `keep` leaves a duplicate in flight."""
+        if self.receive(packet, keep):
+            self.turn(packet.target)
+
+    def receive(self, packet: Packet, keep: bool = False) -> bool:
+        """The same, without the end of the turn; False when nobody takes it."""
         if not keep:
             self.packets.remove(packet)
         node = self.nodes[packet.target]
         if node.engine is None:
-            return
+            return False
         header, encoded = peer.parse_frame(framing.unpack(packet.frame[framing.LENGTH_BYTES :]))
         if header.recipient_incarnation != node.disk.incarnation:
-            return
+            return False
         if node.seen.get(header.sender, 0) > header.incarnation:
-            return
+            return False
         if node.seen.get(header.sender) != header.incarnation:
             node.seen[header.sender] = header.incarnation
             node.engine.peer_up(header.sender, header.incarnation, self.now)
         node.engine.receive(header.sender, [paxos.decode(message) for message in encoded], self.now)
-        self.turn(packet.target)
+        self.trace(f"{packet.target} has {packet.source}'s {packet.message}")
+        return True
 
     def commit(self, number: int) -> bool:
         """The node's disk finishes the oldest group it was given."""
         node = self.nodes[number]
         if node.engine is None or not node.disk.queued:
             return False
-        sequence, row = node.disk.queued.pop(0)
-        node.disk.rows.append(row)
+        sequence = self._commit_row(node)
+        self.trace(f"{number} committed {sequence}")
         node.engine.committed(sequence, self.now)
         self.turn(number)
         return True
 
-    def load(self, number: int) -> bool:
-        """The node's disk answers what was asked of it."""
+    def _commit_row(self, node: Node) -> int:
+        sequence, row = node.disk.queued.pop(0)
+        node.disk.rows.append(row)
+        if self.watch is not None:
+            self.watch.committed(node.number, [paxos.decode(message) for message in row])
+        return sequence
+
+    def read(self, number: int) -> bool:
+        """The node's disk reads what was asked of it. It stays under way until `load`."""
         node = self.nodes[number]
         if node.engine is None or not node.loads:
             return False
-        keys, node.loads = node.loads, []
-        node.engine.loaded({key: node.disk.records.get(key) for key in keys}, self.now)
+        node.read.update({key: node.disk.records.get(key) for key in node.loads})
+        node.loads = []
+        return True
+
+    def load(self, number: int) -> bool:
+        """The node is given what its disk has read; if that is nothing yet, it reads."""
+        node = self.nodes[number]
+        if node.engine is None or not (node.read or self.read(number)):
+            return False
+        found, node.read = node.read, {}
+        node.engine.loaded(found, self.now)
         self.turn(number)
         return True
+
+    def step_checkpoint(self, number: int) -> None:
+        """Begin a checkpoint, or do one step of the one that has begun: take a slice, or write it."""
+        node = self.nodes[number]
+        assert node.engine is not None
+        if node.checkpoint is None:
+            node.checkpoint = self._checkpoint(node, node.engine)
+        try:
+            next(node.checkpoint)
+        except StopIteration:
+            node.checkpoint = None
+
+    def _checkpoint(self, node: Node, engine: PaxosEngine) -> Iterator[None]:
+        disk = node.disk
+        boundary = disk.trimmed + len(disk.rows)
+        engine.begin_checkpoint()
+        while records := engine.checkpoint_slice(2):
+            yield
+            disk.records.update(records)
+            if self.watch is not None:
+                self.watch.folded(node.number, records)
+            engine.folded([key for key, _ in records])
+        del disk.rows[: boundary - disk.trimmed]
+        disk.trimmed = boundary
+        if self.watch is not None:
+            rows = [[paxos.decode(encoded) for encoded in row] for row in disk.rows]
+            self.watch.trimmed(node.number, disk.records, rows)
+        self.trace(f"{node.number} ends a checkpoint")
 
     def checkpoint(self, number: int) -> None:
         """Fold everything, and forget the journal rows that are committed."""
         node = self.nodes[number]
-        engine = self.engine(number)
-        boundary = len(node.disk.rows)
-        engine.begin_checkpoint()
-        while records := engine.checkpoint_slice(8):
-            node.disk.records.update(records)
-            engine.folded([key for key, _ in records])
-        del node.disk.rows[:boundary]
+        self.step_checkpoint(number)
+        while node.checkpoint is not None:
+            self.step_checkpoint(number)
 
-    def tick(self, seconds: float) -> None:
-        """Let time pass, for everybody."""
+    def tick(self, seconds: float, *only: int) -> None:
+        """Let time pass, for everybody; `only` those nodes see to what is due."""
         self.now += seconds
-        for node in self.nodes.values():
-            if node.engine is not None:
+        for number, node in self.nodes.items():
+            if node.engine is not None and (not only or number in only):
                 deadline = node.engine.deadline()
                 if deadline is not None and deadline <= self.now:
                     node.engine.tick(self.now)
-                    self.turn(node.number)
+                    self.turn(number)
 
     def settle(self, seconds: float = 30.0) -> None:
         """Everything works and time passes, until nothing happens any more, or for so long."""
@@ -246,7 +328,25 @@ class Cluster:
         assert result is not None, f"{operation} was never answered"
         return result
 
+    def of(self, source: int, target: int, kind: type | None = None) -> list[Packet]:
+        """What is in flight on one link, oldest first."""
+        return [
+            packet
+            for packet in self.packets
+            if (packet.source, packet.target) == (source, target) and kind in (None, type(packet.message))
+        ]
 
-def packets_of(cluster: Cluster, source: int, target: int) -> Sequence[Packet]:
-    """What is in flight on one link, oldest first."""
-    return [p for p in cluster.packets if p.source == source and p.target == target]
+    def exchange(self, *numbers: int) -> None:
+        """Deliver and commit among these nodes, and drop what goes to and comes from others, until nothing happens."""
+        busy = True
+        while busy:
+            busy = False
+            while self.packets:
+                packet = self.packets[0]
+                if packet.source in numbers and packet.target in numbers:
+                    self.deliver(packet)
+                else:
+                    self.packets.remove(packet)
+                busy = True
+            for number in numbers:
+                busy = self.commit(number) or self.load(number) or busy
