@@ -61,7 +61,7 @@ class Acceptor:
             accepted.append(record.accepted)
             registers.append(record.register if record.accepted != known_version else None)
             wait = self.sequence
-            if record.sequence != wait:
+            if record.sequence != wait or record.state != DIRTY:
                 self._touch(record)
             record.promised = ballot
             record.held = False
@@ -95,7 +95,7 @@ class Acceptor:
             if record.promised == 0 and version <= self.floor:
                 refusals.append(Refusal(key, ballots.ballot_of(self.floor), True))
                 continue
-            if record.sequence != sequence:
+            if record.sequence != sequence or record.state != DIRTY:
                 self._touch(record)
             wait = sequence
             if record.promised != ballot:
@@ -109,7 +109,10 @@ class Acceptor:
         return refusals, wait
 
     def _touch(self, record: Record) -> None:
-        """Note that a record changes in this turn; keep what it was, for reads of the durable state."""
+        """Note that a record changes in this turn; keep what it was, for reads of the durable state.
+
+        Once for each turn, and once more when a checkpoint's slice comes in between.
+        """
         older = record.shadow if record.sequence > self.durable else None
         record.shadow = (record.sequence, record.accepted, record.register, older)
         record.sequence = self.sequence

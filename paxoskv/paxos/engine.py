@@ -3,6 +3,7 @@
 import random
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from paxoskv.core import errors, operations
@@ -138,7 +139,9 @@ class PaxosEngine:
 
     def _load(self, keys: Iterable[bytes]) -> None:
         for key in keys:
-            if key not in self._loading:
+            # A resident record is newer than storage. Asked for all the same, it could change, be written and leave
+            # memory before the answer comes, and an older copy would take its place.
+            if key not in self._loading and key not in self.records.resident:
                 self._loading.add(key)
                 self._effects.loads.append(key)
 
@@ -220,7 +223,7 @@ class PaxosEngine:
             accepted, registers, refusals, wait = acceptor.prepare(
                 message.prepare_keys, message.prepare_ballots, message.prepare_known
             )
-            answers = _promised(message.number, accepted, registers, tuple(refusals), acceptor.floor)
+            answers = _promised(message, accepted, registers, refusals, acceptor.floor)
         if message.accept_keys:
             refused, accept_wait = acceptor.accept(
                 message.accept_keys, message.accept_versions, message.accept_registers
@@ -439,25 +442,35 @@ class PaxosEngine:
 
 
 def _promised(
-    number: int,
+    message: Proposals,
     accepted: list[int],
     registers: list[bytes | None],
-    refusals: tuple[Any, ...],
+    refusals: list[Refusal],
     floor: int,
 ) -> list[Message]:
     """The answer to a batch's Prepares, in parts that fit a frame each."""
-    parts: list[Message] = []
-    start = size = 0
+    bounds = [0]
+    size = 0
     for index, register in enumerate(registers):
         if register is not None:
             size += len(register)
-        if size > _ANSWER_BYTES_MAX and index > start:
-            parts.append(
-                Promised(number, start, tuple(accepted[start:index]), tuple(registers[start:index]), (), floor)
-            )
-            start, size = index, len(register or b"")
-    parts.append(Promised(number, start, tuple(accepted[start:]), tuple(registers[start:]), refusals, floor))
-    return parts
+        if size > _ANSWER_BYTES_MAX and index > bounds[-1]:
+            bounds.append(index)
+            size = len(register or b"")
+    # Each part names its own refusals, since a part can be all that arrives, and without its refusal a refused key's
+    # entry looks like the promise of an acceptor that has nothing.
+    refused = {refusal.key: refusal for refusal in refusals}
+    return [
+        Promised(
+            message.number,
+            start,
+            tuple(accepted[start:end]),
+            tuple(registers[start:end]),
+            tuple([refused[key] for key in message.prepare_keys[start:end] if key in refused]) if refused else (),
+            floor,
+        )
+        for start, end in pairwise([*bounds, len(registers)])
+    ]
 
 
 _OVERLOADED: Final = Result(

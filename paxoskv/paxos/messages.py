@@ -48,9 +48,9 @@ class Promised:
     """The batch's Prepares are promised and durable, but for the exceptions.
 
     `accepted` and `registers` have one entry for each Prepare in its order, beginning with the one at `start` (an
-    answer that would exceed a frame comes in parts; exceptions and Accepted follow the last): the highest accepted
-    version (0: none) and its register, None where it is the one that the Prepare named as known. What stands there
-    for an exception means nothing. `floor` is the acceptor's (6).
+    answer that would exceed a frame comes in parts, each with its own exceptions; Accepted follows the last): the
+    highest accepted version (0: none) and its register, None where it is the one that the Prepare named as known. What
+    stands there for an exception means nothing. `floor` is the acceptor's (6).
     """
 
     number: int

@@ -355,8 +355,7 @@ class Reader:
         """Ask again who did not answer, and give up what is past its deadline."""
         context = self._context
         now = context.now
-        for number in self._without_own.keys() - self._batches.keys():
-            del self._without_own[number]
+        self.loaded()
         for batch in list(self._batches.values()):
             if batch.deadline <= now:
                 self._expire(batch)
@@ -388,6 +387,7 @@ class Reader:
     def _expire(self, batch: ReadBatch) -> None:
         now = self._context.now
         earliest = float("inf")
+        live = False
         for wanted in batch.wanted:
             for operation in wanted.operations:
                 if operation.done:
@@ -403,8 +403,9 @@ class Reader:
                     )
                 else:
                     earliest = min(earliest, operation.deadline)
+                    live = True
         batch.deadline = earliest
-        if earliest == float("inf"):
+        if not live:
             del self._batches[batch.number]
             for key_read in (batch.partial or {}).values():
                 if key_read is not None:
