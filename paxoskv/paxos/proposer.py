@@ -214,7 +214,9 @@ class Proposer:
             if chain is None or chain.ballot != item.ballot or chain.phase not in (PREPARING, HOLDING):
                 self.counters["relays_refused"] += 1
                 record = self._records.resident.get(item.key)
-                promised = max(record.promised if record else item.ballot, chain.ballot if chain else 0)
+                # At least the relay's own ballot, so never 0, which would say that the list was taken. The own record
+                # can be that empty, when the promise of that ballot was lost in a crash.
+                promised = max(item.ballot, record.promised if record else 0, chain.ballot if chain else 0)
                 self._answer_relay(sender, RelayAnswer(item.number, promised, 0, ()))
                 continue
             relayed = []
@@ -862,6 +864,7 @@ class Proposer:
         context = self._context
         now = context.now
         finished = []
+        votes = []
         for number, batch in self._batches.items():
             if batch.wake > now:
                 continue
@@ -890,8 +893,13 @@ class Proposer:
             for node in lagging:
                 if node in context.up:
                     context.send(node, message)
+            if self.voting and context.node in batch.group.nodes and not batch.acks >> context.node & 1:
+                votes.append(message)
         for number in finished:
             del self._batches[number]
+        for message in votes:
+            # The own acceptor takes nothing while its disk hangs, and when too much waits there it drops votes.
+            self._vote(message)
 
     def deadline(self) -> float | None:
         """When the next tick is of use."""
