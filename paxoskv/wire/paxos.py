@@ -92,12 +92,10 @@ def _keys(column: Any) -> tuple[bytes, ...]:
 
 
 def _is_register(register: Any) -> bool:
-    return (
-        type(register) is bytes
-        and len(register) >= HEAD_BYTES
-        and register[0] < 2
-        and len(register) >= HEAD_BYTES + register[1] * ENTRY_BYTES
-    )
+    if type(register) is not bytes or len(register) < HEAD_BYTES:
+        return False
+    end = HEAD_BYTES + register[1] * ENTRY_BYTES
+    return len(register) >= end if register[0] == 1 else register[0] == 0 and len(register) == end
 
 
 def _registers(column: Any) -> tuple[bytes, ...]:

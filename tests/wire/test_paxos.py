@@ -138,6 +138,7 @@ def test_any_structure_is_a_message_or_a_protocol_error(tag: int, rest: list[obj
         (0, 1, (b"",), (1,), (0,), (), (), ()),  # an empty key
         (0, 1, (b"k",), (2**44,), (0,), (), (), ()),  # a ballot that no honest node reaches
         (0, 1, (), (), (), (b"k",), (1,), (b"\x01\xff",)),  # a register that lies about its lineage
+        (0, 1, (), (), (), (b"k",), (1,), (bytes(26) + b"x",)),  # a register without a value, but with one
         (8, ((1, b"k", 1, ()),)),  # an empty relay
         (8, ((1, b"k", 1, ((1, 1, 0, None, None),)),)),  # a get is never relayed
     ],
