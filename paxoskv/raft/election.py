@@ -120,7 +120,7 @@ class Election:
     def leader_lost(self) -> None:
         """The connection to the leader broke, or it said that it leads no more.
 
-        Most likely its process is gone, so do not wait as for silence. If it is not, the others hear from it and say no.
+        Most likely its process is gone, so do not wait as for silence. If it is not, the others hear it and say no.
         """
         context = self._context
         if not self.bound:
