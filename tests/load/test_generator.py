@@ -150,7 +150,7 @@ async def test_what_a_broken_connection_swallowed_is_unknown_if_it_was_a_write(
 async def test_what_nobody_answers_in_time_is_given_up_and_the_load_goes_on(
     nodes: list[FakeNode], read_ratio: float
 ) -> None:
-    async with running(plan_for(nodes, op="incr", timeout_s=0.05, read_ratio=read_ratio)) as generator:
+    async with running(plan_for(nodes, op="incr", timeout_s=0.3, read_ratio=read_ratio)) as generator:
         await until(lambda: seen(nodes) > 100)
         nodes[0].hang = True
         hanging = len(nodes[0].seen)
@@ -159,10 +159,10 @@ async def test_what_nobody_answers_in_time_is_given_up_and_the_load_goes_on(
         await until(lambda: len(nodes[1].seen) > before + 1000)
         assert len(nodes[0].seen) <= hanging + 8, "a node that hangs is not asked on and on"
         nodes[0].hang = False
-    assert generator.outcome.errors == {
-        "unavailable" if read_ratio else "outcome-unknown": len(nodes[0].seen) - hanging
-    }
-    assert generator.outcome.unknown == (0 if read_ratio else len(nodes[0].seen) - hanging)
+    (errors_by_class,) = generator.outcome.errors.items()
+    assert errors_by_class[0] == ("unavailable" if read_ratio else "outcome-unknown")
+    assert errors_by_class[1] >= len(nodes[0].seen) - hanging > 0
+    assert generator.outcome.unknown == (0 if read_ratio else errors_by_class[1])
 
 
 async def test_an_answer_that_comes_after_its_operation_was_given_up_is_not_counted(nodes: list[FakeNode]) -> None:
