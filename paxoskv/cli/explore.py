@@ -40,11 +40,11 @@ def _operations(
     return tuple(found)
 
 
-@click.command()
+@click.command(short_help="Visit every interleaving of a few operations.")
 @click.option(
     "--operations", default=_EXAMPLES, show_default=True, callback=_operations, help="What clients ask, by node."
 )
-@click.option("--nodes", type=click.IntRange(1, 5), default=3, show_default=True)
+@click.option("--nodes", type=click.IntRange(1, 5), default=3, show_default=True, help="Of the cluster.")
 @click.option("--losses", type=click.IntRange(0), default=0, show_default=True, help="Frames that may be lost.")
 @click.option(
     "--duplicates", type=click.IntRange(0), default=0, show_default=True, help="Frames that may arrive twice."

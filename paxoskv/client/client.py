@@ -269,12 +269,15 @@ class Client:
             if other.connection is not None and other.connection.hello is not None:
                 known = other.connection.hello.cluster
                 if known != cluster:
-                    # Which of them a key belongs to is nothing to guess, nor to leave to who answers first.
-                    self._conflict = link.reason = (
-                        f"{link.address} belongs to cluster {cluster!r} and {other.address} to cluster {known!r}; give "
-                        "the endpoints of one cluster, and connect again"
+                    link.reason = (
+                        f"{link.address} belongs to cluster {cluster!r} and {other.address} to cluster {known!r}"
                     )
+                    if not link.admitted:
+                        # Which of them is meant is nothing to guess, nor to leave to who answers first. A node that
+                        # did belong here and is another one now, on the other hand, is just not asked.
+                        self._conflict = f"{link.reason}; give the endpoints of one cluster, and connect again"
                     return False
+        link.admitted = True
         return True
 
     def _not_reached(self, seconds: float) -> NotReached:
@@ -290,6 +293,8 @@ class _Link:
         self.address = address
         self.connection: Connection | None = None
         self.reason = ""
+        self.admitted = False
+        """It has been a node of this cluster before."""
         self._client = client
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
@@ -470,7 +475,8 @@ def connect(endpoints: str | Iterable[str], *, timeout: float = 5.0, prefer: str
 
     Use it as ``async with connect(...) as kv`` or ``kv = await connect(...)`` with ``await kv.close()``. `timeout`, in
     seconds, is for connecting and for every call that has none of its own. `prefer` is the endpoint, or its index,
-    that gets all operations while it can be reached. Raises NotReached when no node answers.
+    that gets all operations while it can be reached. Raises NotReached when no node answers, and BadRequest
+    for what is no endpoint and for nodes of different clusters.
     """
     return Client(endpoints, timeout=timeout, prefer=prefer)
 

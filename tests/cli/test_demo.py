@@ -13,6 +13,7 @@ from paxoskv.demo import Ledger, Verdict
 from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
 
 
+@pytest.mark.slow
 def test_a_node_is_killed_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
     done = program("demo", "--seconds", "2.5", "--clients", "12", "--json", "--dir", str(tmp_path / "demo"))
     assert done.returncode == 0, done.stderr.decode()

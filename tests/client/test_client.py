@@ -135,6 +135,22 @@ async def test_endpoints_of_two_clusters_are_refused_by_name(pair: Pair) -> None
         assert name in str(refused.value)
 
 
+async def test_a_node_that_comes_back_as_one_of_another_cluster_is_left_out_and_the_rest_goes_on(pair: Pair) -> None:
+    first, second = pair
+    async with both(pair) as kv:
+        await ready(kv, 2)
+        await first.stop()
+        first.cluster = "another"
+        await first.start()
+        await first.until(lambda: first.accepted >= 3)  # It was tried, refused, and tried again.
+        for _ in range(10):
+            await kv.put("k", "v")
+        statuses = await kv.status()
+    assert first.seen == []
+    assert len(second.seen) == 10
+    assert "belongs to cluster 'another'" in statuses[0]["error"]
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 async def test_a_timeout_that_is_none_is_refused(node: FakeNode, seconds: float) -> None:
     with pytest.raises(paxoskv.BadRequest, match="timeout"):
@@ -461,7 +477,7 @@ def _turn(node: FakeNode, switch: str) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(SWITCHES), st.sampled_from(SWITCHES)), min_size=1, max_size=6))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_nodes_do_a_write_happens_at_most_once_and_its_error_tells_the_truth(
     script: list[tuple[str, str]],
 ) -> None:
