@@ -2,9 +2,9 @@
 
 import time
 
+from paxoskv.verify.availability import availability
 from paxoskv.verify.clients import ClientLog
 from paxoskv.verify.nemesis import Incident
-from paxoskv.verify.run import availability
 
 BEGAN = time.monotonic() - 100
 
