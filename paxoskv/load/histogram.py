@@ -1,4 +1,4 @@
-"""Latencies in log-linear buckets, as HdrHistogram has them: bounded memory, quantiles at most 1/64 too high, mergeable."""
+"""Latencies in log-linear buckets, as HdrHistogram has them: bounded, mergeable, quantiles at most 1/64 too high."""
 
 from collections.abc import Sequence
 from typing import Final
