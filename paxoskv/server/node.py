@@ -246,7 +246,10 @@ class Node:
             hangs = bool(self._engine.status()["engine"].get("disk_hangs"))
             if hangs != disk_hangs:
                 disk_hangs = hangs
-                self.log.warning("disk hangs, not voting" if hangs else "disk works again")
+                if hangs:
+                    self.log.warning("disk hangs, not voting")
+                else:
+                    self.log.info("disk works again")
             self._checkpoint_if_wanted()
 
     # Peers.
