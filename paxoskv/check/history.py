@@ -6,8 +6,10 @@ Operations are kept by key, as columns: an object for each of ten million operat
 
 import marshal
 import math
+import operator
 import os
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
@@ -108,16 +110,16 @@ Row = tuple[int, int | str, int, float, float, int, Argument, Argument, Answer, 
 class Columns:
     """The operations on one key, one list for each field; `finish` is infinite where the outcome is unknown."""
 
-    __slots__ = (  # noqa: RUF023 (in the order of Row)
-        "numbers",
-        "clients",
-        "kinds",
-        "starts",
-        "finishes",
-        "outcomes",
+    __slots__ = (
         "arguments",
+        "clients",
         "conditions",
+        "finishes",
+        "kinds",
+        "numbers",
+        "outcomes",
         "results",
+        "starts",
         "versions",
     )
 
@@ -138,11 +140,23 @@ class Columns:
 
     def lists(self) -> list[list[Any]]:
         """The columns, in the order of `Row`."""
-        return [getattr(self, name) for name in self.__slots__]
+        return [
+            self.numbers,
+            self.clients,
+            self.kinds,
+            self.starts,
+            self.finishes,
+            self.outcomes,
+            self.arguments,
+            self.conditions,
+            self.results,
+            self.versions,
+        ]
 
-    def extend(self, rows: Iterable[Row]) -> None:
+    def extend(self, rows: Sequence[Row]) -> None:
         """Add rows."""
-        self.extend_lists(zip(*rows, strict=True))
+        for at, column in enumerate(self.lists()):
+            column.extend(map(operator.itemgetter(at), rows))
 
     def extend_lists(self, columns: Iterable[Iterable[Any]]) -> None:
         """Add to each column, in the order of `Row`."""
@@ -228,7 +242,8 @@ class History:
 
     def _put_aside(self) -> None:
         if self._file is None:
-            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="paxoskv-check-"))  # noqa: SIM115 (kept open)
+            self._file = cast(BinaryIO, tempfile.TemporaryFile(prefix="paxoskv-check-"))  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
         self._file.seek(0, os.SEEK_END)
         for key, columns in self._columns.items():
             if len(columns):
