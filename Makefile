@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint types pytest sim bench side-by-side clean
+.PHONY: help demo test lint types pytest sim verify bench side-by-side clean
 
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost"
 	@echo "make test          lint, types and tests, as CI runs them"
 	@echo "make sim           2,000 hostile universes in virtual time"
+	@echo "make verify        a live cluster under all faults for a minute, its history checked"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
 	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
 	@echo "make clean         remove the virtual environment and caches"
@@ -38,6 +39,9 @@ pytest: $(INSTALLED)
 
 sim: $(INSTALLED)
 	$(BIN)/paxoskv simulate --seeds 0:2000
+
+verify: $(INSTALLED)
+	$(BIN)/paxoskv verify --duration 60
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run

@@ -46,6 +46,7 @@ _COMMANDS = {
     "status": "paxoskv.cli.status",
     "bench": "paxoskv.cli.bench",
     "demo": "paxoskv.cli.demo",
+    "verify": "paxoskv.cli.verify",
     "simulate": "paxoskv.cli.simulate",
     "explore": "paxoskv.cli.explore",
 }

@@ -1,0 +1,42 @@
+"""A live cluster under faults, for a few seconds: what `make verify` does for a minute."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def verify(*options: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "paxoskv", "verify", *options], capture_output=True, text=True, check=False
+    )
+
+
+def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> None:
+    done = verify("--duration", "5", "--seed", "3", "--out", str(tmp_path / "out"), "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary == {
+        name: value
+        for name, value in json.loads((tmp_path / "out" / "summary.json").read_text()).items()
+        if name != "interrupted"
+    }
+    assert summary["verdict"] == "ok"
+    assert summary["operations"] > 100
+    assert summary["faults"]
+    assert summary["unread"] == 0
+    lines = (tmp_path / "out" / "history.jsonl").read_text().splitlines()
+    assert len(lines) == summary["operations"] + len(summary["faults"])
+
+
+def test_a_folder_with_a_former_verification_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cluster").mkdir()
+    done = verify("--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "former verification" in done.stderr
+
+
+def test_faults_that_need_processes_are_refused_for_a_cluster_that_runs_already() -> None:
+    done = verify("--endpoints", "127.0.0.1:1", "--faults", "kill,clock")
+    assert done.returncode == 2
+    assert "cannot be given kill" in done.stderr
