@@ -1,6 +1,6 @@
 """Operations and values, in words."""
 
-from paxoskv.check.history import APPEND, CAS, DELETE, FAILED, GET, INCR, KINDS, OK, PUT, SWAP, UNKNOWN, Columns, Value
+from paxoskv.check.history import Columns, Operation, Value
 
 _TEXT_CHARACTERS_MAX = 40
 
@@ -32,6 +32,60 @@ def seconds(time: float, unit: str = "s") -> str:
     return (text[:-3] if text.endswith("000") else text) + " s"
 
 
+def call(operation: Operation) -> str:
+    """What was called, without who did and what came of it."""
+    kind, argument, condition = operation.kind, operation.argument, operation.condition
+    if isinstance(argument, bytes):
+        if kind == "cas":
+            assert not isinstance(condition, int)
+            text = f"cas {quote(condition)} to {quote(argument)}"
+        else:
+            text = f"{kind} {quote(argument)}"
+    else:
+        text = f"{kind} by {argument}" if kind == "incr" else kind
+    if isinstance(condition, int):
+        text += f" if version {condition}" if condition else " if absent"
+    return text
+
+
+def answer(operation: Operation) -> str:
+    """What came of it, as a verb with its object."""
+    kind, result, version, outcome = operation.kind, operation.result, operation.version, operation.outcome
+    if outcome == "unknown":
+        return "was not answered"
+    if outcome == "failed":
+        return "failed"
+    seen = result if isinstance(result, bytes) else None
+    at = f" at version {version}" if version else ""
+    made = f", making version {version}" if version else ""
+    if outcome != "ok":
+        return f"was refused, finding {quote(seen)}{at}"
+    if kind == "get":
+        return f"found nothing{at}" if seen is None else f"returned {quote(seen)}{at}"
+    if kind == "swap":
+        return f"returned {quote(seen)}{made}"
+    if kind == "delete":
+        return f"found nothing{at}" if result is False else f"removed the key{made}"
+    if result is not None:
+        return f"returned {int(result)}{made}"
+    return f"succeeded{made}"
+
+
+def when(operation: Operation, unit: str = "s") -> str:
+    """From when until when it ran."""
+    start = seconds(operation.start, unit)
+    if operation.finish is None:
+        return f"from {start} on"
+    if unit == "line":
+        return f"lines {operation.start:g} to {operation.finish:g}"
+    return f"{start.removesuffix(' s')} to {seconds(operation.finish, unit)}"
+
+
+def describe(operation: Operation, unit: str = "s") -> str:
+    """All of an operation but its key."""
+    return f"{call(operation)} by client {operation.client} ({when(operation, unit)}) {answer(operation)}"
+
+
 class Speaker:
     """Says what the operations of one key did."""
 
@@ -39,72 +93,16 @@ class Speaker:
         self._columns = columns
         self._unit = unit
 
-    def when(self, row: int) -> str:
-        """From when until when an operation ran."""
-        columns = self._columns
-        start = seconds(columns.starts[row], self._unit)
-        if columns.outcomes[row] == UNKNOWN:
-            return f"from {start} on, outcome unknown"
-        finish = seconds(columns.finishes[row], self._unit)
-        if self._unit == "line":
-            return f"lines {columns.starts[row]:g} to {columns.finishes[row]:g}"
-        return f"{start.removesuffix(' s')} to {finish}"
-
-    def what(self, row: int) -> str:
-        """The call, without its answer."""
-        columns = self._columns
-        kind, argument, condition = columns.kinds[row], columns.arguments[row], columns.conditions[row]
-        name = KINDS[kind]
-        if kind in (GET, DELETE):
-            text = name
-        elif kind == CAS:
-            assert not isinstance(condition, int)
-            assert not isinstance(argument, int)
-            text = f"cas {quote(condition)} to {quote(argument)}"
-        elif kind == INCR:
-            assert isinstance(argument, int)
-            text = f"incr by {argument}"
-        else:
-            assert not isinstance(argument, int)
-            text = f"{name} {quote(argument)}"
-        if kind in (PUT, DELETE) and condition is not None:
-            assert isinstance(condition, int)
-            text += " if absent" if condition == 0 else f" if version {condition}"
-        return text
-
     def who(self, row: int) -> str:
         """The call, by whom and when: what a person needs to find it."""
-        return f"{self.what(row)} by client {self._columns.clients[row]} ({self.when(row)})"
+        operation = self._columns.operation(b"", row)
+        unknown = ", outcome unknown" if operation.outcome == "unknown" else ""
+        return f"{call(operation)} by client {operation.client} ({when(operation, self._unit)}{unknown})"
+
+    def saw(self, row: int) -> str:
+        """That, and what came of it."""
+        return describe(self._columns.operation(b"", row), self._unit)
 
     def time(self, time: float) -> str:
         """A moment."""
         return seconds(time, self._unit)
-
-    def answer(self, row: int) -> str:
-        """What an operation was answered, as a verb with its object."""
-        columns = self._columns
-        kind, result, version = columns.kinds[row], columns.results[row], columns.versions[row]
-        outcome = columns.outcomes[row]
-        at = f" at version {version}" if version else ""
-        if outcome == UNKNOWN:
-            return "was not answered"
-        if outcome == OK:
-            if kind in (INCR, APPEND) and result is not None:
-                assert isinstance(result, int)
-                return f"returned {result}{at}"
-            if kind == DELETE:
-                return "found nothing" if result is False else "removed the key"
-            if kind in (GET, SWAP):
-                assert not isinstance(result, int)
-                if result is None and kind == GET:
-                    return "found nothing"
-                return f"returned {quote(result)}{at}"
-            return f"succeeded{at}"
-        if outcome == FAILED:
-            return "failed"
-        assert not isinstance(result, int)
-        return f"was refused, finding {quote(result)}{at}"
-
-    def saw(self, row: int) -> str:
-        """Who and answer in one."""
-        return f"{self.who(row)} {self.answer(row)}"

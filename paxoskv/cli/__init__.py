@@ -49,6 +49,7 @@ _COMMANDS = {
     "verify": "paxoskv.cli.verify",
     "simulate": "paxoskv.cli.simulate",
     "explore": "paxoskv.cli.explore",
+    "check": "paxoskv.cli.check",
 }
 
 

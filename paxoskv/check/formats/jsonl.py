@@ -4,6 +4,7 @@ import base64
 import binascii
 import json
 import math
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, Final, TextIO
 
@@ -310,6 +311,12 @@ def write(history: History, target: TextIO) -> None:
         target.write(line_of_fault(fault) + "\n")
     for operation in history:
         target.write(line_of_operation(operation) + "\n")
+
+
+def write_jsonl(path: str | os.PathLike[str], history: History) -> None:
+    """Write a history to a file."""
+    with open(path, "w", encoding="utf-8", newline="\n") as target:
+        write(history, target)
 
 
 def _text(name: str, value: Value) -> dict[str, str | None]:

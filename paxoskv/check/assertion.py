@@ -1,0 +1,42 @@
+"""The assertion that a history is linearizable."""
+
+import importlib
+import tempfile
+from pathlib import Path
+
+from paxoskv.check.checker import BUDGET, check
+from paxoskv.check.formats.jsonl import write_jsonl
+from paxoskv.check.history import History
+from paxoskv.check.recorder import Recorder
+from paxoskv.check.sentences import describe, quote
+from paxoskv.check.verdict import Verdict
+
+HISTORY_NAME = "history.jsonl"
+REPORT_NAME = "history.html"
+
+
+class NotLinearizable(AssertionError):
+    """What is wrong, in sentences, and where the report is."""
+
+
+def assert_linearizable(history: History | Recorder, directory: Path | None = None, budget: int = BUDGET) -> None:
+    """Raise NotLinearizable unless `history` is linearizable, having written it, and a report, to `directory` (if None,
+    to a new temporary one). A verdict of unknown, for want of `budget`, raises it too.
+    """
+    __tracebackhide__ = True
+    if isinstance(history, Recorder):
+        history = history.history()
+    result = check(history, budget=budget)
+    if result.verdict is Verdict.OK:
+        return
+    lines = ["the history is not linearizable" if result.violations else "no verdict on the history"]
+    for key in result.keys:
+        if key.verdict is not Verdict.OK:
+            lines.append(f"key {quote(key.key)}: {key.sentence}" if key.key else key.sentence)
+            lines += [f"    {describe(operation, history.time_unit)}" for operation in key.witness]
+    if directory is None:
+        directory = Path(tempfile.mkdtemp(prefix="paxoskv-check-"))
+    write_jsonl(directory / HISTORY_NAME, history)
+    importlib.import_module("paxoskv.check.report").write_html(directory / REPORT_NAME, history, result)
+    lines.append(f"report: {directory / REPORT_NAME}")
+    raise NotLinearizable("\n".join(lines))
