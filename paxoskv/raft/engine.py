@@ -102,7 +102,6 @@ class RaftEngine:
         self._verified = 0
         """The log equals that of this term's leader up to here."""
         self._leader_committed = 0
-        self._leader_durable = 0
         self._round = 0
         """The leader's last read round."""
         self._answer_at_once = False
@@ -202,9 +201,9 @@ class RaftEngine:
             self._round = max(self._round, message.round)
             self._answer_at_once = True
         self._leader_committed = max(self._leader_committed, message.committed)
-        self._leader_durable = max(self._leader_durable, message.durable)
-        if previous > log.base_index and log.term_at(previous) != message.previous_term:
-            self._reject(sender, previous, log.last_with_term_up_to(previous, message.previous_term))
+        if not log.fits(previous, message.previous_term, message.entries):
+            hint = log.last_with_term_up_to(previous, message.previous_term)
+            self._reject(sender, previous, max(hint, log.base_index))
             return
         if message.entries:
             if self.is_muted:
@@ -227,16 +226,7 @@ class RaftEngine:
         )
 
     def _commit_as_follower(self, committed: int) -> None:
-        log = self.log
-        index = min(committed, self._verified)
-        if self.context.quorum <= 2:
-            # The leader's disk and this one are a majority, so what both have of this term is committed, and there is
-            # no need to wait until the leader says so.
-            both = min(self._leader_durable, self._durable, self._verified)
-            if both > index and log.term_at(both) == self.election.term:
-                index = both
-        if index > log.committed:
-            log.committed = index
+        self.log.committed = max(self.log.committed, min(committed, self._verified))
 
     def _on_appended(self, sender: int, message: Any) -> None:
         if self.leader is not None and message.term == self.election.term:
@@ -320,10 +310,9 @@ class RaftEngine:
         self._verified = max(self._verified, self.log.base_index)
 
     def _install(self, base: Base) -> None:
-        self.log.rebase(base.index, base.term)
-        last = self.log.last_index
-        self._appended = deque([(sequence, min(index, last)) for sequence, index in self._appended])
-        self._durable = min(self._durable, last)
+        if not self.log.rebase(base.index, base.term):
+            # Of what was in the log only that stands which was applied.
+            self._take_back(self.machine.applied)
         self.machine.rebase(base)
         self._stalled = False
 
@@ -342,7 +331,7 @@ class RaftEngine:
             self.leader = None
             self._scanning = None
             self._counters["preemptions"] += 1
-        self._verified = self._leader_committed = self._leader_durable = self._round = self._answered = 0
+        self._verified = self._leader_committed = self._round = self._answered = 0
         self._answer_at_once = False
         self._stored.clear()
         self.origin.leader_changed()
@@ -382,11 +371,15 @@ class RaftEngine:
     def _journal_append(self, message: messages.Append, first: int) -> None:
         """The log has the message's entries now, and what it had from index `first` on no more."""
         if self._durable >= first or (self._appended and self._appended[-1][1] >= first):
-            self._durable = min(self._durable, first - 1)
-            self._appended = deque([(sequence, min(index, first - 1)) for sequence, index in self._appended])
+            self._take_back(first - 1)
         self._effects.journal.append(message)
         self._appended.append((self._sequence, self.log.last_index))
         self._turn_bytes += sum([len(entry.encoded) for entry in message.entries])
+
+    def _take_back(self, index: int) -> None:
+        """What is on disk of the log beyond that index, or on its way there, is the log's no more."""
+        self._durable = min(self._durable, index)
+        self._appended = deque([(sequence, min(last, index)) for sequence, last in self._appended])
 
     def committed(self, sequence: int, now: float) -> None:
         self.context.advance(now)
@@ -402,8 +395,6 @@ class RaftEngine:
             _, peer, answer = stored.popleft()
             self.context.send(peer, answer)
         self.election.committed(sequence)
-        if self.leader is None and self._verified:
-            self._commit_as_follower(0)
 
     def recover(self, journal: Sequence[Message]) -> list[bytes]:
         if self._base_wanted:
@@ -432,8 +423,11 @@ class RaftEngine:
     def _replay(self, message: Message) -> None:
         log = self.log
         if isinstance(message, messages.Append):
-            log.merge(message.previous_index, message.entries)
-            log.committed = max(log.committed, min(message.committed, log.last_index))
+            # A row may be older than the base, and say what later rows take back.
+            if log.fits(message.previous_index, message.previous_term, message.entries):
+                log.merge(message.previous_index, message.entries)
+                verified = message.previous_index + len(message.entries)
+                log.committed = max(log.committed, min(message.committed, verified))
         elif isinstance(message, messages.HardState):
             self.election.restore(message)
         elif isinstance(message, messages.Chunk):

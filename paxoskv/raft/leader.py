@@ -229,7 +229,7 @@ class Leader:
             previous_term = self._log.term_at(previous_index)
             assert previous_term is not None
             message = self._built[key] = Append(
-                self.term, previous_index, previous_term, self._log.committed, self.durable, self._round, entries
+                self.term, previous_index, previous_term, self._log.committed, self._round, entries
             )
         return message
 
@@ -318,7 +318,7 @@ class Leader:
             return
         log = self._log
         self.counters["back_offs"] += 1
-        last = min(message.hint_index, log.last_with_term_up_to(message.hint_index, message.hint_term))
+        last = log.last_with_term_up_to(message.hint_index, message.hint_term)
         if message.applied <= log.last_index:
             # What it has applied is committed, so this log has it as well.
             last = max(last, message.applied)

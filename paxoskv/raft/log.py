@@ -47,14 +47,21 @@ class Log:
         self.bytes += len(entry.encoded)
         return self.last_index
 
+    def fits(self, previous_index: int, previous_term: int, entries: Sequence[Entry]) -> bool:
+        """Whether these entries, coming after that one, go on from something that is here; dissertation, 3.5."""
+        if previous_index >= self.base_index:
+            return self.term_at(previous_index) == previous_term
+        # The effects of what lies before the base are in the records. It is committed, so whoever leads has the same.
+        overlap = self.base_index - previous_index
+        return overlap > len(entries) or entries[overlap - 1].term == self.base_term
+
     def merge(self, previous_index: int, entries: Sequence[Entry]) -> int:
-        """Make the log hold `entries` after `previous_index`, where it matches; dissertation, figure 3.1.
+        """Make the log hold `entries` after `previous_index`, where they fit; dissertation, figure 3.1.
 
         Answers the index of the first entry that was new to it, 0 if none was. What follows the entries stays unless it
         conflicts: it may be newer than a message that came late.
         """
         if previous_index < self.base_index:
-            # The effects of those are in the records.
             entries = entries[self.base_index - previous_index :]
             previous_index = self.base_index
         assert previous_index <= self.last_index
@@ -90,14 +97,15 @@ class Log:
         return self._entries[start:]
 
     def last_with_term_up_to(self, index: int, term: int) -> int:
-        """The greatest index, at most `index`, whose entry's term is at most `term`; `base_index` if there is none.
+        """The greatest index, at most `index`, whose entry's term is at most `term`.
 
-        Both sides of a mismatch use it, so that each round skips whole terms; dissertation, section 3.5.
+        Both sides of a mismatch use it, so that each round skips whole terms; dissertation, section 3.5. Where that
+        leads beyond what is in memory, some index before the base.
         """
         index = min(index, self.last_index)
-        while index > self.base_index and self._entries[index - self.base_index - 1].term > term:
+        while index >= self.base_index and (self.term_at(index) or 0) > term:
             index -= 1
-        return max(index, self.base_index)
+        return index
 
     def compact(self, bytes_max: int, up_to: int) -> None:
         """Forget the oldest entries, none beyond `up_to`, until the rest has at most `bytes_max`."""
@@ -111,9 +119,10 @@ class Log:
             self.bytes -= size
             self.base_index += count
 
-    def rebase(self, index: int, term: int) -> None:
-        """The records hold everything up to `index`. What follows stays if it follows that very entry."""
-        if self.term_at(index) == term:
+    def rebase(self, index: int, term: int) -> bool:
+        """The records hold everything up to `index`. What follows stays if it follows that very entry: answers that."""
+        follows = self.term_at(index) == term
+        if follows:
             offset = index - self.base_index
             self.bytes -= sum([len(entry.encoded) for entry in self._entries[:offset]])
             del self._entries[:offset]
@@ -123,3 +132,4 @@ class Log:
             self.bytes = 0
         self.base_index, self.base_term = index, term
         self.committed = max(self.committed, index)
+        return follows

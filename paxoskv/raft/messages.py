@@ -22,8 +22,6 @@ class Append:
     previous_index: int
     previous_term: int
     committed: int
-    durable: int
-    """The leader's own disk has the log up to there."""
     round: int
     entries: Sequence[Entry]
     encoded: bytes = b""

@@ -30,7 +30,6 @@ def encode(message: Message) -> bytes:
                     message.previous_index,
                     message.previous_term,
                     message.committed,
-                    message.durable,
                     message.round,
                     [item.encoded for item in message.entries],
                 )
@@ -98,7 +97,7 @@ def _column(value: Any) -> tuple[bytes, ...]:
 
 
 def _decode_append(
-    term: Any, previous_index: Any, previous_term: Any, committed: Any, durable: Any, round_: Any, encoded: Any
+    term: Any, previous_index: Any, previous_term: Any, committed: Any, round_: Any, encoded: Any
 ) -> messages.Append:
     entries = tuple([entry.decode_entry(item) for item in _column(encoded)])
     _index(_index(previous_index) + len(entries))
@@ -107,9 +106,7 @@ def _decode_append(
         # No leader has entries of a later term than its own, nor terms that decrease.
         integer(item.term, lowest, _term(term))
         lowest = item.term
-    return messages.Append(
-        term, previous_index, previous_term, _index(committed), _index(durable), _number(round_), entries
-    )
+    return messages.Append(term, previous_index, previous_term, _index(committed), _number(round_), entries)
 
 
 def _decode_appended(term: Any, match: Any, round_: Any) -> messages.Appended:

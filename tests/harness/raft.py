@@ -49,7 +49,11 @@ class View:
             if (message.term, message.vote) > (self.term, self.vote):
                 self.term, self.vote = message.term, message.vote
         elif isinstance(message, messages.Append):
-            for index, entry in enumerate(message.entries, message.previous_index + 1):
+            previous = message.previous_index
+            if previous >= self.base and self.term_at(previous) != message.previous_term:
+                # Older than the base, and taken back by a later row.
+                return
+            for index, entry in enumerate(message.entries, previous + 1):
                 if index > self.base and self.terms.get(index) != entry.term:
                     for later in [i for i in self.terms if i > index]:
                         del self.terms[later]
@@ -487,7 +491,9 @@ class Cluster:
         for index in range(max(node.checked, node.view.base - 1) + 1, engine.machine.applied + 1):
             applied = node.view.term_at(index)
             if self.chosen.setdefault(index, applied or 0) != applied:
-                raise Unsafe(f"(S5) node {node.number} applies entry {index} of term {applied}, not {self.chosen[index]}")
+                raise Unsafe(
+                    f"(S5) node {node.number} applies entry {index} of term {applied}, not {self.chosen[index]}"
+                )
         node.checked = max(node.checked, engine.machine.applied)
         for key, record in engine.records.resident.items():
             if record.version and self.states.setdefault((key, record.version), record.value) != record.value:
@@ -495,6 +501,10 @@ class Cluster:
         self._check_disk(node, effects)
 
     def _check_completeness(self, node: Node, engine: RaftEngine) -> None:
+        view = node.disk.view
+        others = engine.election._voters - {node.number}
+        if (view.term, view.vote) != (engine.election.term, node.number) and len(others) < self.quorum:
+            raise Unsafe(f"(D1) node {node.number} counts its own vote, which is not on its disk")
         for index, term in self.chosen.items():
             if not node.view.holds(index, term):
                 raise Unsafe(
@@ -517,15 +527,16 @@ class Cluster:
                 if isinstance(message, messages.Appended) and message.match:
                     term = node.view.term_at(message.match)
                     view = node.disk.view
-                    if not (view.holds(message.match, term) if term else message.match in {view.base, *view.terms}):
+                    stored = view.term_at(message.match)
+                    if message.match > view.base and (stored is None or term not in (None, stored)):
                         raise Unsafe(f"(D1) node {node.number} acknowledges {message.match}, which is not on its disk")
-                elif isinstance(message, messages.Vote) and message.granted and not message.is_trial:
-                    if (node.disk.view.term, node.disk.view.vote) != (message.term, target):
-                        raise Unsafe(f"(D1) node {node.number} gives a vote that is not on its disk")
-        if engine.leader is not None and node.disk.view.term < engine.election.term:
-            others = sum(other.disk.view.vote == node.number for other in self.nodes.values() if other is not node)
-            if others < self.quorum:
-                raise Unsafe(f"(D1) node {node.number} counts its own vote, which is not on its disk")
+                elif (
+                    isinstance(message, messages.Vote)
+                    and message.granted
+                    and not message.is_trial
+                    and (node.disk.view.term, node.disk.view.vote) != (message.term, target)
+                ):
+                    raise Unsafe(f"(D1) node {node.number} gives a vote that is not on its disk")
         for operation, result in effects.answers:
             index = result.version >> POSITION_BITS
             if result.status == OK and operation.kind and index:

@@ -11,7 +11,6 @@ from typing import Any
 
 from harness.linear import Event, is_linearizable
 from harness.raft import Build, Cluster
-
 from paxoskv.core import operations
 from paxoskv.core.operations import Argument, Operation
 from paxoskv.raft.context import Timing
@@ -77,6 +76,7 @@ class Schedule:
             self._partition: rng.choice((0, 0.05, 0.2)),
             self._heal: 0.1,
             self._transfer: rng.choice((0, 0, 0.1)),
+            self._stand: rng.choice((0, 0.1, 0.4)),
         }
         self._wanted = rng.choice((8, 12, 25, 40))
         self._stalled = rng.choice((0, 0, *self.cluster.nodes))
@@ -251,6 +251,12 @@ class Schedule:
             engine.command("raft-transfer", self.rng.choice(list(self.cluster.nodes)), self.cluster.now)
             self.cluster.turn(number)
 
+    def _stand(self) -> None:
+        """A node finds that it has heard of no leader for long, and so do the others."""
+        up = self.cluster.up
+        if up:
+            self.cluster.tick(1.0, self.rng.choice(up))
+
     # The end.
 
     def _end(self) -> None:
@@ -287,9 +293,7 @@ class Schedule:
 
     def _is_quiet(self) -> bool:
         cluster = self.cluster
-        return bool(cluster.leader()) and all(
-            cluster.engine(number).context.in_flight == 0 for number in cluster.nodes
-        )
+        return bool(cluster.leader()) and all(cluster.engine(number).context.in_flight == 0 for number in cluster.nodes)
 
     def _is_converged(self) -> bool:
         cluster = self.cluster
@@ -311,7 +315,8 @@ class Schedule:
     def _story(self, key: bytes) -> str:
         events = [event for event in self.events.values() if event.operation.key == key and not event.failed]
         lines = [
-            f"  {event.began}..{event.ended} node {self.nodes_of[id(event.operation)]} {event.operation}: {event.outcome}"
+            f"  {event.began}..{event.ended} node {self.nodes_of[id(event.operation)]} "
+            f"{event.operation}: {event.outcome}"
             for event in sorted(events, key=lambda event: event.began)
         ]
         return f"no order explains what was seen of {key!r}:\n" + "\n".join(lines)

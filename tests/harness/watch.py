@@ -25,7 +25,7 @@ class Disk:
         self.promised: dict[bytes, int] = defaultdict(int)
         self.accepted: dict[bytes, int] = defaultdict(int)
         self.versions: set[int] = {0}
-        """Everything that was ever accepted here, whatever the key."""
+        """Everything that ever got here, whatever the key."""
 
     def replay(self, row: Sequence[Message]) -> None:
         """A journal row, by the acceptor's rules."""
@@ -33,11 +33,11 @@ class Disk:
             assert isinstance(message, Proposals)
             for key, ballot in zip(message.prepare_keys, message.prepare_ballots, strict=True):
                 self.promised[key] = max(self.promised[key], ballot)
+            self.versions.update(message.accept_versions)
             for key, version in zip(message.accept_keys, message.accept_versions, strict=True):
                 if ballot_of(version) >= self.promised[key] and version > self.accepted[key]:
                     self.promised[key] = ballot_of(version)
                     self.accepted[key] = version
-                    self.versions.add(version)
 
     def take(self, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Records of a checkpoint. The journal can be ahead of them."""
