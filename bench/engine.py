@@ -71,7 +71,7 @@ class Node:
             submitted, self.operations = self.operations, []
             engine.submit(submitted, now)
         effects = engine.take_effects()
-        engine.deadline()
+        engine.deadline()  # A node asks in every turn, so it belongs to what a turn costs.
         self.committed = effects.sequence
         if not self.packed:
             return effects.sends.items()
