@@ -46,7 +46,10 @@ from paxoskv.check.verdict import WITNESS_OPERATIONS_MAX
 if TYPE_CHECKING:
     from paxoskv.check.chain import Chain
 
-_FEW: Final = 64
+_GAPS_BETWEEN_PLACES: Final = 16
+_REPAIRS: Final = ((16, 4), (64, 8), (256, 16), (1024, 32), (4096, 64))
+"""How far back to go when the plan fails, in gaps, and how many configurations then to follow."""
+_VISITS_PER_CONFIGURATION: Final = 40
 _WANTED_MAX: Final = 10_000
 _PROOF_STATES_MAX: Final = 20_000
 _PROOF_GAPS_MAX: Final = 1_000
@@ -101,6 +104,21 @@ class _Configuration:
     trail: _Trail | None
 
 
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Where a walk through a component is."""
+
+    gap: int
+    frontier: list[_Configuration]
+    pending: list[_Loose]
+    bits: int
+    """In use for what is pending."""
+    arriving: int
+    """The next member whose gaps begin."""
+    credit: int
+    """Deletes that were placed earlier than planned."""
+
+
 class Gaps:
     """The walk through the gaps of one key."""
 
@@ -127,12 +145,11 @@ class Gaps:
         self._sort_unknowns()
         initial = self._chain.form.initial
         reached = 0
-        for cap in (1, _FEW):
-            self._left = self._budget
-            try:
-                reached, found = self._run(0, initial, cap)
-            except OutOfBudget:
-                continue
+        try:
+            reached, found = self._run(0, initial, False)
+        except OutOfBudget:
+            pass
+        else:
             if found is not None:
                 return self._with_loose(found)
             self._prove(reached)
@@ -141,10 +158,10 @@ class Gaps:
         if solid > 0:
             content = self._solid_value(solid)
             assert content is None or isinstance(content, bytes)
-            failed, found = self._run(solid, content, None, until=reached)
+            failed, found = self._run(solid, content, True, until=reached)
             if found is None:
                 self._explain_gap(failed)
-        reached, found = self._run(0, initial, None)
+        reached, found = self._run(0, initial, True)
         if found is None:
             self._explain_gap(reached)
         assert found is not None
@@ -261,11 +278,11 @@ class Gaps:
         return 0
 
     def _run(
-        self, gap: int, content: Value, cap: int | None, until: int | None = None
+        self, gap: int, content: Value, exact: bool, until: int | None = None
     ) -> tuple[int, _Configuration | None]:
         """Walk from gap to gap; the last gap that was reached, and a configuration at the end, or None.
 
-        With `cap`, keep only so many configurations. With `until`, stop when past that gap.
+        Unless it is `exact`, finding none means little. With `until`, stop when past that gap.
         """
         last = len(self._numbers) - 1
         frontier = [_Configuration(content, True, 0, 0, 0, None)]
@@ -276,7 +293,7 @@ class Gaps:
             )
             if gap < low and all(each.content == frontier[0].content for each in frontier):
                 stop = min(low, last)
-                passed, content = self._pass(gap, frontier[0].content, stop, cap is None)
+                passed, content = self._pass(gap, frontier[0].content, stop, exact)
                 if passed > gap:
                     gap = passed
                     for each in frontier:
@@ -287,9 +304,9 @@ class Gaps:
                 return gap, frontier[0]
             if gap == low:
                 component += 1
-                reached, after = self._cross(gap, high, frontier, members, cap)
+                reached, after = self._cross(gap, high, frontier, members, exact)
             else:
-                reached, after = self._cross(gap, gap, frontier, [], cap)
+                reached, after = self._cross(gap, gap, frontier, [], exact)
             if not after:
                 return reached, None
             if reached > last:
@@ -356,34 +373,57 @@ class Gaps:
         return any(each.starts[0] <= limit for each in self._classes)
 
     def _cross(
-        self, gap: int, high: int, frontier: list[_Configuration], members: list[_Loose], cap: int | None
+        self, gap: int, high: int, frontier: list[_Configuration], members: list[_Loose], exact: bool
     ) -> tuple[int, list[_Configuration]]:
         """Walk through the gaps up to `high`, placing `members`. The gap reached, and what gets there."""
-        plan = _Plan(self, gap, high, members) if cap == 1 else None
-        pending: list[_Loose] = []
-        bits = 0
-        arriving = 0
+        plan = None if exact else _Plan(self, gap, high, members)
+        at = _Place(gap, frontier, [], 0, 0, 0)
+        places = [at]
+        width = 1
+        trouble = narrow = gap
+        tries = 0
         while True:
-            while arriving < len(members) and members[arriving].low <= gap:
-                loose = members[arriving]
-                loose.bit = ~bits & (bits + 1)
-                bits |= loose.bit
-                pending.append(loose)
-                arriving += 1
-            after = self._stride(gap, frontier[0], pending, plan) if plan is not None else []
-            if not after and cap is not None:
-                # Whoever can do without unknown mutations that nobody saw should.
-                after = self._step(gap, frontier, pending, False)
+            gap = at.gap
+            pending, bits, arriving = at.pending, at.bits, at.arriving
+            if arriving < len(members) and members[arriving].low <= gap:
+                pending = pending.copy()
+                while arriving < len(members) and members[arriving].low <= gap:
+                    loose = members[arriving]
+                    loose.bit = ~bits & (bits + 1)
+                    bits |= loose.bit
+                    pending.append(loose)
+                    arriving += 1
+            if plan is None:
+                after = self._step(gap, at.frontier, pending, True, None)
+            else:
+                after = self._stride(gap, at.frontier[0], pending, plan, at.credit) if width == 1 else []
+                if not after:
+                    # Whoever can do without unknown mutations that nobody saw should.
+                    after = self._step(gap, at.frontier, pending, False, width)
+                if not after:
+                    after = self._step(gap, at.frontier, pending, True, width)
             if not after:
-                after = self._step(gap, frontier, pending, True)
-            if not after:
-                return gap, []
-            if cap is not None and len(after) > cap:
+                if plan is None:
+                    return gap, []
+                # Something was decided wrongly a short while ago, or a longer one.
+                if gap > trouble:
+                    trouble, tries = gap, tries if gap <= narrow else 0
+                if tries == len(_REPAIRS):
+                    return trouble, []
+                back, width = _REPAIRS[tries]
+                tries += 1
+                narrow = trouble + _GAPS_BETWEEN_PLACES
+                while len(places) > 1 and places[-1].gap > trouble - back:
+                    places.pop()
+                at = places[-1]
+                continue
+            if plan is not None and len(after) > width:
                 after.sort(key=lambda each: each.used.bit_count() - each.absences.bit_count())
-                del after[cap:]
+                del after[width:]
+            credit = at.credit
             if plan is not None:
-                plan.passed(gap, (after[0].deletes & ~frontier[0].deletes).bit_count())
-            frontier = after
+                deleted = (after[0].deletes & ~at.frontier[0].deletes).bit_count() if width == 1 else 0
+                credit = plan.credit(gap, credit, deleted)
             # What was due has been placed by all of them.
             left = 0
             for loose in pending:
@@ -392,12 +432,18 @@ class Gaps:
             if left != bits:
                 bits = left
                 pending = [loose for loose in pending if loose.high > gap]
-                for each in frontier:
+                for each in after:
                     each.deletes &= left
                     each.absences &= left
             gap += 1
             if gap > high:
-                return gap, frontier
+                return gap, after
+            at = _Place(gap, after, pending, bits, arriving, credit)
+            if width > 1 and gap > narrow:
+                width = 1
+                del after[1:]
+            if plan is not None and gap >= places[-1].gap + _GAPS_BETWEEN_PLACES:
+                places.append(at)
 
     def _count(self) -> None:
         self.states += 1
@@ -407,7 +453,9 @@ class Gaps:
         if self._left < 0:
             raise OutOfBudget
 
-    def _stride(self, gap: int, now: _Configuration, pending: list[_Loose], plan: "_Plan") -> list[_Configuration]:
+    def _stride(
+        self, gap: int, now: _Configuration, pending: list[_Loose], plan: "_Plan", credit: int
+    ) -> list[_Configuration]:
         """One gap, by the plan: what gets to the next if nothing is deleted before it has to be."""
         self._count()
         until = self._chain.finish_after(gap)
@@ -418,7 +466,7 @@ class Gaps:
         limit = min((loose.finish for loose in open_now), default=math.inf)
         urgent = (
             due
-            or plan.is_slot(gap)
+            or (plan.is_slot(gap) and not credit)
             or any(not loose.is_delete and plan.last_chance(loose.high) <= gap for loose in open_now)
         )
         if now.content is None or not urgent:
@@ -455,9 +503,11 @@ class Gaps:
         return [now] if gap + 1 == len(self._numbers) else self._leave(now, gap, until)
 
     def _step(
-        self, gap: int, frontier: list[_Configuration], pending: list[_Loose], hidden: bool
+        self, gap: int, frontier: list[_Configuration], pending: list[_Loose], hidden: bool, width: int | None
     ) -> list[_Configuration]:
-        """Everything that can have happened in one gap: the configurations at the beginning of the next."""
+        """Everything that can have happened in one gap: the configurations at the beginning of the next. With `width`,
+        which says how many of them are wanted, perhaps not everything.
+        """
         due_deletes = due_absences = 0
         for loose in pending:
             if loose.high <= gap:
@@ -472,6 +522,7 @@ class Gaps:
         self._dead = []
         work = list(frontier)
         columns = self._columns
+        visits = 0
         while work:
             now = work.pop()
             if now.content is None:
@@ -479,6 +530,9 @@ class Gaps:
             if not visited.add(now):
                 continue
             self._count()
+            visits += 1
+            if width is not None and visits > _VISITS_PER_CONFIGURATION * width:
+                break
             open_now = [loose for loose in pending if not (now.deletes | now.absences) & loose.bit]
             limit = min((loose.finish for loose in open_now), default=math.inf)
             if now.deletes & due_deletes == due_deletes and now.absences & due_absences == due_absences:
@@ -845,7 +899,6 @@ class _Plan:
     def __init__(self, gaps: Gaps, low: int, high: int, members: list[_Loose]) -> None:
         self._low = low
         self._slots: set[int] = set()
-        self._credit = 0
         chances = [gap for gap in range(low, high + 1) if gaps.can_be_absent(gap)]
         self._last_chance: list[int] = []
         """By gap from `low` on: the last gap up to there in which the key can be absent."""
@@ -865,16 +918,16 @@ class _Plan:
                 self._slots.add(gap)
 
     def is_slot(self, gap: int) -> bool:
-        """Whether a delete has to go into a gap, so that all find room."""
-        return gap in self._slots and not self._credit
+        """Whether a delete has to go into a gap so that all find room, if none was placed earlier than it had to be."""
+        return gap in self._slots
 
     def last_chance(self, high: int) -> int:
         """The last gap up to `high` in which the key can be absent."""
         return self._last_chance[high - self._low]
 
-    def passed(self, gap: int, deleted: int) -> None:
-        """A gap is behind, with so many deletes in it."""
-        self._credit = max(0, self._credit + deleted - (gap in self._slots))
+    def credit(self, gap: int, credit: int, deleted: int) -> int:
+        """The deletes placed earlier than they had to be, when a gap is behind with so many in it."""
+        return max(0, credit + deleted - (gap in self._slots))
 
 
 def _can_make(each: _Class, value: Value) -> bool:
