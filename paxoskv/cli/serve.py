@@ -89,6 +89,13 @@ class Size(click.ParamType[int]):
     envvar="PAXOSKV_FAULT_INJECTION",
     help="Let clients make this node's disk hang, for tests. Never in production.",
 )
+@click.option(
+    "--lease-reads",
+    is_flag=True,
+    envvar="PAXOSKV_LEASE_READS",
+    help="Raft mode: a leader that a majority has just answered reads without asking again. Give it to all nodes; it "
+    "needs clocks whose speeds differ by less than 10 %, others may read what is old.",
+)
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @json_option("Report an error as one JSON object.")
 def serve(
@@ -104,6 +111,7 @@ def serve(
     operations_max: int,
     log_level: str,
     fault_injection: bool,
+    lease_reads: bool,
     stop_with_stdin: bool,
     as_json: bool,
 ) -> None:
@@ -136,6 +144,7 @@ def serve(
         fault_injection,
         {name: value for name, value in given.items() if value is not None},
         stop_with_stdin,
+        lease_reads,
     )
     code = run.run_with_best_loop(lambda: run.serve(config.load(config_path), node, options))
     raise SystemExit(code)

@@ -562,7 +562,7 @@ class RaftEngine:
         if leader is not None:
             if not leader.tick():
                 self.election.follow(self.election.term, 0)
-            elif (hangs or self._retiring) and not leader.target:
+            elif hangs and not leader.target:
                 # Others' disks may do, for as long as memory lasts; but whatever this node has to load, nobody gets.
                 self._hand_over()
         self.election.tick()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.core.limits import Limits
 
-MODES = ("paxos",)
+MODES = ("paxos", "raft")
 NODE_MAX = 255
 KEY_BYTES_CEILING = 65_536
 # The longest frame, of a cas with two such values, stays below what framing takes.
@@ -80,6 +80,8 @@ class Options:
     """Addresses and the data folder, by the names they have in cluster.toml, in place of those."""
     stop_with_stdin: bool = False
     """Stop when standard input ends, which it does with the process that holds its other end."""
+    lease_reads: bool = False
+    """Raft mode: a leader that a majority has just answered reads without asking again; trusts clocks."""
 
 
 def load(path: Path) -> ClusterConfig:

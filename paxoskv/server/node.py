@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 import msgpack
 
-from paxoskv.core.engine import Engine
+from paxoskv.core.engine import Engine, Scan
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
 from paxoskv.server.clients import ClientConnection
@@ -88,6 +88,8 @@ class Node:
         count = 0
         engine = self._engine
         decode = self.codec.decode
+        while missing := engine.recover([]):
+            engine.loaded(await self._storage.load(missing), self.now())
         async for rows in self._storage.replay():
             for start in range(0, len(rows), _REPLAY_ROWS):
                 part = rows[start : start + _REPLAY_ROWS]
@@ -103,6 +105,7 @@ class Node:
         for link in self.links.values():
             self.spawn(link.run())
         self.spawn(self._housekeeping())
+        self._schedule()
 
     def spawn(self, coroutine: Any) -> None:
         """Run something in the background until the node stops. What it raises ends the node."""
@@ -189,10 +192,12 @@ class Node:
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
-        if self.stopping and not self._in_flight():
+        if self.stopping and not self._in_flight() and self._engine.retired:
             self._drained.set()
         if effects.loads:
             self.spawn(self._load(effects.loads))
+        if effects.scan is not None:
+            self.spawn(self._scan(effects.scan))
         deadline = self._engine.deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             if self._timer is not None:
@@ -213,6 +218,12 @@ class Node:
     async def _load(self, keys: list[bytes]) -> None:
         records = await self._storage.load(keys)
         self._engine.loaded(records, self.now())
+        if not self._scheduled:
+            self._schedule()
+
+    async def _scan(self, scan: Scan) -> None:
+        records, after = await self._storage.scan(scan.after, scan.floor)
+        self._engine.scanned(records, after, self.now())
         if not self._scheduled:
             self._schedule()
 
@@ -376,12 +387,17 @@ class Node:
     # Stop.
 
     async def drain(self, timeout_s: float) -> int:
-        """Take no more operations and finish those in flight; answers how many are left when time is up."""
+        """Take no more operations, finish those in flight, and hand over what the others would miss.
+
+        Answers how many operations are left when time is up.
+        """
         self.stopping = True
-        if self._in_flight():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._drained.wait()
+        self._engine.retire(self.now())
+        if not self._scheduled:
+            self._schedule()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._drained.wait()
         return self._in_flight()
 
     def _in_flight(self) -> int:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import random
 import signal
 import sys
 import time
@@ -12,16 +11,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
 from paxoskv.core.errors import ConfigurationError
-from paxoskv.core.placement import EveryNode
-from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.server.clients import ClientConnection
 from paxoskv.server.config import Address, ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
+from paxoskv.server.modes import MODES
 from paxoskv.server.node import Node
 from paxoskv.server.peers import PeerConnection
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
-from paxoskv.wire import paxos
 
 DRAIN_S_MAX: Final = 10.0
 _CLOSE_S_MAX: Final = 5.0
@@ -56,17 +53,9 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
         os._exit(EXIT_FAILED_COMMIT)
 
     storage.on_failed = failed
-    engine = PaxosEngine(
-        number,
-        storage.incarnation,
-        EveryNode(tuple(config.nodes)),
-        random.Random(),
-        cache_bytes=options.cache_bytes,
-        value_bytes_max=config.limits.value_bytes_max,
-        operations_max=options.operations_max,
-        empty=storage.record_count == 0,
-    )
-    node = Node(config, number, options, storage, engine, paxos.CODEC, log)
+    mode = MODES[config.mode]
+    engine = mode.build(config, number, options, storage)
+    node = Node(config, number, options, storage, engine, mode.codec, log)
     rows = await node.recover()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -104,7 +93,7 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     await stop.wait()
     if options.stop_with_stdin:
         loop.remove_reader(sys.stdin.fileno())
-    log.info("stopping", operations_in_flight=engine.context.in_flight)
+    log.info("stopping", operations_in_flight=engine.status()["operations_in_flight"])
     servers[0].close()
     left = await node.drain(DRAIN_S_MAX)
     servers[1].close()

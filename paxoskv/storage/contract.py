@@ -61,6 +61,14 @@ class Storage(Protocol):
         """
         ...
 
+    async def scan(self, after: bytes, floor: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Records whose bytes compare at least as high as `floor`, in the order of their keys, from beyond `after` on.
+
+        Answers some 256 KiB of them, or one, or none if a good many in a row are lower; and the key to go on from, None
+        at the end. Not delayed by commits. Raises StorageError when the file is found damaged.
+        """
+        ...
+
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         """Write one slice of records, durably, in place of the former ones, between two group commits.
 

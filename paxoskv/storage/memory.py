@@ -13,6 +13,7 @@ from paxoskv.core.errors import StorageError
 from paxoskv.storage.contract import Identity
 
 REPLAY_ROWS = 1000
+SCAN_ROWS = 64
 
 
 class MemoryDisk:
@@ -137,6 +138,14 @@ class MemoryStorage:
         await self._until(lambda: not self._stalled)
         records = self._alive().records
         return {key: records.get(key) for key in keys}
+
+    async def scan(self, after: bytes, floor: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        await self._until(lambda: not self._stalled)
+        records = self._alive().records
+        keys = sorted(key for key in records if key > after)
+        looked = keys[:SCAN_ROWS]
+        found = [(key, records[key]) for key in looked if records[key] >= floor]
+        return found, looked[-1] if len(looked) < len(keys) else None
 
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         disk = await self._writable()

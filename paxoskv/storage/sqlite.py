@@ -62,6 +62,8 @@ FOLD_BYTES = 256 << 10
 FOLD_ROWS_MAX = 128
 LOAD_SIZES = (1, 8, 64, 500)
 """Numbers of parameters of the SELECTs: few, so that SQLite's compiled statements are found again."""
+SCAN_ROWS = 256
+SCAN_BYTES = 256 << 10
 LOAD_INLINE_BYTES_MAX = 16 << 10
 """Longer records are fetched one at a time, so that no answer gets huge."""
 REPLAY_BYTES = 4 << 20
@@ -333,6 +335,27 @@ class SqliteStorage:
         for key in long:
             [(found[key],)] = await self._read("SELECT record FROM records WHERE key = ?", (key,))
         return found
+
+    async def scan(self, after: bytes, floor: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        # First which, and how long, in one row; then as many as fit.
+        [(text, last, count)] = await self._read(
+            f"""SELECT group_concat(CASE WHEN record >= ? THEN hex(key) || ':' || length(record) END),
+                hex(max(key)), count(*)
+                FROM (SELECT key, record FROM records WHERE key > ? ORDER BY key LIMIT {SCAN_ROWS})""",
+            (floor, after),
+        )
+        goes_on = bytes.fromhex(last) if count == SCAN_ROWS else None
+        wanted: list[bytes] = []
+        size = 0
+        for item in text.split(",") if text is not None else ():
+            if size >= SCAN_BYTES:
+                goes_on = wanted[-1]
+                break
+            key, _, length = item.partition(":")
+            wanted.append(bytes.fromhex(key))
+            size += int(length)
+        found = await self.load(wanted) if wanted else {}
+        return [(key, record) for key, record in found.items() if record is not None], goes_on
 
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         # One at a time, so that a key new in two slices is counted once.
