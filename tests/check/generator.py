@@ -139,7 +139,7 @@ class _Store:
         version = answered.version
         if rng.random() >= shape.versions:
             version = None
-        elif kind == "delete" and not shape.deletes_tell_version:
+        elif kind == "delete" and answered.outcome == "ok" and not shape.deletes_tell_version:
             version = rng.choice((0, None))
         elif version is not None:
             self.told.append(version)
