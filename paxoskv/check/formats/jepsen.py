@@ -2,12 +2,13 @@
 
 What a client calls and what it is answered are two lines; they meet here by process. Values become the EDN text that
 they are, nil an absent key. A list, of the append workloads, becomes its elements one after the other, each with a
-space behind it.
+space behind it. Where text is appended, values are that text itself, and a key that was never written holds "", as the
+test suites of key-value stores have it.
 """
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -157,8 +158,19 @@ def _gather(events: Iterable[_Event], history: History, model: str, initial: Val
         event = next(event for event in clients if _kind(event) not in _MODEL_KINDS[model])
         raise Unreadable(event.line, f":f :{event.function} is nothing that a {model} does")
     counter = kinds <= _MODEL_KINDS["counter"] and (INCR in kinds or model == "counter")
-    _pair(clients, history, b"0" if counter and initial is None else initial, counter)
+    nothing = b"0" if counter else b"" if _appends_text(clients) else None
+    _pair(clients, history, nothing if initial is None else initial, nothing)
     history.faults.extend(_faults([event for event in everything if not isinstance(event.process, int)]))
+
+
+def _appends_text(events: list[_Event]) -> bool:
+    """Whether appends add text to a text, and not elements to a list."""
+    appended = [event.value for event in events if _kind(event) == APPEND and event.type == "invoke"]
+    return (
+        bool(appended)
+        and all(type(value) is str for value in appended)
+        and not any(isinstance(event.value, tuple) for event in events if _kind(event) == GET)
+    )
 
 
 def _kind(event: _Event) -> int:
@@ -202,13 +214,16 @@ def _is_independent(event: _Event) -> bool:
     return event.function != "cas" or (isinstance(value[1], tuple) and len(value[1]) == 2)
 
 
-def _pair(events: list[_Event], history: History, initial: Value, counter: bool) -> None:
+def _pair(events: list[_Event], history: History, initial: Value, nothing: Value) -> None:
+    """Add an operation for each call. A key that was never written is read as `nothing`: "0", "" or not at all."""
     open_calls: dict[int, _Event] = {}
     rows: dict[bytes, list[Row]] = {}
+    spell_key = _text_of if all(type(event.key) is str for event in events if event.has_key) else value_of
+    spell = _text_of if nothing == b"" else value_of
 
     def done(call: _Event, end: _Event | None) -> None:
-        key = b"" if call.key is None else value_of(call.key) or b""
-        row = _row(call, end, counter)
+        key = b"" if call.key is None else spell_key(call.key) or b""
+        row = _row(call, end, spell, nothing)
         rows.setdefault(key, []).append(row)
 
     for event in events:
@@ -242,7 +257,7 @@ def _pair(events: list[_Event], history: History, initial: Value, counter: bool)
         history.extend(key, new)
 
 
-def _row(call: _Event, end: _Event | None, counter: bool) -> Row:
+def _row(call: _Event, end: _Event | None, spell: Callable[[Any], Value], nothing: Value) -> Row:
     kind = _kind(call)
     value = call.value
     argument: Argument = None
@@ -250,21 +265,24 @@ def _row(call: _Event, end: _Event | None, counter: bool) -> Row:
     if kind == CAS:
         if not isinstance(value, tuple) or len(value) != 2 or value[1] is None:
             raise Unreadable(call.line, f"the :value of :cas is {edn.show(value)}, expected [old new]")
-        condition, argument = value_of(value[0]), value_of(value[1])
+        condition, argument = spell(value[0]), spell(value[1])
+        condition = nothing if condition is None else condition
     elif kind == INCR:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise Unreadable(call.line, f"the :value of :{call.function} is {edn.show(value)}, expected an integer")
         amount = 1 if value is None else value
         argument = -amount if call.function in _DOWN else amount
     elif kind == APPEND:
-        argument = edn.show(value).encode() + b" "
+        argument = value.encode() if nothing == b"" else edn.show(value).encode() + b" "
     elif kind in (PUT, SWAP):
-        argument = value_of(value)
+        argument = spell(value)
         if argument is None:
             if kind == SWAP:
                 raise Unreadable(call.line, f"the :value of :{call.function} is nil, expected what to set")
             # Nothing is what a key holds that was never written.
             kind = DELETE
+    if kind == DELETE and nothing is not None:
+        kind, argument = PUT, nothing
     outcome = UNKNOWN if end is None else OK if end.type == "ok" else FAILED
     result: Answer = None
     if end is not None and outcome == OK and kind in (GET, SWAP):
@@ -272,9 +290,9 @@ def _row(call: _Event, end: _Event | None, counter: bool) -> Row:
         if isinstance(seen, tuple):
             result = b"".join(edn.show(each).encode() + b" " for each in seen) or None
         else:
-            result = value_of(seen)
-        if result is None and counter:
-            result = b"0"
+            result = spell(seen)
+        if result is None:
+            result = nothing
     assert call.time is not None
     finish = math.inf
     if end is not None:
@@ -292,6 +310,11 @@ def value_of(value: Any) -> Value:
     if type(value) is str and _PLAIN.match(value) and value not in ("nil", "true", "false"):
         return value.encode()
     return edn.show(value).encode()
+
+
+def _text_of(value: Any) -> Value:
+    """Text as it is, anything else as its EDN."""
+    return value.encode() if type(value) is str else value_of(value)
 
 
 def _faults(events: list[_Event]) -> list[Fault]:
