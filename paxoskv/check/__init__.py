@@ -10,6 +10,7 @@ from paxoskv.check.checker import BUDGET, check
 from paxoskv.check.formats import Unreadable, read, write, write_jsonl
 from paxoskv.check.history import Fault, History, Operation
 from paxoskv.check.recorder import Call, Recorder
+from paxoskv.check.report import write_html
 from paxoskv.check.verdict import KeyVerdict, Result, Verdict, Way
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "check",
     "read",
     "write",
+    "write_html",
     "write_jsonl",
 ]

@@ -1,6 +1,5 @@
 """The assertion that a history is linearizable."""
 
-import importlib
 import tempfile
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from paxoskv.check.checker import BUDGET, check
 from paxoskv.check.formats.jsonl import write_jsonl
 from paxoskv.check.history import History
 from paxoskv.check.recorder import Recorder
+from paxoskv.check.report import write_html
 from paxoskv.check.sentences import describe, quote
 from paxoskv.check.verdict import Verdict
 
@@ -37,6 +37,6 @@ def assert_linearizable(history: History | Recorder, directory: Path | None = No
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="paxoskv-check-"))
     write_jsonl(directory / HISTORY_NAME, history)
-    importlib.import_module("paxoskv.check.report").write_html(directory / REPORT_NAME, history, result)
+    write_html(directory / REPORT_NAME, history, result)
     lines.append(f"report: {directory / REPORT_NAME}")
     raise NotLinearizable("\n".join(lines))

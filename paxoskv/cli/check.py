@@ -1,7 +1,6 @@
 """`paxoskv check`: is a recorded history linearizable?"""
 
 import contextlib
-import importlib
 import json
 import os
 import sys
@@ -123,7 +122,9 @@ def check(
 
             result = run(history, budget=budget, orders=orders is not None, on_key=on_key, tick=tick)
     if html is not None:
-        importlib.import_module("paxoskv.check.report").write_html(html, history, result)
+        from paxoskv.check.report import write_html
+
+        write_html(html, history, result, source=file if file != "-" else "")
     if as_json:
         click.echo(json.dumps(_fields(result, read_s)))
     else:

@@ -1,0 +1,654 @@
+// The page around the timeline.
+
+const ROW_HEIGHT = 30;
+const VERDICT_WORDS = { ok: "linearizable", illegal: "not linearizable", unknown: "unknown" };
+const VERDICT_MARKS = { ok: "✓", illegal: "✗", unknown: "?" };
+const WAY_WORDS = {
+  answer: "an answer that contradicts itself",
+  chain: "the chain of versions",
+  zones: "zones of values",
+  counter: "the numbers of a counter",
+  list: "the elements of a list",
+  search: "a search",
+};
+
+const byId = (id) => document.getElementById(id);
+
+function make(tag, fields = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(fields)) {
+    if (name in element) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+function trouble(text) {
+  byId("trouble").hidden = false;
+  byId("trouble").textContent = text;
+}
+
+// Theme.
+
+function remembered() {
+  try {
+    return localStorage.getItem("paxoskv-report-theme");
+  } catch {
+    return null; // Pages from files may not be allowed to remember.
+  }
+}
+
+function setTheme(dark) {
+  document.documentElement.classList.toggle("dark", dark);
+  byId("theme").textContent = dark ? "Light" : "Dark";
+  readTheme();
+}
+
+const system = window.matchMedia("(prefers-color-scheme: dark)");
+setTheme(remembered() ? remembered() === "dark" : system.matches);
+
+function switchTheme() {
+  const dark = !document.documentElement.classList.contains("dark");
+  setTheme(dark);
+  try {
+    localStorage.setItem("paxoskv-report-theme", dark ? "dark" : "light");
+  } catch {
+    // As above.
+  }
+  showLegend();
+  timeline.overviewImage = null;
+  timeline.draw();
+}
+
+// Head.
+
+function showHead() {
+  document.body.classList.add(report.verdict);
+  byId("mark").textContent = VERDICT_MARKS[report.verdict];
+  const parts = [];
+  if (report.keys_wrong) parts.push(`${count(report.keys_wrong)} of ${plural(report.keys_all, "key")} wrong`);
+  if (report.keys_unknown) parts.push(`no verdict on ${count(report.keys_unknown)} of ${plural(report.keys_all, "key")}`);
+  if (report.verdict === "ok") parts.push(`one order explains every answer, on ${plural(report.keys_all, "key")}`);
+  parts.push(`${plural(report.operations, "operation")} of ${plural(report.clients, "client")}`);
+  if (report.source) parts.push(printable(shortened(report.source, 120)));
+  byId("summary").textContent = parts.join(" · ");
+  const wrong = report.keys.filter((key) => key.verdict !== "ok").length;
+  byId("next-wrong").hidden = byId("previous-wrong").hidden = wrong < 2;
+  if (report.verdict === "unknown") byId("next-wrong").textContent = "Next undecided key";
+}
+
+// The list of keys. Only those in sight are elements.
+
+let listed = report.keys.map((key, index) => index);
+let chosen = -1;
+let onlyVerdict = null;
+const searchTexts = report.keys.map((key) => nameOfKey(key.name).toLowerCase());
+
+function filterKeys() {
+  const wanted = byId("search").value.trim().toLowerCase();
+  listed = [];
+  report.keys.forEach((key, index) => {
+    if (onlyVerdict !== null && key.verdict !== onlyVerdict) return;
+    if (searchTexts[index].includes(wanted)) listed.push(index);
+  });
+  byId("keys-space").style.height = `${listed.length * ROW_HEIGHT}px`;
+  byId("keys").scrollTop = 0;
+  const missing = report.keys_all - report.keys.length;
+  byId("keys-note").textContent = !listed.length
+    ? "No such key."
+    : missing
+      ? `The first ${count(report.keys.length)} of ${plural(report.keys_all, "key")} are listed.`
+      : "";
+  showKeys();
+}
+
+function showKeys() {
+  const list = byId("keys");
+  const first = Math.max(0, Math.floor(list.scrollTop / ROW_HEIGHT) - 3);
+  const last = Math.min(listed.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW_HEIGHT) + 3);
+  const rows = [];
+  for (let at = first; at < last; at += 1) {
+    const index = listed[at];
+    const key = report.keys[index];
+    const row = make(
+      "div",
+      { className: `key ${key.verdict}`, role: "option", id: `key-${index}`, title: VERDICT_WORDS[key.verdict] },
+      make("span", { className: `dot ${key.verdict}`, textContent: VERDICT_MARKS[key.verdict] }),
+      make("span", { className: "name", textContent: nameOfKey(key.name, 80) }),
+      make("span", { className: "size", textContent: count(key.operations) }),
+    );
+    row.setAttribute("aria-selected", String(index === chosen));
+    row.style.top = `${at * ROW_HEIGHT}px`;
+    row.addEventListener("click", () => choose(index));
+    rows.push(row);
+  }
+  byId("keys-space").replaceChildren(...rows);
+  list.setAttribute("aria-activedescendant", chosen < 0 ? "" : `key-${chosen}`);
+}
+
+function showFilters() {
+  const there = new Set(report.keys.map((key) => key.verdict));
+  if (there.size < 2) return;
+  const buttons = [...there].map((verdict) => {
+    const number = report.keys.filter((key) => key.verdict === verdict).length;
+    const button = make("button", { type: "button", textContent: `${VERDICT_MARKS[verdict]} ${count(number)}` });
+    button.title = `Only keys that are ${VERDICT_WORDS[verdict]}`;
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      onlyVerdict = onlyVerdict === verdict ? null : verdict;
+      for (const other of buttons) other.setAttribute("aria-pressed", String(other === button && onlyVerdict !== null));
+      filterKeys();
+    });
+    return button;
+  });
+  byId("filters").replaceChildren(...buttons);
+}
+
+function stepThrough(indices, by) {
+  if (!indices.length) return;
+  const at = indices.indexOf(chosen);
+  const next = at < 0 ? (by > 0 ? 0 : indices.length - 1) : (at + by + indices.length) % indices.length;
+  choose(indices[next]);
+  const place = listed.indexOf(indices[next]);
+  if (place < 0) return;
+  const list = byId("keys");
+  const top = place * ROW_HEIGHT;
+  if (top < list.scrollTop || top + ROW_HEIGHT > list.scrollTop + list.clientHeight) {
+    list.scrollTop = top - list.clientHeight / 2;
+  }
+}
+
+function stepWrong(by) {
+  stepThrough(report.keys.flatMap((key, index) => (key.verdict === "ok" ? [] : [index])), by);
+}
+
+// One key.
+
+const timeline = new Timeline(byId("timeline"));
+let witnessButtons = [];
+
+async function choose(index) {
+  const key = report.keys[index];
+  chosen = index;
+  unpin();
+  showKeys();
+  byId("key-name").textContent = nameOfKey(key.name, 200);
+  const verdict = byId("key-verdict");
+  verdict.textContent = VERDICT_WORDS[key.verdict];
+  verdict.className = key.verdict;
+  showFacts(key);
+  const sentence = byId("sentence");
+  sentence.hidden = !key.sentence;
+  sentence.className = key.verdict;
+  sentence.textContent = printable(key.sentence ?? "");
+  let columns = null;
+  try {
+    columns = await loadKey(key);
+  } catch (error) {
+    trouble(`The operations of this key cannot be unpacked: ${error.message ?? error}. Firefox 113, Chrome 80 and Safari 16.4 can.`);
+  }
+  if (chosen !== index) return;
+  const witness = witnessOf(key, columns);
+  showWitness(witness);
+  byId("empty").hidden = columns !== null;
+  byId("empty").textContent = "The operations of this key are not in the report: there were too many before it.";
+  byId("timeline").hidden = columns === null;
+  const placed = witness.filter((one) => one.row >= 0);
+  byId("to-violation").hidden = columns === null || !placed.length;
+  if (columns === null) return;
+  timeline.show(columns, placed);
+  if (placed.length) timeline.focus(placed.map((one) => one.row), false);
+  showLegend();
+  showLanesButton();
+  byId("timeline").setAttribute(
+    "aria-label",
+    `Timeline of ${plural(columns.length, "operation")} on key ${nameOfKey(key.name, 80)}`,
+  );
+}
+
+function showFacts(key) {
+  const facts = [plural(key.operations, "operation")];
+  if (key.rows !== undefined && key.rows < key.operations) facts.push(`${count(key.rows)} of them shown`);
+  facts.push(`decided by ${WAY_WORDS[key.way]}: ${key.why}`);
+  if (key.states) facts.push(plural(key.states, "state") + " visited");
+  if (key.initial) facts.push(`held ${key.initial} at first`);
+  byId("key-facts").textContent = printable(facts.join(" · "));
+}
+
+// The witness by time; the one that the sentence is about is the accused.
+function witnessOf(key, columns) {
+  return (key.witness ?? [])
+    .map((one, at) => ({ ...one, accused: at === 0 }))
+    .sort((left, right) => (columns && left.row >= 0 && right.row >= 0 ? columns.starts[left.row] - columns.starts[right.row] : 0));
+}
+
+function showWitness(witness) {
+  const list = byId("witness");
+  list.hidden = !witness.length;
+  witnessButtons = witness.map((one, at) => {
+    const button = make(
+      "button",
+      { type: "button", className: one.accused ? "accused" : "" },
+      make("span", { className: "badge", textContent: String(at + 1) }),
+      make("span", { className: "text", textContent: printable(one.text) }),
+    );
+    button.row = one.row;
+    if (one.row >= 0) {
+      button.addEventListener("pointerenter", () => timeline.hover({ row: one.row }));
+      button.addEventListener("pointerleave", () => timeline.hover(null));
+      button.addEventListener("click", () => timeline.focus([one.row]));
+    }
+    return button;
+  });
+  list.replaceChildren(...witnessButtons.map((button) => make("li", {}, button)));
+}
+
+function showLegend() {
+  const { columns } = timeline;
+  if (!columns) return;
+  const kinds = new Set(columns.kinds);
+  const looks = new Set(columns.outcomes);
+  const lookWords = [null, "refused", "failed", "outcome unknown"];
+  const items = [...kinds].sort().map((kind) => [report.kinds[kind], kind, LOOK_OK]);
+  const aKind = kinds.has(KEY_OF_KIND.get("put")) ? KEY_OF_KIND.get("put") : [...kinds].sort().pop();
+  for (const look of [...new Set([...looks].map((outcome) => LOOKS[outcome]))].sort()) {
+    if (look !== LOOK_OK) items.push([lookWords[look], aKind, look]);
+  }
+  const elements = items.map(([word, kind, look]) => {
+    const swatch = make("canvas", { width: 44, height: 20 });
+    const context = swatch.getContext("2d");
+    context.scale(2, 2);
+    if (look === LOOK_UNKNOWN) {
+      paintBar(context, kind, look, 0, 0, 10, 10);
+      paintTail(context, kind, 8, 5, 14);
+    } else paintBar(context, kind, look, 0, 0, 22, 10);
+    return make("span", {}, swatch, word);
+  });
+  if (timeline.faultRows) {
+    const swatch = make("canvas", { width: 44, height: 20 });
+    const context = swatch.getContext("2d");
+    context.fillStyle = theme.fault;
+    context.globalAlpha = 0.3;
+    context.fillRect(0, 0, 44, 20);
+    elements.push(make("span", {}, swatch, "fault"));
+  }
+  byId("legend").replaceChildren(...elements);
+}
+
+function showLanesButton() {
+  byId("lanes").textContent = timeline.together ? "A lane each" : "Fewer lanes";
+  byId("lanes").hidden = new Set(timeline.columns.clients).size < 2;
+}
+
+// Statistics and faults.
+
+function showStatistics() {
+  const rows = [];
+  const row = (name, value, className = "") => {
+    const line = make("tr", { className }, make("th", { textContent: name, scope: "row" }));
+    if (value !== null) line.append(make("td", { textContent: value }));
+    rows.push(line);
+  };
+  row("operations", count(report.operations));
+  row("clients", count(report.clients));
+  row("keys", count(report.keys_all));
+  row("checked in", `${report.seconds.toFixed(2)} s`);
+  if (report.operations_shown < report.operations) row("in this report", plural(report.operations_shown, "operation"));
+  for (const [kind, outcomes] of Object.entries(report.outcomes)) {
+    row(kind, count(Object.values(outcomes).reduce((sum, each) => sum + each, 0)), "group");
+    if (Object.keys(outcomes).length > 1 || !outcomes.ok) {
+      for (const [outcome, number] of Object.entries(outcomes)) row(outcome, count(number), "sub");
+    }
+  }
+  row("keys decided by", null, "group");
+  for (const [way, number] of Object.entries(report.ways)) row(WAY_WORDS[way], count(number), "sub");
+  byId("statistics-content").replaceChildren(make("table", {}, make("tbody", {}, ...rows)));
+  byId("statistics").open = report.keys.length <= 12;
+}
+
+function showFaults() {
+  byId("faults").hidden = !report.faults.length;
+  const more = report.faults_all - report.faults.length;
+  byId("faults-summary").textContent = `Faults (${count(report.faults_all)}${more ? `, the first ${count(report.faults.length)} shown` : ""})`;
+  byId("faults-list").replaceChildren(
+    ...report.faults.map((fault) => {
+      const button = make(
+        "button",
+        { type: "button" },
+        make("time", { textContent: moment(fault.start, report.time_unit) }),
+        printable(fault.text || fault.kind),
+      );
+      button.addEventListener("click", () => {
+        if (!timeline.columns) return;
+        const finish = fault.finish ?? timeline.end;
+        const air = (finish - fault.start) * 0.3;
+        timeline.glide(fault.start - air, finish + air);
+      });
+      return make("li", {}, button);
+    }),
+  );
+}
+
+// What is under the pointer.
+
+let pinned = false;
+
+function row(name, content, note = "") {
+  const description = make("dd");
+  description.append(content);
+  if (note) description.append(" ", make("span", { className: "note", textContent: `(${note})` }));
+  return [make("dt", { textContent: name }), description];
+}
+
+function valueElement(text, charactersMax) {
+  return make("span", { className: "value", textContent: quoted(text, charactersMax) });
+}
+
+function describeOperation(at, full) {
+  const operation = operationAt(timeline.columns, at);
+  const charactersMax = full ? Infinity : 400;
+  const unit = report.time_unit;
+  const note = (text) => sizeNote(text) || (!full && typeof text === "string" && text.length > 400 ? `${count(text.length)} characters; click to see all` : "");
+  const [kind] = called(operation);
+  const parts = [...row("client", printable(shortened(operation.client, full ? 10_000 : 200)))];
+  if (kind === "cas") parts.push(...row("expected", valueElement(operation.condition, charactersMax), note(operation.condition)));
+  else if (operation.condition !== null) {
+    parts.push(...row("only if", operation.condition === 0 ? "absent" : `at version ${quoted(operation.condition)}`));
+  }
+  if (kind === "incr") parts.push(...row("by", quoted(operation.argument)));
+  else if (operation.argument !== null) {
+    const name = kind === "append" ? "suffix" : "new value";
+    parts.push(...row(name, valueElement(operation.argument, charactersMax), note(operation.argument)));
+  }
+  parts.push(...row("outcome", OUTCOME_WORDS[operation.outcome] ?? operation.outcome));
+  const answer = answerName(operation);
+  if (answer) parts.push(...row(answer, valueElement(operation.result, charactersMax), note(operation.result)));
+  if (operation.version !== null) parts.push(...row("version", operation.version ? count(operation.version) : "absent"));
+  parts.push(...row("called", moment(operation.start, unit)));
+  if (operation.finish === Infinity) parts.push(...row("answered", "never: it may take effect at any time from its call on"));
+  else {
+    parts.push(...row("answered", moment(operation.finish, unit), duration(operation.finish - operation.start, unit)));
+  }
+  parts.push(...row("number", count(operation.number)));
+  const head = make("h3", {}, kind);
+  const place = timeline.witness.findIndex((one) => one.row === at);
+  if (place >= 0) head.append(make("span", { className: "wrong", textContent: `${place + 1} of the violation` }));
+  return [head, make("dl", {}, ...parts)];
+}
+
+const OUTCOME_WORDS = {
+  unknown: "unknown",
+  failed: "failed: it certainly did not happen",
+  "condition-failed": "refused: the condition did not hold",
+  "not-an-integer": "refused: not an integer",
+  "integer-overflow": "refused: the number would be too large",
+  "value-too-large": "refused: the value would be too large",
+};
+
+function answerName({ kind, outcome, result }) {
+  if (outcome === "unknown" || outcome === "failed") return null;
+  if (outcome !== "ok") return "found";
+  if (kind === "get") return "returned";
+  if (kind === "swap") return "value before";
+  if (result === null) return null;
+  return { incr: "number after", append: "length after", delete: "was there" }[kind] ?? null;
+}
+
+function describeFault(fault) {
+  const unit = report.time_unit;
+  const parts = [];
+  if (fault.node !== null) parts.push(...row("node", printable(fault.node)));
+  parts.push(...row("from", moment(fault.start, unit)));
+  parts.push(...row("to", fault.finish === null ? "the end" : moment(fault.finish, unit)));
+  return [make("h3", {}, printable(fault.text || fault.kind)), make("dl", {}, ...parts)];
+}
+
+function describeTarget(target, full) {
+  if (target?.row !== undefined) return describeOperation(target.row, full);
+  if (target?.fault) return describeFault(target.fault);
+  if (target?.lane) {
+    const names = target.lane.clients.map((client) => printable(shortened(client, 60)));
+    const shown = names.slice(0, 40).join(", ") + (names.length > 40 ? ` and ${count(names.length - 40)} more` : "");
+    return [make("h3", {}, names.length > 1 ? "clients, one after the other" : "client"), make("div", { textContent: shown })];
+  }
+  return null;
+}
+
+function showTip(target, x, y, pin = false) {
+  const content = describeTarget(target, pin);
+  const tip = byId("tip");
+  if (content === null) {
+    if (!pinned) tip.hidden = true;
+    return;
+  }
+  if (pinned && !pin) return;
+  pinned = pin;
+  tip.className = pin ? "pinned" : "";
+  tip.replaceChildren(...content);
+  if (pin) {
+    const close = make("button", { type: "button", textContent: "×", title: "Close (Esc)" });
+    close.addEventListener("click", unpin);
+    tip.querySelector("h3").append(close);
+  } else if (target.row !== undefined) tip.append(make("div", { className: "hint", textContent: "click to keep this open" }));
+  tip.hidden = false;
+  const { width, height } = tip.getBoundingClientRect();
+  const right = x + 16 + width < window.innerWidth - 8;
+  tip.style.left = `${Math.max(8, right ? x + 16 : x - 16 - width)}px`;
+  tip.style.top = `${Math.max(8, Math.min(y + 14, window.innerHeight - height - 8))}px`;
+  for (const button of witnessButtons) button.classList.toggle("lit", button.row === target.row);
+}
+
+function unpin() {
+  pinned = false;
+  byId("tip").hidden = true;
+}
+
+// Hands.
+
+const pointers = new Map();
+let dragging = null;
+
+function place(event) {
+  const box = byId("timeline").getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+function onPointerDown(event) {
+  if (event.button !== 0 || !timeline.columns) return;
+  const [x, y] = place(event);
+  byId("timeline").setPointerCapture(event.pointerId);
+  pointers.set(event.pointerId, [x, y]);
+  dragging = { x, y, moved: false, overview: y < OVERVIEW, bar: x > timeline.width - MARGIN && timeline.scrollMax > 0 && y > timeline.lanesTop };
+  if (dragging.overview) lookAtOverview(x);
+}
+
+function lookAtOverview(x) {
+  const time = timeline.begin + ((x - GUTTER) / timeline.plot) * (timeline.end - timeline.begin);
+  const half = (timeline.to - timeline.from) / 2;
+  timeline.journey = null;
+  timeline.look(time - half, time + half);
+}
+
+function onPointerMove(event) {
+  if (!timeline.columns) return;
+  const [x, y] = place(event);
+  const before = pointers.get(event.pointerId);
+  if (!before) {
+    const target = timeline.at(x, y);
+    timeline.hover(target);
+    byId("timeline").style.cursor = target?.row !== undefined || target?.fault ? "pointer" : target?.overview ? "ew-resize" : "default";
+    showTip(target, event.clientX, event.clientY);
+    return;
+  }
+  pointers.set(event.pointerId, [x, y]);
+  if (pointers.size === 2) {
+    const [other] = [...pointers].filter(([id]) => id !== event.pointerId).map(([, position]) => position);
+    const [wide, was] = [Math.abs(x - other[0]), Math.abs(before[0] - other[0])];
+    if (was > 8 && wide > 8) timeline.zoom(wide / was, (x + other[0]) / 2);
+    timeline.pan((before[0] - x) / 2);
+    dragging.moved = true;
+    return;
+  }
+  if (Math.hypot(x - dragging.x, y - dragging.y) > 4) dragging.moved = true;
+  if (!dragging.moved) return;
+  if (!pinned) byId("tip").hidden = true;
+  if (dragging.overview) lookAtOverview(x);
+  else if (dragging.bar) {
+    timeline.scrollTo(timeline.scroll + (y - before[1]) * ((timeline.lanes.length * timeline.laneHeight) / timeline.lanesHeight));
+    timeline.draw();
+  } else {
+    timeline.scrollTo(timeline.scroll + before[1] - y);
+    timeline.pan(before[0] - x);
+  }
+}
+
+function onPointerUp(event) {
+  if (!pointers.delete(event.pointerId) || pointers.size) return;
+  const [x, y] = place(event);
+  if (!dragging.moved && !dragging.overview) {
+    const target = timeline.at(x, y);
+    unpin();
+    timeline.hover(target);
+    if (target?.row !== undefined || target?.fault) showTip(target, event.clientX, event.clientY, true);
+  }
+}
+
+function onWheel(event) {
+  if (!timeline.columns) return;
+  event.preventDefault();
+  const [x, y] = place(event);
+  const unit = event.deltaMode === 1 ? 18 : event.deltaMode === 2 ? 300 : 1;
+  const [sideways, down] = [event.deltaX * unit, event.deltaY * unit];
+  if (!pinned) byId("tip").hidden = true;
+  if (event.shiftKey || Math.abs(sideways) > Math.abs(down)) timeline.pan(sideways || down);
+  else if (event.altKey || (x < GUTTER && y > timeline.lanesTop)) {
+    timeline.scrollTo(timeline.scroll + down);
+    timeline.draw();
+  } else timeline.zoom(Math.exp(-down * (event.ctrlKey ? 0.01 : 0.0022)), Math.max(GUTTER, x));
+}
+
+function toViolation() {
+  if (timeline.columns && timeline.witness.length) timeline.focus(timeline.witness.map((one) => one.row));
+}
+
+function toggleLanes() {
+  timeline.setTogether(!timeline.together);
+  showLanesButton();
+}
+
+const onTimeline = (act) => () => {
+  if (timeline.columns) act();
+};
+
+const KEYS = {
+  ArrowLeft: onTimeline(() => timeline.pan(-timeline.plot * 0.12)),
+  ArrowRight: onTimeline(() => timeline.pan(timeline.plot * 0.12)),
+  ArrowUp: onTimeline(() => {
+    timeline.scrollTo(timeline.scroll - 60);
+    timeline.draw();
+  }),
+  ArrowDown: onTimeline(() => {
+    timeline.scrollTo(timeline.scroll + 60);
+    timeline.draw();
+  }),
+  "+": onTimeline(() => timeline.zoom(1.5)),
+  "=": onTimeline(() => timeline.zoom(1.5)),
+  "-": onTimeline(() => timeline.zoom(1 / 1.5)),
+  0: onTimeline(() => timeline.fit()),
+  v: toViolation,
+  n: () => stepWrong(1),
+  p: () => stepWrong(-1),
+  j: () => stepThrough(listed, 1),
+  k: () => stepThrough(listed, -1),
+  l: onTimeline(toggleLanes),
+  t: switchTheme,
+  "/": () => byId("search").focus(),
+  "?": () => byId("help").showModal(),
+  Escape: unpin,
+};
+
+const HELP = [
+  ["wheel, pinch, + and -", "zoom"],
+  ["drag, ← and →", "move in time; also with Shift and the wheel"],
+  ["↑ and ↓", "move through lanes; also with Alt and the wheel"],
+  ["0", "everything"],
+  ["v", "the violation"],
+  ["n and p", "the next and the previous key that is wrong"],
+  ["j and k", "the next and the previous key of the list"],
+  ["/", "find a key"],
+  ["l", "a lane for each client, or fewer lanes"],
+  ["t", "light or dark"],
+  ["click or tap", "keep what is said of an operation; Esc closes it"],
+];
+
+function showHelp() {
+  const close = make("button", { type: "button", textContent: "Close" });
+  close.addEventListener("click", () => byId("help").close());
+  const rows = HELP.map(([keys, words]) =>
+    make("tr", {}, make("th", {}, make("kbd", { textContent: keys })), make("td", { textContent: words })),
+  );
+  byId("help").replaceChildren(make("h2", {}, "Keys and gestures"), make("table", {}, make("tbody", {}, ...rows)), close);
+}
+
+function onKeyDown(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
+  if (event.target === byId("search")) {
+    if (event.key === "Escape") byId("timeline").focus();
+    if (event.key === "Enter" && listed.length) choose(listed[0]);
+    return;
+  }
+  if (event.target === byId("keys") && (event.key === "ArrowUp" || event.key === "ArrowDown")) {
+    event.preventDefault();
+    stepThrough(listed, event.key === "ArrowUp" ? -1 : 1);
+    return;
+  }
+  const act = KEYS[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+}
+
+function listen() {
+  const canvas = byId("timeline");
+  canvas.addEventListener("pointerdown", onPointerDown);
+  canvas.addEventListener("pointermove", onPointerMove);
+  canvas.addEventListener("pointerup", onPointerUp);
+  canvas.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
+  canvas.addEventListener("pointerleave", () => {
+    timeline.hover(null);
+    if (!pinned) byId("tip").hidden = true;
+  });
+  canvas.addEventListener("wheel", onWheel, { passive: false });
+  canvas.addEventListener("dblclick", (event) => timeline.columns && timeline.zoom(3, place(event)[0]));
+  document.addEventListener("keydown", onKeyDown);
+  byId("keys").addEventListener("scroll", showKeys);
+  new ResizeObserver(showKeys).observe(byId("keys"));
+  byId("search").addEventListener("input", filterKeys);
+  byId("theme").addEventListener("click", switchTheme);
+  byId("help-button").addEventListener("click", KEYS["?"]);
+  byId("next-wrong").addEventListener("click", () => stepWrong(1));
+  byId("previous-wrong").addEventListener("click", () => stepWrong(-1));
+  byId("to-violation").addEventListener("click", toViolation);
+  byId("fit").addEventListener("click", KEYS[0]);
+  byId("zoom-in").addEventListener("click", KEYS["+"]);
+  byId("zoom-out").addEventListener("click", KEYS["-"]);
+  byId("lanes").addEventListener("click", KEYS.l);
+  system.addEventListener("change", () => {
+    if (remembered() || system.matches === document.documentElement.classList.contains("dark")) return;
+    setTheme(system.matches);
+    showLegend();
+    timeline.overviewImage = null;
+    timeline.draw();
+  });
+}
+
+showHead();
+showFilters();
+showStatistics();
+showFaults();
+showHelp();
+listen();
+filterKeys();
+if (report.keys.length) choose(0);
+else byId("empty").hidden = false, (byId("empty").textContent = "There are no operations in this history.");

@@ -1,0 +1,687 @@
+// The timeline of one key: overview, axis, faults, the violation, and the lanes of clients.
+
+const GUTTER = 96;
+const MARGIN = 14;
+const OVERVIEW = 38;
+const AXIS = 24;
+const FAULT_ROW = 16;
+const FAULT_ROWS_MAX = 4;
+const WITNESS_ROW = 30;
+const LANE_MIN = 5;
+const LANE_MAX = 24;
+const UNKNOWN_BAR = 26;
+const REACH = 5;
+const GLIDE_MS = 220;
+
+class Timeline {
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.strip = new Strip();
+    this.together = false;
+    this.frames = 0;
+    this.drawMs = 0;
+    this.hovered = null;
+    this.scheduled = false;
+    this.columns = null;
+    new ResizeObserver(() => this.resize()).observe(canvas);
+  }
+
+  // Show a key. `witness` is [{row, accused}], by time.
+  show(columns, witness) {
+    this.columns = columns;
+    this.witness = witness;
+    this.witnessRows = new Set(witness.map((one) => one.row));
+    this.hovered = null;
+    this.scroll = 0;
+    this.measureTime();
+    this.together = false;
+    this.arrange();
+    const each = this.lanes.length;
+    if (each > LANES_FOR_CLIENTS_MAX) {
+      this.together = true;
+      this.arrange();
+      // Clients that are all there at the same time gain nothing, and are better found in their order.
+      if (this.lanes.length > each * 0.6) {
+        this.together = false;
+        this.arrange();
+      }
+    }
+    this.resize();
+    this.fit(false);
+  }
+
+  // The span of all operations, and the faults in it.
+  measureTime() {
+    const { starts, length } = this.columns;
+    let [begin, end] = [Infinity, -Infinity];
+    for (let row = 0; row < length; row += 1) {
+      begin = Math.min(begin, starts[row]);
+      end = Math.max(end, lastMoment(this.columns, row));
+    }
+    if (!Number.isFinite(begin) || !Number.isFinite(end)) [begin, end] = [0, 1];
+    const pad = Math.max((end - begin) * 0.015, Math.abs(end) * 1e-12, 1e-6);
+    this.begin = begin - pad;
+    this.end = end + pad;
+    this.spanMin = Math.max((this.end - this.begin) * 1e-9, Math.abs(this.end) * 1e-14, 2e-7);
+    const rows = [];
+    this.faults = report.faults
+      .filter((fault) => fault.start < this.end && (fault.finish === null || fault.finish > this.begin))
+      .map((fault) => {
+        const finish = fault.finish === null ? this.end : fault.finish;
+        let at = rows.findIndex((busyUntil) => busyUntil <= fault.start);
+        if (at < 0) at = Math.min(rows.length, FAULT_ROWS_MAX - 1);
+        rows[at] = Math.max(rows[at] ?? -Infinity, finish);
+        return { fault, start: fault.start, finish, at };
+      });
+    this.faultRows = rows.length;
+  }
+
+  arrange() {
+    this.lanes = lanesOf(this.columns, this.together);
+    this.laneOfRow = new Uint32Array(this.columns.length);
+    this.lanes.forEach((lane, at) => {
+      for (const row of lane.rows) this.laneOfRow[row] = at;
+    });
+    this.overviewImage = null;
+  }
+
+  setTogether(together) {
+    this.together = together;
+    this.arrange();
+    this.layOut();
+    this.scroll = 0;
+    this.reveal();
+  }
+
+  resize() {
+    const { clientWidth, clientHeight } = this.canvas;
+    this.ratio = window.devicePixelRatio || 1;
+    this.width = clientWidth;
+    this.height = clientHeight;
+    this.canvas.width = Math.max(1, Math.round(clientWidth * this.ratio));
+    this.canvas.height = Math.max(1, Math.round(clientHeight * this.ratio));
+    this.overviewImage = null;
+    if (this.columns === null) return;
+    this.layOut();
+    this.draw();
+  }
+
+  layOut() {
+    this.plot = Math.max(10, this.width - GUTTER - MARGIN);
+    this.axisTop = OVERVIEW;
+    this.faultsTop = this.axisTop + AXIS;
+    this.witnessTop = this.faultsTop + (this.faultRows ? this.faultRows * FAULT_ROW + 6 : 0);
+    this.lanesTop = this.witnessTop + (this.witness.length ? this.witness.length * WITNESS_ROW + 14 : 4);
+    this.lanesHeight = Math.max(20, this.height - this.lanesTop - 4);
+    this.laneHeight = Math.min(LANE_MAX, Math.max(LANE_MIN, this.lanesHeight / Math.max(1, this.lanes.length)));
+    this.scrollTo(this.scroll);
+  }
+
+  get scrollMax() {
+    return Math.max(0, this.lanes.length * this.laneHeight - this.lanesHeight);
+  }
+
+  scrollTo(scroll) {
+    this.scroll = Math.min(this.scrollMax, Math.max(0, scroll));
+  }
+
+  // Scroll so that the lanes of the violation can be seen.
+  reveal() {
+    if (this.witness.length && this.scrollMax > 0) {
+      const lanes = this.witness.map((one) => this.laneOfRow[one.row]);
+      const middle = (Math.min(...lanes) + Math.max(...lanes) + 1) / 2;
+      this.scrollTo(middle * this.laneHeight - this.lanesHeight / 2);
+    }
+    this.draw();
+  }
+
+  // The view: time at the left and at the right of the plot.
+
+  x(time) {
+    return GUTTER + (time - this.from) * this.scale;
+  }
+
+  timeAt(x) {
+    return this.from + (x - GUTTER) / this.scale;
+  }
+
+  look(from, to) {
+    const span = Math.min(this.end - this.begin, Math.max(this.spanMin, to - from));
+    const middle = (from + to) / 2;
+    this.from = Math.min(this.end - span, Math.max(this.begin, middle - span / 2));
+    this.to = this.from + span;
+    this.scale = this.plot / span;
+    this.draw();
+  }
+
+  glide(from, to) {
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const [from0, to0, began] = [this.from, this.to, performance.now()];
+    const journey = (this.journey = {});
+    const step = (now) => {
+      if (this.journey !== journey) return;
+      const done = calm ? 1 : Math.min(1, (now - began) / GLIDE_MS);
+      const eased = 1 - (1 - done) ** 3;
+      // Spans shrink by factors, not by seconds.
+      const span = Math.exp(Math.log(to0 - from0) * (1 - eased) + Math.log(Math.max(this.spanMin, to - from)) * eased);
+      const share = to - from === to0 - from0 ? eased : (span - (to0 - from0)) / (to - from - (to0 - from0));
+      const left = from0 + (from - from0) * share;
+      this.look(left, left + span);
+      if (done < 1) requestAnimationFrame(step);
+      else this.look(from, to);
+    };
+    step(began);
+  }
+
+  fit(gently = true) {
+    this.journey = null;
+    if (gently) this.glide(this.begin, this.end);
+    else this.look(this.begin, this.end);
+  }
+
+  zoom(factor, x = GUTTER + this.plot / 2) {
+    this.journey = null;
+    const span = Math.min(this.end - this.begin, Math.max(this.spanMin, (this.to - this.from) / factor));
+    const time = this.timeAt(x);
+    const share = (x - GUTTER) / this.plot;
+    this.look(time - span * share, time + span * (1 - share));
+  }
+
+  pan(pixels) {
+    this.journey = null;
+    const time = pixels / this.scale;
+    const moved = Math.min(this.end - this.to, Math.max(this.begin - this.from, time));
+    this.look(this.from + moved, this.to + moved);
+  }
+
+  // Show some rows, with air around them.
+  focus(rows, gently = true) {
+    let [begin, end] = [Infinity, -Infinity];
+    for (const row of rows) {
+      begin = Math.min(begin, this.columns.starts[row]);
+      end = Math.max(end, lastMoment(this.columns, row));
+    }
+    const span = Math.max(end - begin, this.spanMin * 10, 2e-6);
+    // One operation is to be seen among its neighbours; several need room on the right, for words beside the last.
+    const [before, after] = rows.length === 1 ? [3, 3] : [0.15, 0.45];
+    const [from, to] = [Math.max(this.begin, begin - span * before), Math.min(this.end, end + span * after)];
+    this.journey = null;
+    if (gently) this.glide(from, to);
+    else this.look(from, to);
+    this.reveal();
+  }
+
+  // Drawing.
+
+  draw() {
+    if (this.scheduled || this.columns === null) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => {
+      this.scheduled = false;
+      const began = performance.now();
+      this.paint();
+      this.drawMs = performance.now() - began;
+      this.frames += 1;
+    });
+  }
+
+  paint() {
+    const { context, ratio, width, height } = this;
+    if (this.columns === null || width < GUTTER + MARGIN + 10) return;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.globalAlpha = 1;
+    context.textBaseline = "middle";
+    context.textAlign = "left";
+    context.fillStyle = theme.panel;
+    context.fillRect(0, 0, width, height);
+    this.paintBands();
+    this.paintAxis();
+    this.clipped(0, this.lanesTop, width, this.lanesHeight, () => this.paintLanes());
+    this.paintLabels();
+    if (this.witness.length) this.paintWitness();
+    if (this.faultRows) this.clipped(GUTTER, this.faultsTop, this.plot, this.faultRows * FAULT_ROW, () => this.paintFaults());
+    this.paintOverview();
+    this.paintScrollBar();
+  }
+
+  clipped(x, y, width, height, paint) {
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(x, y, width, height);
+    this.context.clip();
+    paint();
+    this.context.restore();
+  }
+
+  visible(start, finish) {
+    const left = Math.max(GUTTER, this.x(start));
+    const right = Math.min(GUTTER + this.plot, this.x(finish));
+    return right <= GUTTER || left >= GUTTER + this.plot ? null : [left, Math.max(1, right - left)];
+  }
+
+  // Faults, behind everything.
+  paintBands() {
+    const { context } = this;
+    context.fillStyle = theme.fault;
+    context.globalAlpha = 0.1;
+    for (const { start, finish } of this.faults) {
+      const seen = this.visible(start, finish);
+      if (seen) context.fillRect(seen[0], this.faultsTop, seen[1], this.height - this.faultsTop);
+    }
+    context.globalAlpha = 1;
+  }
+
+  paintFaults() {
+    const { context } = this;
+    context.font = "11px system-ui, sans-serif";
+    for (const each of this.faults) {
+      const seen = this.visible(each.start, each.finish);
+      if (!seen) continue;
+      const y = this.faultsTop + each.at * FAULT_ROW + 1;
+      context.globalAlpha = this.hovered?.fault === each.fault ? 0.6 : 0.3;
+      context.fillStyle = theme.fault;
+      context.fillRect(seen[0], y, seen[1], FAULT_ROW - 2);
+      context.globalAlpha = 1;
+      if (seen[1] > 30) {
+        context.save();
+        context.beginPath();
+        context.rect(seen[0], y, seen[1] - 3, FAULT_ROW);
+        context.clip();
+        context.fillStyle = theme.ink;
+        context.fillText(printable(shortened(each.fault.text || each.fault.kind, 80)), seen[0] + 5, y + (FAULT_ROW - 2) / 2);
+        context.restore();
+      }
+    }
+  }
+
+  paintAxis() {
+    const { context } = this;
+    const y = this.axisTop;
+    const unit = report.time_unit;
+    const span = this.to - this.from;
+    const rough = span / Math.max(2, this.plot / 120);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    let step = [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= rough);
+    if (unit === "line") step = Math.max(1, Math.round(step));
+    const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+    context.font = "11px system-ui, sans-serif";
+    const first = Math.ceil(this.from / step);
+    for (let tick = first; tick * step <= this.to; tick += 1) {
+      const x = Math.round(this.x(tick * step)) + 0.5;
+      if (x < GUTTER) continue;
+      context.fillStyle = theme.line;
+      context.fillRect(x - 0.5, y + AXIS - 5, 1, this.height - y);
+      context.fillStyle = theme.soft;
+      const text = (tick * step).toFixed(decimals);
+      context.fillText(unit === "line" ? text : `${text} s`, x + 4, y + AXIS / 2 + 1);
+    }
+    if (unit === "line") {
+      context.fillStyle = theme.faint;
+      context.fillText("line", 12, y + AXIS / 2 + 1);
+    }
+  }
+
+  paintLanes() {
+    const { context, columns, lanes, laneHeight, ratio } = this;
+    const plotPixels = Math.round(this.plot * ratio);
+    this.strip.resize(plotPixels);
+    const scale = plotPixels / (this.to - this.from);
+    const left = Math.round(GUTTER * ratio);
+    const gap = laneHeight >= 8 ? 2 : laneHeight >= 5 ? 1 : 0;
+    const first = Math.max(0, Math.floor(this.scroll / laneHeight));
+    const last = Math.min(lanes.length, Math.ceil((this.scroll + this.lanesHeight) / laneHeight));
+    const muted = this.witness.length > 0;
+    const written = laneHeight >= 15;
+    context.font = `11px ${theme.mono}`;
+    const character = context.measureText("0").width;
+    const { starts, finishes, kinds, outcomes } = columns;
+    for (let at = first; at < last; at += 1) {
+      const lane = lanes[at];
+      const y = this.lanesTop + at * laneHeight - this.scroll;
+      if (at % 2 && laneHeight >= 8) {
+        context.globalAlpha = 0.55;
+        context.fillStyle = theme.lane;
+        context.fillRect(GUTTER, y, this.plot, laneHeight);
+      }
+      context.globalAlpha = muted ? MUTED : 1;
+      if (lane.openFrom < this.to) this.paintOpenEnd(lane, y + laneHeight / 2);
+      const { rows } = lane;
+      const words = [];
+      // In pixels of the screen, so that the dots lie where the bars would.
+      context.setTransform(1, 0, 0, 1, 0, 0);
+      context.imageSmoothingEnabled = false;
+      const top = Math.round((y + gap / 2) * ratio);
+      const tall = Math.max(1, Math.round((y + laneHeight - gap / 2) * ratio) - top);
+      for (let index = firstAfter(columns, rows, this.from - UNKNOWN_BAR / this.scale); index < rows.length; index += 1) {
+        const row = rows[index];
+        if (starts[row] > this.to) break;
+        const look = LOOKS[outcomes[row]];
+        const begin = (starts[row] - this.from) * scale;
+        let end;
+        if (look === LOOK_UNKNOWN) {
+          const next = index + 1 < rows.length ? (starts[rows[index + 1]] - this.from) * scale : Infinity;
+          end = Math.min(begin + UNKNOWN_BAR * ratio, next);
+        } else end = (finishes[row] - this.from) * scale;
+        if (end - begin < BAR_PIXELS_MIN) {
+          const from = Math.floor(begin);
+          const to = Math.max(from + 1, Math.round(end) - (end - begin >= 4 ? 1 : 0));
+          this.strip.dot(from, to, kinds[row] * 4 + look, Math.min(1, Math.max(0.35, end - begin)));
+          continue;
+        }
+        const from = Math.round(Math.max(begin, -20));
+        const to = Math.round(Math.min(end, plotPixels + 20)) - 1;
+        paintBar(context, kinds[row], look, left + from, top, to - from, tall);
+        if (written && to - from > 42 * ratio) words.push(row, (left + Math.max(0, from)) / ratio, (left + to) / ratio);
+      }
+      this.strip.flush(context, left, top, tall);
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      for (let word = 0; word < words.length; word += 3) {
+        context.globalAlpha = muted ? MUTED : 1;
+        this.write(words[word], words[word + 1], words[word + 2], y + laneHeight / 2, character);
+      }
+    }
+    context.globalAlpha = 1;
+    this.paintWitnessInLanes(gap);
+    this.paintHovered(gap);
+    context.fillStyle = theme.panel;
+    context.fillRect(0, this.lanesTop, GUTTER, this.lanesHeight);
+    context.fillRect(GUTTER + this.plot, this.lanesTop, MARGIN, this.lanesHeight);
+  }
+
+  // The words inside of a bar.
+  write(row, left, right, y, character) {
+    const { context } = this;
+    const room = Math.floor((Math.min(right, GUTTER + this.plot) - left - 8) / character);
+    if (room < 4) return;
+    const operation = operationAt(this.columns, row);
+    const text = brief(operation, Math.max(6, room >> 1));
+    const full = LOOKS[this.columns.outcomes[row]] === LOOK_OK && context.globalAlpha === 1;
+    context.fillStyle = full ? theme["on-bar"] : theme.ink;
+    context.globalAlpha = Math.max(context.globalAlpha, 0.7);
+    context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, left + 5, y + 0.5);
+  }
+
+  paintOpenEnd(lane, y) {
+    const x = Math.max(GUTTER, this.x(lane.openFrom));
+    const row = lane.rows.find((each) => this.columns.starts[each] === lane.openFrom);
+    paintTail(this.context, this.columns.kinds[row], x, y, GUTTER + this.plot - x);
+  }
+
+  paintLabels() {
+    const { context, lanes, laneHeight } = this;
+    const every = Math.max(1, Math.ceil(13 / laneHeight));
+    context.font = "11px system-ui, sans-serif";
+    context.fillStyle = theme.soft;
+    const first = Math.ceil(Math.floor(this.scroll / laneHeight) / every) * every;
+    const last = Math.min(lanes.length, Math.ceil((this.scroll + this.lanesHeight) / laneHeight));
+    this.clipped(0, this.lanesTop - 3, GUTTER - 8, this.lanesHeight + 6, () => {
+      for (let at = first; at < last; at += every) {
+        const lane = lanes[at];
+        const y = this.lanesTop + (at + 0.5) * laneHeight - this.scroll;
+        if (lane.clients.length > 1 || laneHeight < 13) context.fillText(printable(shortened(lane.label, 24)), 12, y);
+        else if (lane.label) this.paintClient(lane.label, 12, y);
+      }
+    });
+  }
+
+  // "client 7", or only the name where that says enough or there is no room for more.
+  paintClient(client, x, y) {
+    const name = printable(shortened(client, 24));
+    const words = `client ${name}`;
+    const fits = this.context.measureText(words).width <= GUTTER - 10 - x;
+    this.context.fillText(fits && /^[0-9]/.test(name) ? words : name, x, y);
+  }
+
+  extent(row) {
+    const begin = this.x(this.columns.starts[row]);
+    const finish = this.columns.finishes[row];
+    return [begin, finish === Infinity ? begin + UNKNOWN_BAR : Math.max(this.x(finish), begin + 3)];
+  }
+
+  // A violation among all the other operations.
+  paintWitnessInLanes(gap) {
+    const { context, laneHeight, columns } = this;
+    this.witness.forEach((one, at) => {
+      const [left, right] = this.extent(one.row);
+      if (right < GUTTER || left > GUTTER + this.plot) return;
+      const y = this.lanesTop + this.laneOfRow[one.row] * laneHeight - this.scroll;
+      const tall = Math.max(4, laneHeight - gap);
+      // A thread from the words above to the place below.
+      const anchor = Math.max(GUTTER, left);
+      context.globalAlpha = 0.35;
+      context.fillStyle = theme.bad;
+      context.fillRect(anchor - 0.5, this.lanesTop, 1, y - this.lanesTop);
+      context.globalAlpha = 1;
+      const [x, width] = [Math.max(left, GUTTER - 4), Math.min(right, GUTTER + this.plot + 4) - Math.max(left, GUTTER - 4)];
+      context.fillStyle = theme.panel;
+      context.fillRect(x - 1, y + gap / 2 - 1, width + 2, tall + 2);
+      paintBar(context, columns.kinds[one.row], LOOKS[columns.outcomes[one.row]], x, y + gap / 2, width, tall);
+      context.strokeStyle = theme.bad;
+      context.lineWidth = 2;
+      context.strokeRect(x - 1, y + gap / 2 - 1, width + 2, tall + 2);
+      if (laneHeight >= 15) {
+        context.font = `11px ${theme.mono}`;
+        if (width > 60) this.write(one.row, x + (width > 90 ? 18 : 0), x + width, y + laneHeight / 2, context.measureText("0").width);
+        paintBadge(context, String(at + 1), width > 90 ? x + 11 : x - 12, y + laneHeight / 2, one.accused);
+      }
+    });
+  }
+
+  paintHovered(gap) {
+    if (this.hovered === null || this.hovered.row === undefined) return;
+    const { context } = this;
+    const { row } = this.hovered;
+    const [left, right] = this.extent(row);
+    const y = this.lanesTop + this.laneOfRow[row] * this.laneHeight - this.scroll;
+    context.strokeStyle = theme.ink;
+    context.lineWidth = 1.5;
+    context.strokeRect(left - 1, y + gap / 2 - 0.5, right - left + 2, this.laneHeight - gap + 1);
+  }
+
+  // The operations of the violation, one below the other, with words, and what was over before what began.
+  paintWitness() {
+    const { context, columns } = this;
+    const edge = GUTTER + this.plot;
+    const top = this.witnessTop + 5;
+    context.fillStyle = theme.bad;
+    context.globalAlpha = 0.045;
+    context.fillRect(0, this.witnessTop, this.width, this.witness.length * WITNESS_ROW + 8);
+    context.globalAlpha = 1;
+    context.fillStyle = theme.line;
+    context.fillRect(0, this.lanesTop - 4, this.width, 1);
+    this.clipped(GUTTER, this.witnessTop, this.plot, this.lanesTop - this.witnessTop, () => this.paintPrecedence(top));
+    this.witness.forEach((one, at) => {
+      const y = top + at * WITNESS_ROW;
+      const middle = y + WITNESS_ROW / 2;
+      const operation = operationAt(columns, one.row);
+      paintBadge(context, String(at + 1), 16, middle, one.accused);
+      context.font = "12px system-ui, sans-serif";
+      context.fillStyle = theme.ink;
+      this.clipped(28, y, GUTTER - 34, WITNESS_ROW, () => this.paintClient(operation.client, 30, middle));
+      const [left, right] = this.extent(one.row);
+      const open = operation.finish === Infinity;
+      this.clipped(GUTTER, y, this.plot, WITNESS_ROW, () => {
+        const end = Math.max(right, left + 4);
+        if (open) paintTail(context, columns.kinds[one.row], left, middle, edge - left);
+        const from = Math.max(left, GUTTER - 10);
+        const to = Math.min(end, edge + 10);
+        if (to > from) {
+          paintBar(context, columns.kinds[one.row], LOOKS[columns.outcomes[one.row]], from, y + 5, to - from, WITNESS_ROW - 10);
+          context.strokeStyle = theme.bad;
+          context.lineWidth = one.accused || this.hovered?.row === one.row ? 2.5 : 1.25;
+          context.strokeRect(from, y + 5, to - from, WITNESS_ROW - 10);
+        }
+        this.paintWords(operation, left, open ? left + UNKNOWN_BAR : end, middle, edge);
+      });
+    });
+  }
+
+  // Inside of the bar if they fit, else beside it; at the edge if the bar is out of sight.
+  paintWords(operation, left, right, y, edge) {
+    const { context } = this;
+    context.font = `12px ${theme.mono}`;
+    const words = brief(operation, 44);
+    const size = context.measureText(words).width;
+    const full = LOOKS[report.outcome_names.indexOf(operation.outcome)] === LOOK_OK;
+    const [inside, insideEnd] = [Math.max(left, GUTTER) + 7, Math.min(right, edge) - 7];
+    context.fillStyle = theme.ink;
+    if (right < GUTTER) context.fillText(`◂ ${words}`, GUTTER + 6, y);
+    else if (left > edge) context.fillText(`${words} ▸`, edge - size - 24, y);
+    else if (insideEnd - inside >= size) {
+      if (full) context.fillStyle = theme["on-bar"];
+      context.fillText(words, inside, y);
+    } else if (right + 8 + size <= edge || right + 8 + size - edge < GUTTER - (left - 8 - size)) context.fillText(words, right + 8, y);
+    else context.fillText(words, Math.max(GUTTER + 4, left - 8 - size), y);
+  }
+
+  // An arrow from the end of one operation to the beginning of the next, where the one was over before.
+  paintPrecedence(top) {
+    const { context, columns } = this;
+    context.strokeStyle = theme.bad;
+    context.fillStyle = theme.bad;
+    context.lineWidth = 1.25;
+    for (let at = 0; at + 1 < this.witness.length; at += 1) {
+      const [one, next] = [this.witness[at].row, this.witness[at + 1].row];
+      // Along the lower edge of the bar: the words are beside its middle.
+      const [y, below] = [top + at * WITNESS_ROW + WITNESS_ROW - 6, top + (at + 1) * WITNESS_ROW + 5];
+      const before = columns.finishes[one] < columns.starts[next];
+      const start = this.x(columns.starts[next]);
+      const from = before ? this.x(columns.finishes[one]) : start;
+      context.globalAlpha = 0.7;
+      context.setLineDash(before ? [] : [2, 3]);
+      context.beginPath();
+      if (before) {
+        context.moveTo(Math.max(from, GUTTER - 20), y);
+        context.lineTo(Math.min(start, GUTTER + this.plot + 20), y);
+      } else context.moveTo(start, y);
+      context.lineTo(Math.min(Math.max(start, GUTTER - 20), GUTTER + this.plot + 20), below - (before ? 5 : 0));
+      context.stroke();
+      context.setLineDash([]);
+      if (before) {
+        context.beginPath();
+        context.moveTo(start - 4, below - 6);
+        context.lineTo(start + 4, below - 6);
+        context.lineTo(start, below);
+        context.fill();
+      }
+    }
+    context.globalAlpha = 1;
+  }
+
+  // How busy the key was all the time, and which part of it is in view.
+  paintOverview() {
+    const { context } = this;
+    this.overviewImage ??= this.makeOverview();
+    context.drawImage(this.overviewImage, GUTTER, 4, this.plot, OVERVIEW - 10);
+    const whole = this.end - this.begin;
+    const at = (time) => GUTTER + ((time - this.begin) / whole) * this.plot;
+    context.globalAlpha = 0.35;
+    context.fillStyle = theme.fault;
+    for (const { start, finish } of this.faults) {
+      const [left, right] = [Math.max(at(start), GUTTER), Math.min(at(finish), GUTTER + this.plot)];
+      context.fillRect(left, OVERVIEW - 5, Math.max(1, right - left), 3);
+    }
+    context.globalAlpha = 1;
+    context.fillStyle = theme.bad;
+    for (const one of this.witness) context.fillRect(at(this.columns.starts[one.row]) - 1, 3, 2, OVERVIEW - 9);
+    const [left, right] = [at(this.from), at(this.to)];
+    context.globalAlpha = 0.6;
+    context.fillStyle = theme.panel;
+    context.fillRect(GUTTER, 3, left - GUTTER, OVERVIEW - 8);
+    context.fillRect(right, 3, GUTTER + this.plot - right, OVERVIEW - 8);
+    context.globalAlpha = 1;
+    context.strokeStyle = theme.soft;
+    context.lineWidth = 1;
+    context.strokeRect(left + 0.5, 3.5, Math.max(3, right - left - 1), OVERVIEW - 9);
+    context.fillStyle = theme.faint;
+    context.font = "11px system-ui, sans-serif";
+    context.fillText("overview", 12, OVERVIEW / 2);
+  }
+
+  makeOverview() {
+    const image = document.createElement("canvas");
+    const width = Math.max(1, Math.round(this.plot * this.ratio));
+    const height = Math.round((OVERVIEW - 10) * this.ratio);
+    [image.width, image.height] = [width, height];
+    const counts = new Uint32Array(width);
+    const scale = width / (this.end - this.begin);
+    const { starts, length } = this.columns;
+    for (let row = 0; row < length; row += 1) {
+      const column = Math.floor((starts[row] - this.begin) * scale);
+      counts[Math.min(width - 1, Math.max(0, column))] += 1;
+    }
+    const most = counts.reduce((high, each) => Math.max(high, each), 1);
+    const context = image.getContext("2d");
+    context.fillStyle = theme.faint;
+    for (let column = 0; column < width; column += 1) {
+      if (counts[column] === 0) continue;
+      const tall = Math.max(this.ratio, (counts[column] / most) * height);
+      context.fillRect(column, height - tall, 1, tall);
+    }
+    return image;
+  }
+
+  paintScrollBar() {
+    if (this.scrollMax <= 0) return;
+    const { context } = this;
+    const whole = this.lanes.length * this.laneHeight;
+    const tall = Math.max(24, (this.lanesHeight / whole) * this.lanesHeight);
+    const y = this.lanesTop + (this.scroll / this.scrollMax) * (this.lanesHeight - tall);
+    context.globalAlpha = 0.5;
+    context.fillStyle = theme.faint;
+    context.fillRect(this.width - 8, y, 5, tall);
+    context.globalAlpha = 1;
+  }
+
+  // What is there?
+
+  at(x, y) {
+    if (this.columns === null || x < 0 || y < 0 || x > this.width || y > this.height) return null;
+    if (y < OVERVIEW) return { overview: true };
+    if (this.faultRows && y >= this.faultsTop && y < this.witnessTop) {
+      const row = Math.floor((y - this.faultsTop) / FAULT_ROW);
+      const time = this.timeAt(x);
+      const reach = 3 / this.scale;
+      const found = this.faults.filter(
+        (each) => each.at === row && each.start - reach <= time && each.finish + reach >= time,
+      );
+      return found.length ? { fault: found[found.length - 1].fault } : null;
+    }
+    if (this.witness.length && y >= this.witnessTop && y < this.lanesTop - 4) {
+      const one = this.witness[Math.floor((y - this.witnessTop - 5) / WITNESS_ROW)];
+      return one ? { row: one.row } : null;
+    }
+    if (y < this.lanesTop) return null;
+    return this.operationNear(x, y);
+  }
+
+  operationNear(x, y) {
+    const lane = this.lanes[Math.floor((y - this.lanesTop + this.scroll) / this.laneHeight)];
+    if (!lane) return null;
+    if (x < GUTTER) return { lane };
+    const { columns } = this;
+    const reach = (REACH + UNKNOWN_BAR) / this.scale;
+    const time = this.timeAt(x);
+    let [best, bestDistance] = [null, Infinity];
+    let index = firstAfter(columns, lane.rows, time - reach);
+    for (; index < lane.rows.length && columns.starts[lane.rows[index]] <= time + reach; index += 1) {
+      const row = lane.rows[index];
+      const [left, right] = this.extent(row);
+      // Of operations in one place, those of the violation can be had first.
+      const distance = Math.max(0, left - x, x - right) - (this.witnessRows.has(row) ? 0.5 : 0);
+      if (distance < bestDistance) [best, bestDistance] = [row, distance];
+    }
+    if (best !== null && bestDistance <= REACH) return { row: best };
+    if (lane.openFrom <= time && Math.abs(((y - this.lanesTop + this.scroll) % this.laneHeight) - this.laneHeight / 2) <= 4) {
+      return { row: lane.rows.find((row) => columns.starts[row] === lane.openFrom) };
+    }
+    return null;
+  }
+
+  hover(target) {
+    const same = this.hovered?.row === target?.row && this.hovered?.fault === target?.fault;
+    this.hovered = target;
+    if (!same) this.draw();
+  }
+}
