@@ -74,11 +74,11 @@ def test_a_violation_comes_with_its_sentence_and_the_places_of_its_operations(tm
 
 def test_a_search_that_gave_up_is_reported_as_unknown(tmp_path: Path) -> None:
     # Two values again and again, so that only a search can tell.
-    operations = [Operation(at, at, "put", b"k", 0.0, 10.0, "ok", b"ab"[at % 2 :][:1]) for at in range(6)]
-    for at in range(9):
-        operations.append(
-            Operation(10 + at, 10 + at, "get", b"k", 1.0 + at, 1.5 + at, "ok", None, None, b"ab"[at % 2 :][:1])
-        )
+    values = [b"a", b"b"] * 5
+    operations = [Operation(at, at, "put", b"k", 0.0, 10.0, "ok", values[at]) for at in range(6)]
+    operations += [
+        Operation(10 + at, 10 + at, "get", b"k", 1.0 + at, 1.5 + at, "ok", None, None, values[at]) for at in range(9)
+    ]
     history = History(operations)
     result = check(history, budget=3)
     assert result.verdict is Verdict.UNKNOWN
