@@ -11,6 +11,7 @@ from paxoskv.check.history import DELETE, KINDS, OUTCOMES, Columns, History, Val
 from paxoskv.check.normal import Finding, NormalForm, Tick, Violated
 from paxoskv.check.search import Search, explains
 from paxoskv.check.sentences import Speaker
+from paxoskv.check.texts import Texts, is_text
 from paxoskv.check.verdict import KeyVerdict, Result, Verdict, Way
 from paxoskv.check.zones import NotRecognisable, Zones
 
@@ -151,8 +152,17 @@ def _by_value(form: NormalForm, speaker: Speaker, budget: int, tick: Tick, order
         found = Chain(form, numbers, initial, speaker, "list").check(Way.LIST, budget, tick)
         assert found is not None
         return found
+    texts = None
+    if is_text(form):
+        try:
+            texts = Texts(form, speaker)
+        except Violated as violated:
+            return Finding(Verdict.ILLEGAL, Way.ZONES, None, violated.sentence, violated.witness)
+        form = texts.register
     zones = Zones(form, speaker, orders)
     finding = zones.check()
+    if texts is not None:
+        finding.witness = texts.proof(finding.witness)
     if finding.verdict is Verdict.ILLEGAL and not zones.exact:
         raise NotRecognisable("an unknown mutation may have had an effect that no value identifies")
     return finding
