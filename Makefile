@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: help demo test lint types pytest sim verify bench side-by-side clean
 
 help:
-	@echo "make demo          three nodes on real disks, one killed under load, nothing lost"
+	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
 	@echo "make sim           2,000 hostile universes in virtual time"
 	@echo "make verify        a live cluster under all faults for a minute, its history checked"

@@ -1,18 +1,24 @@
 """The demonstration: a real cluster, a mixed load through all coordinators, one node killed in the middle of it.
 
-What is counted is what a user would count: writes that were acknowledged and are not there afterwards.
+What is counted is what a user would count: writes that were acknowledged and are not there afterwards. Beside that,
+every call is recorded, so that the checker can judge all answers, reads included.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import paxoskv
+from paxoskv.check.recorder import Call, Recorder
 from paxoskv.core.errors import ConditionFailed, PaxosKVError, Unavailable
 from paxoskv.server.launcher import LocalCluster
+
+T = TypeVar("T")
 
 _LISTS = 64
 
@@ -23,6 +29,8 @@ class ClientLog:
 
     coordinator: int
     last_success: float
+    name: str
+    """In the history. Who does not know an outcome goes on under a new one, as what is unknown may happen later."""
     longest_gap_s: float = 0.0
 
     def succeeded(self, now: float) -> None:
@@ -45,6 +53,7 @@ class Ledger:
     """By counter or list: a token for each write that was acknowledged."""
     unknown: defaultdict[bytes, set[bytes]] = field(default_factory=lambda: defaultdict(set))
     """By any key: tokens of writes that may or may not have happened."""
+    history: Recorder = field(default_factory=Recorder)
 
 
 @dataclass(slots=True)
@@ -102,7 +111,7 @@ class _Load:
                 await connection
             async with asyncio.TaskGroup() as group:
                 for index in range(self._clients):
-                    log = ClientLog(numbers[index % len(numbers)], time.monotonic())
+                    log = ClientLog(numbers[index % len(numbers)], time.monotonic(), str(index))
                     self.logs.append(log)
                     group.create_task(self._client(index, connections[index % len(numbers)], log))
         finally:
@@ -114,7 +123,7 @@ class _Load:
         count = 0
         while not self.stopping:
             count += 1
-            name, operation = self._draw(rng, kv, index, count)
+            name, operation = self._draw(rng, kv, index, count, log.name)
             began = time.monotonic()
             try:
                 await operation()
@@ -122,6 +131,8 @@ class _Load:
                 pass
             except PaxosKVError as error:
                 self.ledger.errors[error.code] += 1
+                if not error.definite:
+                    log.name = f"{index} after {count}"
                 await asyncio.sleep(0.01)
                 continue
             now = time.monotonic()
@@ -131,49 +142,79 @@ class _Load:
         log.succeeded(time.monotonic())  # Whoever waits for a success at the end has waited so long.
 
     def _draw(
-        self, rng: random.Random, kv: paxoskv.Client, index: int, count: int
+        self, rng: random.Random, kv: paxoskv.Client, index: int, count: int, client: str
     ) -> tuple[str, Callable[[], Awaitable[None]]]:
         ledger = self.ledger
+        begin = ledger.history.call
         dice = rng.random()
         token = b"%d-%d" % (index, count)
 
         async def put() -> None:
             key = b"own/%d/%d" % (index, rng.randrange(20))
-            await self._write(key, token, kv.put(key, token))
+            with _told(begin(client=client, kind="put", key=key, value=token)) as call:
+                call.returned(version=await self._write(key, token, kv.put(key, token)))
             ledger.last_put[key] = token
 
         async def incr() -> None:
             key = b"counter/%d" % rng.randrange(4)
-            await self._write(key, token, kv.incr(key))
+            with _told(begin(client=client, kind="incr", key=key)) as call:
+                counter = await self._write(key, token, kv.incr(key))
+                call.returned(counter.value, version=counter.version)
             ledger.acknowledged[key].add(token)
 
         async def append() -> None:
             key = b"list/%d/%d" % (rng.randrange(_LISTS), count // 50)
-            await self._write(key, token, kv.append(key, token + b" "))
+            with _told(begin(client=client, kind="append", key=key, value=token + b" ")) as call:
+                appended = await self._write(key, token, kv.append(key, token + b" "))
+                call.returned(appended.length, version=appended.version)
             ledger.acknowledged[key].add(token)
 
         async def cas() -> None:
             key = b"shared/%d" % rng.randrange(8)
-            seen = await kv.get(key)
-            await self._write(key, token, kv.cas(key, seen.value, token))
+            seen = (await _read(kv, ledger.history, client, key)).value
+            with _told(begin(client=client, kind="cas", key=key, value=token, expected=seen)) as call:
+                call.returned(version=await self._write(key, token, kv.cas(key, seen, token)))
 
         async def get() -> None:
-            await kv.get(b"own/%d/%d" % (rng.randrange(self._clients), rng.randrange(20)))
+            await _read(kv, ledger.history, client, b"own/%d/%d" % (rng.randrange(self._clients), rng.randrange(20)))
 
         mix = ((0.4, "put", put), (0.6, "incr", incr), (0.75, "append", append), (0.85, "cas", cas), (1.0, "get", get))
         return next((name, operation) for share, name, operation in mix if dice < share)
 
-    async def _write(self, key: bytes, token: bytes, operation: Awaitable[object]) -> None:
+    async def _write(self, key: bytes, token: bytes, operation: Awaitable[T]) -> T:
         ledger = self.ledger
         ledger.unknown[key].add(token)
         try:
-            await operation
+            result = await operation
         except PaxosKVError as error:
             if error.definite:
                 ledger.unknown[key].discard(token)
             raise
         ledger.unknown[key].discard(token)
         ledger.acknowledged_writes += 1
+        return result
+
+
+@contextlib.contextmanager
+def _told(call: Call) -> Iterator[Call]:
+    """A call, whose failure is recorded for what it says."""
+    with call:
+        try:
+            yield call
+        except ConditionFailed as error:
+            call.refused(error.value, version=error.version, because=error.code)
+            raise
+        except PaxosKVError as error:
+            if error.definite:
+                call.failed()
+            raise
+
+
+async def _read(kv: paxoskv.Client, history: Recorder, client: str, key: bytes) -> paxoskv.Entry:
+    with _told(history.call(client=client, kind="get", key=key)) as call:
+        entry = await kv.get(key)
+        call.returned(entry.value, version=entry.version)
+    return entry
 
 
 async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, say: Callable[[str], None]) -> Report:
@@ -184,15 +225,16 @@ async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, sa
     victim = sorted(cluster.nodes)[len(cluster.nodes) // 2]
     say(f"{clients} clients write and read through all {len(cluster.nodes)} coordinators")
     await _sleep_or_fail(task, seconds / 3)
-    process = cluster.nodes[victim].process
-    process.kill()
-    await asyncio.to_thread(process.wait)
-    say(f"node {victim} killed with SIGKILL (pid {process.pid}); the load goes on")
-    await _sleep_or_fail(task, seconds / 3)
-    restarted_at = time.monotonic()
-    cluster.start(victim)
-    await asyncio.to_thread(cluster.wait_ready, victim)
-    restart_s = time.monotonic() - restarted_at
+    with load.ledger.history.fault("kill", victim, f"node {victim} killed with SIGKILL"):
+        process = cluster.nodes[victim].process
+        process.kill()
+        await asyncio.to_thread(process.wait)
+        say(f"node {victim} killed with SIGKILL (pid {process.pid}); the load goes on")
+        await _sleep_or_fail(task, seconds / 3)
+        restarted_at = time.monotonic()
+        cluster.start(victim)
+        await asyncio.to_thread(cluster.wait_ready, victim)
+        restart_s = time.monotonic() - restarted_at
     say(f"node {victim} started again, ready after {restart_s:.2f} s")
     await _sleep_or_fail(task, seconds / 3)
     load.stopping = True
@@ -220,7 +262,8 @@ async def compare(endpoints: list[str], ledger: Ledger) -> Verdict:
     found: dict[bytes, bytes | None] = {}
     for endpoint in endpoints:
         async with paxoskv.connect(endpoints, prefer=endpoint, timeout=10.0) as kv:
-            entries = await asyncio.gather(*[kv.get(key) for key in keys])
+            reader = f"reading back through {endpoint}"
+            entries = await asyncio.gather(*[_read(kv, ledger.history, reader, key) for key in keys])
             for key, entry in zip(keys, entries, strict=True):
                 if found.setdefault(key, entry.value) != entry.value:
                     verdict.lost += 1

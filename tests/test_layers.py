@@ -22,7 +22,7 @@ ALLOWED = {
     "load": {"core", "client"},
     "verify": {"core", "client", "check", "server", "workload", ""},
     "film": {"sim"},
-    "demo": {"core", "server", ""},
+    "demo": {"core", "check", "server", ""},
     "sync": {"client"},
 }
 # Nothing here may know what time it is, draw by chance unless it was given a generator, or touch the world.

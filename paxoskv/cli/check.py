@@ -28,6 +28,17 @@ _VERDICTS = {
 }
 
 
+def _to_write(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse a place where nothing can be written before the work, and not after it."""
+    if path is not None:
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise click.BadParameter(f"there is no folder {folder}")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise click.BadParameter(f"{path} cannot be written")
+    return path
+
+
 @click.command(short_help="Check a recorded history for linearizability.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option(
@@ -53,10 +64,16 @@ _VERDICTS = {
     show_default=True,
     help="States to visit for one key, where a search is needed; about 30,000 a second.",
 )
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a report to look at.")
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_to_write,
+    help="Write a report to look at: one file, for any browser.",
+)
 @click.option(
     "--linearization",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=_to_write,
     help="Write the order that was found, key by key, for every key that has one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -80,7 +97,7 @@ def check(
     Exit codes:
         0  linearizable
         1  not linearizable
-        2  FILE cannot be read
+        2  FILE cannot be read, or --html cannot be written
         3  unknown: the search for an order ran out of its budget
 
     \b
@@ -121,15 +138,22 @@ def check(
                     progress.update(bar, description=f"checking: {searched:,} states of one key")
 
             result = run(history, budget=budget, orders=orders is not None, on_key=on_key, tick=tick)
+    report_missing = False
     if html is not None:
         from paxoskv.check.report import write_html
 
-        write_html(html, history, result, source=file if file != "-" else "")
+        try:
+            write_html(html, history, result, source=file if file != "-" else "")
+        except OSError as error:
+            click.echo(f"the report cannot be written to {html}: {error.strerror}", err=True)
+            html = None
+            report_missing = True
     if as_json:
-        click.echo(json.dumps(_fields(result, read_s)))
+        click.echo(json.dumps(_fields(result, read_s) | ({} if html is None else {"report": str(html)})))
     else:
         _show(history, result, read_s, html)
-    raise SystemExit(_EXIT_CODES[result.verdict.value])
+    # What is wrong with the history matters more than what is wrong with the disk.
+    raise SystemExit(_EXIT_CODES[result.verdict.value] or (_UNREADABLE if report_missing else 0))
 
 
 def _refuse(sentence: str, as_json: bool) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -15,11 +16,21 @@ from rich.table import Table
 from rich.text import Text
 
 from paxoskv import demo as demonstration
+from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
+from paxoskv.check.sentences import quote
 from paxoskv.cli import DEFINITE_ERROR, json_option
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
 
 _SENTENCES_MAX = 10
+_OUT = "paxoskv-demo"
+_HISTORY_NAME = "history.jsonl"
+_REPORT_NAME = "report.html"
+_VERDICTS = {
+    Verdict.OK: "linearizable",
+    Verdict.ILLEGAL: "NOT linearizable",
+    Verdict.UNKNOWN: "undecided: the search ran out of its budget",
+}
 
 
 @click.command(short_help="Kill a node under load, and count what is lost.")
@@ -46,14 +57,28 @@ _SENTENCES_MAX = 10
     metavar="DIR",
     help="Keep data and logs in this new folder.  [default: a temporary one, removed if all is well]",
 )
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for the recorded history and its report.  [default: that of --dir, or paxoskv-demo]",
+)
 @json_option("Print the table as one JSON object.")
 def demo(
-    nodes: int, clients: int, seconds: float, base_port: int | None, seed: int, folder: Path | None, as_json: bool
+    nodes: int,
+    clients: int,
+    seconds: float,
+    base_port: int | None,
+    seed: int,
+    folder: Path | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Start a cluster of real processes on real disks, write and read through all coordinators at once, kill one node
-    with SIGKILL in the middle, start it again, read back every key through every node, and print a table.
+    with SIGKILL in the middle, start it again, read back every key through every node, and print a table. Every
+    call is recorded, the history is checked for linearizability, and report.html shows it.
 
-    Exits with 0 if every acknowledged write is there once, with 3 if not.
+    Exits with 0 if every acknowledged write is there once and the history is linearizable, with 3 if not.
 
     \b
     Examples:
@@ -64,6 +89,8 @@ def demo(
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
+    out = out or folder or Path(_OUT)
+    _must_be_writable(out)
     with _folder(folder) as place:
         cluster = launcher.LocalCluster(
             launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), "paxos")
@@ -74,16 +101,45 @@ def demo(
             report = asyncio.run(demonstration.run(cluster, clients, seconds, seed, say))
         finally:
             cluster.stop_all()
-        rows = _rows(report)
+        result, page = _check(report, out, say)
+        rows = [*_rows(report), *_judged(result, page)]
         if as_json:
             click.echo(json.dumps({key: value for key, _, value in rows}))
         else:
             _print(rows)
+            click.echo(f"report: {page}")
         for sentence in report.verdict.sentences[:_SENTENCES_MAX]:
             click.echo(sentence, err=True)
+        for key in result.keys[:_SENTENCES_MAX]:
+            if key.sentence:
+                click.echo(f"{quote(key.key)}: {key.sentence}", err=True)
         if not report.verdict.intact:
             click.echo("acknowledged writes are missing or doubled", err=True)
+        if result.verdict is not Verdict.OK:
+            click.echo(f"the history is {_VERDICTS[result.verdict]}", err=True)
+        if not report.verdict.intact or result.verdict is not Verdict.OK:
             raise SystemExit(DEFINITE_ERROR)
+
+
+def _must_be_writable(out: Path) -> None:
+    """Before the load, and not after it."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"the report cannot be written to {out}: {there} is no folder to write to; give --out")
+
+
+def _check(report: demonstration.Report, out: Path, say: Callable[[str], None]) -> tuple[Result, Path]:
+    """The verdict on the history, and the page that shows it."""
+    history = report.ledger.history.history()
+    say(f"checking {len(history):,} recorded operations")
+    result = check(history)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_jsonl(out / _HISTORY_NAME, history)
+        write_html(out / _REPORT_NAME, history, result, source="paxoskv demo")
+    except OSError as error:
+        raise ConfigurationError(f"the report cannot be written to {out}: {error.strerror}") from None
+    return result, out / _REPORT_NAME
 
 
 @contextlib.contextmanager
@@ -134,11 +190,23 @@ def _rows(report: demonstration.Report) -> list[tuple[str, str, object]]:
     ]
 
 
+def _judged(result: Result, page: Path) -> list[tuple[str, str, object]]:
+    return [
+        ("history_operations", "operations in the history", result.operations),
+        ("verdict", "its verdict", result.verdict.value),
+        ("check_seconds", "seconds to check it", round(result.seconds, 2)),
+        ("report", "", str(page)),
+    ]
+
+
 def _print(rows: list[tuple[str, str, object]]) -> None:
     table = Table(show_header=False)
     for key, name, value in rows:
-        bad = key in ("lost", "applied_twice") and value
-        table.add_row(name, Text(_text(value), "red" if bad else ""))
+        if key == "report":
+            continue  # A path in a table breaks, and can be neither clicked nor copied.
+        bad = (key in ("lost", "applied_twice") and value) or (key == "verdict" and value != "ok")
+        shown = _VERDICTS[Verdict(value)] if key == "verdict" else _text(value)
+        table.add_row(name, Text(shown, "red" if bad else ""))
     Console().print(table)
 
 

@@ -32,7 +32,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("verify"),
     show_default=True,
-    help="Folder for the history and the summary.",
+    help="Folder for the history, the report and the summary.",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="Of the cluster.")
 @click.option(
@@ -73,7 +73,7 @@ def verify(
 
     Starts a cluster of real processes, drives all operations through all coordinators, meanwhile kills, pauses and
     cuts off nodes, slows links, stalls disks and sets clocks; heals, reads every key through every node, and checks.
-    Writes history.jsonl and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided.
+    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided.
 
     \b
     Examples:
@@ -130,6 +130,8 @@ def _show(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from paxoskv.verify.run import REPORT_NAME
+
     console = Console()
     outcomes = sorted({outcome for counts in report.outcomes.values() for outcome in counts})
     table = Table(title="operations")
@@ -159,4 +161,5 @@ def _show(report: "Report") -> None:
         console.print(f"  key {key.key!r}: {key.sentence}", markup=False)
     if report.unread:
         console.print(f"{report.unread} reads after the faults got no answer; see the logs of the nodes")
-    console.print(f"seed {report.plan.seed}; history and summary are in {report.plan.out}", markup=False)
+    click.echo(f"seed {report.plan.seed}; history and summary are in {report.plan.out}")
+    click.echo(f"report: {report.plan.out / REPORT_NAME}")

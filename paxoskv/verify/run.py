@@ -23,6 +23,7 @@ from paxoskv.verify.clients import Clients, Recorder
 from paxoskv.verify.nemesis import Incident, Nemesis
 
 HISTORY_NAME: Final = "history.jsonl"
+REPORT_NAME: Final = "report.html"
 SUMMARY_NAME: Final = "summary.json"
 CLUSTER_NAME: Final = "cluster"
 # Between the last fault and the reading of every key.
@@ -93,7 +94,7 @@ class Report:
 
 
 async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
-    """Run the plan and write history and summary. Raises ConfigurationError and NotReached.
+    """Run the plan and write history, report and summary. Raises ConfigurationError and NotReached.
 
     When it is interrupted, what was recorded so far is written and checked all the same.
     """
@@ -143,6 +144,8 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
     with (plan.out / HISTORY_NAME).open("w", encoding="utf-8") as file:
         jsonl.write(history, file)
     result = check.check(history)
+    source = f"paxoskv verify, {plan.mode}, seed {plan.seed}"
+    check.write_html(plan.out / REPORT_NAME, history, result, source=source)
     outcomes: dict[str, Counter[str]] = {}
     for operation in history:
         outcomes.setdefault(operation.kind, Counter())[operation.outcome] += 1

@@ -5,10 +5,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from check import reading_reports
 from cli.conftest import program
 
 import paxoskv
 from paxoskv import demo
+from paxoskv.check import Recorder, check, read
+from paxoskv.check import Verdict as Judgement
 from paxoskv.demo import Ledger, Verdict
 from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
 
@@ -24,6 +27,15 @@ def test_a_node_is_killed_under_load_and_nothing_is_lost(tmp_path: Path) -> None
     assert found["operations_by_kind"].keys() == {"append", "cas", "get", "incr", "put"}
     assert found["node_killed"] == 2
     assert b"node 2 killed with SIGKILL" in done.stderr
+    assert found["verdict"] == "ok"
+    assert Path(found["report"]) == tmp_path / "demo" / "report.html"
+    page = reading_reports.read(Path(found["report"]))
+    assert page.data["operations"] == page.data["operations_shown"] == found["history_operations"]
+    assert [fault["kind"] for fault in page.data["faults"]] == ["kill"]
+    with (tmp_path / "demo" / "history.jsonl").open("rb") as file:
+        history = read(file)
+    # Every operation that succeeded, and every key through every node.
+    assert len(history) >= found["operations"] + 3 * found["keys_read_back"]
     again = program("demo", "--dir", str(tmp_path / "demo"))
     assert again.returncode == 2
     assert b"holds a cluster already; give the demo a folder of its own" in again.stderr
@@ -120,3 +132,26 @@ async def _compare_after(kv: paxoskv.Client, cluster: LocalCluster, sabotage: Sa
     ledger.acknowledged[b"list/0/0"] = {b"0-5", b"0-6"}
     await sabotage(kv, ledger)
     return await demo.compare(cluster.endpoints, ledger)
+
+
+async def test_what_is_read_back_is_judged_with_the_rest(cluster: LocalCluster) -> None:
+    """A write that was acknowledged, and that no node has."""
+
+    async def pretend(kv: paxoskv.Client, ledger: Ledger) -> None:
+        with ledger.history.call(client=1, kind="put", key="own/0/0", value="0-2") as call:
+            call.returned()
+        await kv.delete("own/0/0")
+        histories.append(ledger.history)
+
+    histories: list[Recorder] = []
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        await _compare_after(kv, cluster, pretend)
+    assert check(histories[0].history()).verdict is Judgement.ILLEGAL
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_load(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = program("demo", "--out", str(tmp_path / "file" / "out"))
+    assert done.returncode == 2
+    assert b"is no folder to write to; give --out" in done.stderr
+    assert not done.stdout

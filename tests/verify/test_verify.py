@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from check import reading_reports
+
 
 def verify(*options: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -27,6 +29,11 @@ def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> No
     assert summary["unread"] == 0
     lines = (tmp_path / "out" / "history.jsonl").read_text().splitlines()
     assert len(lines) == summary["operations"] + len(summary["faults"])
+    page = reading_reports.read(tmp_path / "out" / "report.html")
+    assert page.data["operations_shown"] == summary["operations"]
+    assert sorted(fault["text"] for fault in page.data["faults"]) == sorted(
+        fault["text"] for fault in summary["faults"]
+    )
 
 
 def test_a_folder_with_a_former_verification_is_left_alone(tmp_path: Path) -> None:
