@@ -118,11 +118,11 @@ class Client:
 
         Raises ConditionFailed, with the current value and version, if it has not.
         """
-        return (await self._call(operations.PUT, key, _bytes(value, "value"), if_version, timeout))[2]
+        return (await self._call(operations.PUT, key, _bytes(value, "value"), _version(if_version), timeout))[2]
 
     async def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
         """Remove the key; whether it was there. Raises ConditionFailed as `put` does."""
-        status, _, _ = await self._call(operations.DELETE, key, None, if_version, timeout)
+        status, _, _ = await self._call(operations.DELETE, key, None, _version(if_version), timeout)
         return status == operations.OK
 
     async def cas(self, key: Data, expected: Data | None, value: Data, *, timeout: float | None = None) -> int:
@@ -415,7 +415,7 @@ class _Link:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[int, Argument, int]] = loop.create_future()
 
-        def answered(status: int, value: Argument, version: int) -> None:
+        def answered(status: int, value: Argument, version: int, *expiry: int) -> None:
             if not future.done():
                 future.set_result((status, value, version))
 
@@ -549,6 +549,12 @@ def _bytes(data: Data, what: str) -> bytes:
     raise BadRequest(f"a {what} is bytes or str, not {type(data).__name__}")
 
 
+def _version(if_version: int | None) -> int | None:
+    if if_version is None or (type(if_version) is int and 0 <= if_version <= operations.VERSION_MAX):
+        return if_version
+    raise BadRequest(f"if_version is a version that an answer named, or 0 for an absent key, not {if_version!r}")
+
+
 def _text(value: Argument) -> str:
     return value.decode(errors="replace") if type(value) is bytes else str(value)
 
@@ -571,10 +577,7 @@ _ANSWERED: Final = {
     operations.APPEND: (int,),
     operations.SWAP: (bytes, _NOTHING),
 }
-_IF_VERSION: Final = "if_version is a version that an answer named, or 0 for an absent key"
 _MALFORMED: Final = {
-    operations.PUT: _IF_VERSION,
-    operations.DELETE: _IF_VERSION,
     operations.INCR: "incr adds a signed 64-bit integer",
 }
 _FAILURES: Final = {
@@ -582,6 +585,8 @@ _FAILURES: Final = {
     operations.NOT_AN_INTEGER: "the value is no signed 64-bit decimal number",
     operations.INTEGER_OVERFLOW: "the number would leave the signed 64-bit range",
     operations.VALUE_TOO_LARGE: "the value would become longer than the cluster allows",
+    operations.NOT_A_NUMBER: "the value is no number that a long double can hold",
+    operations.NUMBER_OVERFLOW: "the number would become infinite",
 }
 
 

@@ -10,10 +10,10 @@ import os
 import re
 import socket
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from paxoskv.core.errors import NotReached, ProtocolError
-from paxoskv.core.operations import Argument
+from paxoskv.core.operations import Argument, Expiry
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 
@@ -25,16 +25,20 @@ UNSENT: Final = -2
 # A frame is cut past this, so that with the largest request behind it it still is one that every node takes.
 _FRAME_BYTES: Final = 256 * 1024
 # What a request needs besides its key and its values, at most.
-_REQUEST_BYTES: Final = 48
+_REQUEST_BYTES: Final = 66
 _BUFFER_BYTES: Final = 1024 * 1024
 
-Callback = Callable[[int, Argument, int], None]
+
+class Callback(Protocol):
+    """Takes an answer: status, value, version, and of a key that expires when, as on the wire."""
+
+    def __call__(self, status: int, value: Argument, version: int, *expiry: int) -> None: ...
 
 
 class Connection(asyncio.Protocol):
     """A connection in use. Make one with `open`.
 
-    `submit` calls its callback exactly once with (status, value, version), from the loop, unless `forget` came first.
+    `submit` calls its callback exactly once, from the loop, unless `forget` came first.
     """
 
     def __init__(self, address: str, on_lost: Callable[["Connection", str], None]) -> None:
@@ -89,14 +93,28 @@ class Connection(asyncio.Protocol):
         return connection
 
     def submit(
-        self, kind: int, key: bytes, argument: Argument, condition: Argument, timeout_ms: int, callback: Callback
+        self,
+        kind: int,
+        key: bytes,
+        argument: Argument,
+        condition: Argument,
+        timeout_ms: int,
+        callback: Callback,
+        expiry: Expiry = None,
+        lifetime_ms: int | None = None,
     ) -> int:
-        """Send an operation with the others of this round of the loop; its id, for `forget`."""
+        """Send an operation with the others of this round of the loop; its id, for `forget`.
+
+        `lifetime_ms`, from when the node takes the operation, stands in place of `expiry`.
+        """
         assert not self.closed
         # Ids come around after 2^32 operations, which takes longer than an operation may: hours against one.
         identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
         self.in_flight[identifier] = callback
-        self._requests.append((identifier, kind, key, argument, condition, timeout_ms))
+        if expiry is None and lifetime_ms is None:
+            self._requests.append((identifier, kind, key, argument, condition, timeout_ms))
+        else:
+            self._requests.append((identifier, kind, key, argument, condition, timeout_ms, expiry, lifetime_ms))
         size = self._requests_bytes + len(key) + _REQUEST_BYTES
         if type(argument) is bytes:
             size += len(argument)
@@ -194,10 +212,10 @@ class Connection(asyncio.Protocol):
         kind = body[0]
         if kind == wire.ANSWERS:
             pop = self.in_flight.pop
-            for identifier, status, value, version in wire.parse_answers(body):
-                callback = pop(identifier, None)
+            for answer in wire.parse_answers(body):
+                callback = pop(answer[0], None)
                 if callback is not None:
-                    callback(status, value, version)
+                    callback(*answer[1:])
         elif kind == wire.HELLO:
             self.hello = wire.parse_node_hello(body)
             if not self._introduced.done():

@@ -51,6 +51,8 @@ class Engine(Protocol[MessageT]):
       there is none), or never while the disk hangs.
     - Every `effects.scan` is answered by `scanned`, or never while the disk hangs.
     - `now` never decreases; its zero is arbitrary.
+    - It says what its wall clock shows at the beginning of each turn. That clock may be wrong, and jump either way:
+      values expire too early or too late then, and nothing else goes wrong.
 
     At the start, before anything else, it feeds the journal to `recover`, oldest row first, and first of all an empty
     one, since records can be all there is. Then it ends a turn, from which it learns the first deadline.
@@ -61,6 +63,9 @@ class Engine(Protocol[MessageT]):
 
     def receive(self, sender: int, messages: Sequence[MessageT], now: float) -> None:
         """Take one peer's messages, in the order it sent them."""
+
+    def wall(self, milliseconds: int) -> None:
+        """The wall clock shows so many milliseconds since the epoch."""
 
     def committed(self, sequence: int, now: float) -> None:
         """Everything journaled up to and including that turn is on disk."""

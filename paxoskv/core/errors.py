@@ -44,9 +44,21 @@ class IntegerOverflow(ConditionFailed):
 
 
 class ValueTooLarge(ConditionFailed):
-    """append would have made the value longer than the cluster allows. Nothing changed."""
+    """append, set_range or incr_float would have made the value longer than the cluster allows. Nothing changed."""
 
     code, status = "value-too-large", operations.VALUE_TOO_LARGE
+
+
+class NotANumber(ConditionFailed):
+    """incr_float found a value that is no number a long double can hold. Nothing changed."""
+
+    code, status = "not-a-number", operations.NOT_A_NUMBER
+
+
+class NumberOverflow(ConditionFailed):
+    """incr_float would have come to infinity, or to no number at all. Nothing changed."""
+
+    code, status = "number-overflow", operations.NUMBER_OVERFLOW
 
 
 class BadRequest(PaxosKVError):

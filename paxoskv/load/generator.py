@@ -447,7 +447,7 @@ class Call:
         self.sent = 0.0
         self.target = 0
 
-    def answered(self, status: int, value: Argument, version: int) -> None:
+    def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """The node's answer, or what became of it instead."""
         raise NotImplementedError
 
@@ -490,7 +490,7 @@ class Lane(Call):
         if not self.generator.stopping:
             self.send()
 
-    def answered(self, status: int, value: Argument, version: int) -> None:
+    def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """Count it, and go on."""
         generator = self.generator
         now = generator.clock()
@@ -515,7 +515,7 @@ class _Shot(Call):
         super().__init__(generator, home)
         self._due = due
 
-    def answered(self, status: int, value: Argument, version: int) -> None:
+    def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """Count it."""
         now = self.generator.clock()
         if self.generator.count(self, status, self._due, now):
@@ -541,7 +541,7 @@ class _Loading(Call):
         if not self.generator.load_key(self, index):
             self.generator.finish_loading(self, NotReached("every connection broke while the keys were written"))
 
-    def answered(self, status: int, value: Argument, version: int) -> None:
+    def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """Go on, or fail for all."""
         if self.generator.count(self, status, self.sent, self.sent):
             self.send()

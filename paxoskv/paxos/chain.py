@@ -127,7 +127,22 @@ class Chain:
         return flights
 
 
-def enter(chain: Chain, origin: int, operation: Operation, value_bytes_max: int) -> Result:
+def lapse(chain: Chain, wall_ms: int) -> None:
+    """Let the tail's value cease to exist if its time has passed: a change like any other, at a step of its own.
+
+    It is judged on the tail and nowhere else. A tombstone for what some reader saw could fall on a later write (B8).
+    It needs no lineage: it belongs to no operation, and done twice it does nothing.
+    """
+    tail = chain.tail
+    assert tail is not None
+    if tail.expires_at and tail.expires_at <= wall_ms:
+        chain.step += 1
+        tail.value = None
+        tail.modified = chain.ballot << ballots.STEP_BITS | chain.step
+        tail.expires_at = 0
+
+
+def enter(chain: Chain, origin: int, operation: Operation, value_bytes_max: int, wall_ms: int) -> Result:
     """Evaluate one operation on the chain's tail, recording it in the lineage at a step of its own.
 
     Every operation that is recorded gets its own step, also when it changes nothing; so `modified` equals the
@@ -142,17 +157,22 @@ def enter(chain: Chain, origin: int, operation: Operation, value_bytes_max: int)
     if tail.horizon and operation.exposed and operation.exposed <= ballots.ballot_of(tail.horizon):
         # Lineage from before the horizon is lost: it may have been applied, and forgotten with its tombstone (B6).
         return Result(UNKNOWN, None, 0)
+    if tail.expires_at:
+        lapse(chain, wall_ms)
     value = tail.value
-    evaluation = operations.evaluate(operation, value, 0 if value is None else tail.modified, value_bytes_max)
+    expires_at = tail.expires_at
+    evaluation = operations.evaluate(
+        operation, value, 0 if value is None else tail.modified, expires_at, value_bytes_max
+    )
     chain.step += 1
     version = chain.ballot << ballots.STEP_BITS | chain.step
     tail.lineage[origin] = (number, version)
     if evaluation.effect:
         tail.value = evaluation.value
         tail.modified = version
-        tail.expires_at = 0
-        return Result(evaluation.status, evaluation.result, 0 if evaluation.value is None else version)
-    return Result(evaluation.status, evaluation.result, 0 if value is None else tail.modified)
+        tail.expires_at = expires_at = evaluation.expires_at
+        return Result(evaluation.status, evaluation.result, 0 if evaluation.value is None else version, expires_at)
+    return Result(evaluation.status, evaluation.result, 0 if value is None else tail.modified, expires_at)
 
 
 def _passed(tail: Register, operation: Operation, last: tuple[int, int], value_bytes_max: int) -> Result:
@@ -166,22 +186,28 @@ def _passed(tail: Register, operation: Operation, last: tuple[int, int], value_b
     if number != operation.number:
         return unknown
     if version == tail.modified:
-        # Its effect is what stands here. Only the value that a swap replaced is gone.
-        if operation.kind == operations.SWAP:
+        # Its effect is what stands here. Only a value that it replaced or deleted is gone.
+        kind = operation.kind
+        result: bytes | int | None = None
+        if kind in (operations.SWAP, operations.TAKE):
             return unknown
-        if operation.kind == operations.INCR:
-            assert tail.value is not None
-            return Result(operations.OK, int(tail.value), version)
-        if operation.kind == operations.APPEND:
-            assert tail.value is not None
-            return Result(operations.OK, len(tail.value), version)
-        return Result(operations.OK, None, tail.version)
+        if kind not in (operations.PUT, operations.CAS, operations.DELETE):
+            value = tail.value
+            assert value is not None
+            if kind == operations.INCR:
+                result = int(value)
+            elif kind in (operations.APPEND, operations.SETRANGE):
+                result = len(value)
+            elif kind in (operations.RENEW, operations.INCRFLOAT):
+                result = value
+        return Result(operations.OK, result, tail.version, tail.expires_at)
     if version > tail.modified:
         # It changed nothing, and nothing has changed since: it fails on this value as it did then.
-        evaluation = operations.evaluate(operation, tail.value, tail.version, value_bytes_max)
+        evaluation = operations.evaluate(operation, tail.value, tail.version, tail.expires_at, value_bytes_max)
         if evaluation.effect:  # evaluated by a node with another limit on values
             return unknown
-        return Result(evaluation.status, evaluation.result, tail.version)
-    if operation.kind == operations.PUT and operation.condition is None:
+        return Result(evaluation.status, evaluation.result, tail.version, tail.expires_at)
+    if operation.kind == operations.PUT and operation.condition is None and (operation.expiry or 0) <= 0:
+        # With an expiry, the same step may have deleted it again.
         return Result(operations.OK, None, version)
     return unknown

@@ -51,6 +51,8 @@ class Context:
         self.timing = timing
         self.value_bytes_max = value_bytes_max
         self.now = 0.0
+        self.wall_ms = 0
+        """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
         self.sends: dict[int, list[Message]] = {}
         self.answers: list[tuple[Operation, Result]] = []
         self.in_flight = 0

@@ -83,7 +83,7 @@ def message(said: Message) -> list[Description]:
             "kind": "NotHolder" if answer.promised else "RelayAnswer",
             "batch": answer.number,
             **({"promised": show_ballot(answer.promised)} if answer.promised else {}),
-            "results": [f"{status} {_argument(value)}" for status, value, _ in answer.results],
+            "results": [f"{status} {_argument(value)}" for status, value, *_ in answer.results],
         }
         for answer in said.items
     ]
@@ -113,7 +113,7 @@ def _refusal(number: int, refusal: Refusal) -> Description:
 
 
 def _value(encoded: bytes) -> str | None:
-    value, _ = register.user_view(encoded)
+    value, _, _ = register.user_view(encoded)
     return None if value is None else text(value)
 
 

@@ -315,6 +315,9 @@ class PaxosEngine:
 
     # The disk.
 
+    def wall(self, milliseconds: int) -> None:
+        self.context.wall_ms = milliseconds
+
     def committed(self, sequence: int, now: float) -> None:
         self.context.advance(now)
         self.acceptor.committed(sequence)

@@ -7,6 +7,8 @@ that was stands in the header of the frame (wire), so an answer to a former one 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from paxoskv.core.operations import Argument, Condition, Expiry
+
 
 class Refusal(NamedTuple):
     """Why one key of a batch was refused: the acceptor had promised `promised`, or its floor forbids it (6)."""
@@ -121,8 +123,9 @@ class RelayedOperation(NamedTuple):
     number: int
     exposed: int
     kind: int
-    argument: bytes | int | None
-    condition: bytes | int | None
+    argument: Argument
+    condition: Condition
+    expiry: Expiry = None
 
 
 class RelayItem(NamedTuple):
@@ -142,7 +145,7 @@ class Relays:
 
 
 class RelayAnswer(NamedTuple):
-    """The results of a relay, each (status, value, version), in the order of its operations from `start` on.
+    """The results of a relay, the fields of a Result each, in the order of its operations from `start` on.
 
     With `promised` not 0 the receiver does not hold the key at the ballot (NotHolder), or has lost it since: the
     operations may have happened all the same, and the results, if any, are its evaluations at that ballot.
@@ -151,7 +154,7 @@ class RelayAnswer(NamedTuple):
     number: int
     promised: int
     start: int
-    results: tuple[tuple[int, bytes | int | None, int], ...]
+    results: tuple[tuple[int, bytes | int | None, int, int], ...]
 
 
 @dataclass(slots=True, eq=False)

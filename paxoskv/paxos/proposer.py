@@ -25,6 +25,7 @@ from paxoskv.paxos.chain import (
     Flight,
     RelayJob,
     enter,
+    lapse,
 )
 from paxoskv.paxos.context import Context
 from paxoskv.paxos.messages import (
@@ -221,7 +222,7 @@ class Proposer:
                 continue
             relayed = []
             for entry in item.operations:
-                operation = Operation(entry.kind, item.key, entry.argument, entry.condition)
+                operation = Operation(entry.kind, item.key, entry.argument, entry.condition, expiry=entry.expiry)
                 operation.number = entry.number
                 operation.exposed = entry.exposed
                 relayed.append(operation)
@@ -483,9 +484,10 @@ class Proposer:
             return
         tail = chain.tail
         assert tail is not None
-        wanted = len(chain.unresolved) + len(chain.waiting) + 1
+        # A step for each, one more where something expires before it, and the same for the end of the fold.
+        wanted = 2 * (len(chain.unresolved) + len(chain.waiting) + 1)
         for job in chain.relayed:
-            wanted += len(job.operations)
+            wanted += 2 * len(job.operations)
         if chain.step + wanted > ballots.STEP_MAX:
             # The ballot has no steps left: a new round, once nothing of this one is in flight.
             if not chain.flights:
@@ -494,18 +496,19 @@ class Proposer:
         step = chain.step
         node = context.node
         limit = context.value_bytes_max
+        wall_ms = context.wall_ms
         answers: list[tuple[Operation, Result]] = []
         # A list of its own for the flight: the chain's goes on collecting.
         jobs, chain.relayed = chain.relayed, []
         for job in jobs:
-            job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]
+            job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]
         if chain.unresolved:
             unresolved = chain.unresolved
             chain.unresolved = []
             for operation in unresolved:
                 if operation.done:
                     continue
-                result = enter(chain, node, operation, limit)
+                result = enter(chain, node, operation, limit, wall_ms)
                 if result.status == UNKNOWN:
                     result = self._remembered(operation, result)
                 answers.append((operation, result))
@@ -517,17 +520,22 @@ class Proposer:
             if operation.done:
                 continue
             if operation.kind == operations.GET:
+                if tail.expires_at:
+                    lapse(chain, wall_ms)
                 gets.append(operation)
-                answers.append((operation, Result(operations.OK, tail.value, tail.version)))
+                answers.append((operation, Result(operations.OK, tail.value, tail.version, tail.expires_at)))
                 continue
             operation.number = context.next_operation()
             operation.exposed = ballot
-            answers.append((operation, enter(chain, node, operation, limit)))
+            answers.append((operation, enter(chain, node, operation, limit, wall_ms)))
         self.counters["folded_operations"] += len(answers)
         if not answers and not jobs:
             if self._is_quiet(chain):
                 self._close(chain)
             return
+        if tail.expires_at:
+            # What was put with an expiry in the past is gone at once.
+            lapse(chain, wall_ms)
         if chain.step == step:
             # Nothing new is recorded. What was settled is answered with the tail, once that is chosen at this ballot.
             if gets and not chain.identity_wanted and len(gets) == len(answers) and not jobs:
@@ -720,7 +728,10 @@ class Proposer:
             number,
             chain.key,
             ballot,
-            tuple(RelayedOperation(o.number, o.exposed, o.kind, o.argument, o.condition) for o in chain.unresolved),
+            tuple(
+                RelayedOperation(o.number, o.exposed, o.kind, o.argument, o.condition, o.expiry)
+                for o in chain.unresolved
+            ),
         )
         self._relay_items.setdefault(peer, []).append(item)
 

@@ -145,7 +145,9 @@ class Reader:
         """Batches that the own acceptor has not answered, since its disk did not bring the records in time."""
         self._fetches: dict[int, KeyRead] = {}
         self._fetch_items: dict[int, list[Fetch]] = {}
-        self.counters = dict.fromkeys(("reads", "finished_writes", "fetches", "read_retries", "settled_reads"), 0)
+        self.counters = dict.fromkeys(
+            ("reads", "finished_writes", "fetches", "read_retries", "settled_reads", "expired_reads"), 0
+        )
 
     def submit(self, operation: Operation, local: bool, attempt: int = 0) -> None:
         """Take a get. `local`: the own acceptor has the key's record in memory."""
@@ -346,8 +348,16 @@ class Reader:
         key_read.batch.partial.pop(key_read.index, None)
 
     def _answer(self, wanted: _Wanted, register: bytes) -> None:
-        value, version = registers.user_view(register)
-        result = Result(operations.OK, value, version)
+        value, version, expires_at = registers.user_view(register)
+        if expires_at and expires_at <= self._context.wall_ms:
+            # Its time has passed, by this node's clock. That it is gone, a step has to say, or another node would
+            # still show it.
+            self.counters["expired_reads"] += 1
+            for operation in wanted.operations:
+                if not operation.done:
+                    self._settle(operation)
+            return
+        result = Result(operations.OK, value, version, expires_at)
         for operation in wanted.operations:
             self._context.answer(operation, result)
 

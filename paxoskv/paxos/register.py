@@ -3,8 +3,9 @@
 Acceptors never look inside one: they store and ship it as the bytes that its proposer made. That keeps the hot
 path of two nodes out of three free of decoding, makes (A3) a comparison of bytes, and costs less memory.
 
-Layout, big-endian: flags u8 (1: a value is present), number of lineage entries u8, modified u64, expires_at u64 (ms
-since the epoch, 0: never), horizon u64, then per lineage entry origin u8, number u64, version u64, then the value.
+Layout, big-endian: flags u8 (0: absent, 1: a value is present, 3: one that expires), number of lineage entries u8,
+modified u64, expires_at u64 (ms since the epoch, 0: never), horizon u64, then per lineage entry origin u8, number u64,
+version u64, then the value.
 Empty bytes stand for the register of a key that was never written.
 """
 
@@ -17,6 +18,12 @@ HEAD_BYTES: Final = _HEAD.size
 ENTRY_BYTES: Final = _ENTRY.size
 
 EMPTY: Final = b""
+
+# The flags say that there is an expiry, so that a read need not look for one.
+_ABSENT: Final = 0
+_PRESENT: Final = 1
+_EXPIRING: Final = 3
+_NEVER: Final = bytes(8)
 
 
 class Register:
@@ -45,7 +52,9 @@ def encode(register: Register) -> bytes:
     """The register's bytes. Equal registers that one proposer built in the same way give equal bytes."""
     value = register.value
     lineage = register.lineage
-    head = _HEAD.pack(value is not None, len(lineage), register.modified, register.expires_at, register.horizon)
+    expires_at = register.expires_at
+    flags = _ABSENT if value is None else _EXPIRING if expires_at else _PRESENT
+    head = _HEAD.pack(flags, len(lineage), register.modified, expires_at, register.horizon)
     if len(lineage) == 1:
         [(origin, (number, version))] = lineage.items()
         entries = _ENTRY.pack(origin, number, version)
@@ -60,30 +69,44 @@ def decode(encoded: bytes) -> Register:
     if not encoded:
         return register
     check(encoded)
-    present, entries, register.modified, register.expires_at, register.horizon = _HEAD.unpack_from(encoded)
+    flags, entries, register.modified, register.expires_at, register.horizon = _HEAD.unpack_from(encoded)
     start = HEAD_BYTES + entries * ENTRY_BYTES
     if entries:
         register.lineage = {
             origin: (number, version) for origin, number, version in _ENTRY.iter_unpack(encoded[HEAD_BYTES:start])
         }
-    if present:
+    if flags:
         register.value = encoded[start:]
     return register
 
 
-def user_view(encoded: bytes) -> tuple[bytes | None, int]:
-    """Value and user-visible version alone, which is all that a read needs."""
+def user_view(encoded: bytes) -> tuple[bytes | None, int, int]:
+    """Value, user-visible version and expiry alone, which is all that a read needs."""
     if not encoded or not encoded[0]:
-        return None, 0
-    return encoded[HEAD_BYTES + encoded[1] * ENTRY_BYTES :], int.from_bytes(encoded[2:10], "big")
+        return None, 0, 0
+    expires_at = expiry(encoded) if encoded[0] == _EXPIRING else 0
+    return encoded[HEAD_BYTES + encoded[1] * ENTRY_BYTES :], int.from_bytes(encoded[2:10], "big"), expires_at
+
+
+def expiry(encoded: bytes) -> int:
+    """When the value ceases to exist; 0 for never, and where there is none."""
+    return int.from_bytes(encoded[10:18], "big")
+
+
+def is_shaped(encoded: bytes) -> bool:
+    """Whether the bytes have the shape of a register that was written."""
+    if len(encoded) < HEAD_BYTES:
+        return False
+    flags = encoded[0]
+    end = HEAD_BYTES + encoded[1] * ENTRY_BYTES
+    if flags == _PRESENT:
+        return len(encoded) >= end and encoded[10:18] == _NEVER
+    if flags == _EXPIRING:
+        return len(encoded) >= end and encoded[10:18] != _NEVER
+    return flags == _ABSENT and len(encoded) == end and encoded[10:18] == _NEVER
 
 
 def check(encoded: bytes) -> None:
     """Raise ValueError unless the bytes have a register's shape (empty is one)."""
-    if not encoded:
-        return
-    if len(encoded) < HEAD_BYTES or encoded[0] > 1:
-        raise ValueError("not a register")
-    end = HEAD_BYTES + encoded[1] * ENTRY_BYTES
-    if len(encoded) < end or (not encoded[0] and len(encoded) != end):
+    if encoded and not is_shaped(encoded):
         raise ValueError("not a register")

@@ -35,6 +35,8 @@ class Context:
         self.now = float("-inf")
         self.resumed_at = float("-inf")
         """When this process last came to after a pause; what it did not hear before that proves nothing."""
+        self.wall_ms = 0
+        """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
         self.sends: dict[int, list[Message]] = {}
         self.answers: list[tuple[Operation, Result]] = []
         self.up: set[int] = set()

@@ -363,6 +363,9 @@ class RaftEngine:
 
     # The disk.
 
+    def wall(self, milliseconds: int) -> None:
+        self.context.wall_ms = milliseconds
+
     @property
     def is_muted(self) -> bool:
         """The disk is so far behind that this node takes nothing more."""
@@ -601,7 +604,7 @@ class RaftEngine:
 
     def deadline(self) -> float | None:
         context = self.context
-        if self._more_to_apply:
+        if self._more_to_apply or self.origin.settling:
             return context.now
         wanted = min(self._ticked_at + context.timing.heartbeat_s, self.election.deadline(), self.origin.deadline())
         return max(wanted, context.now, 0.0)
@@ -610,6 +613,7 @@ class RaftEngine:
         context = self.context
         effects = self._effects
         leader = self.leader
+        self.origin.settling = False
         if leader is not None:
             leader.durable = self._durable
             leader.commit()

@@ -4,10 +4,11 @@ A batch is known by its origin, the origin's incarnation and a number that count
 the batches of one incarnation in the order of their numbers and without a gap, each at most once (E1), which is what
 makes an operation take effect at most once whatever is sent again; see `leader`.
 
-Both are msgpack arrays: a batch `[origin, incarnation, number, kinds, keys, arguments, conditions]`, its last four
-columns over the operations, conditions empty when nobody has one; an entry `[term, value_bytes_max, batch, ...]`, its
-batches as the bytes that their origins made. The bound on values is the proposing leader's, in the entry, because what
-an operation does must not depend on how the node that applies it is configured.
+Both are msgpack arrays: a batch `[origin, incarnation, number, kinds, keys, arguments, conditions, expiries]`, its last
+five columns over the operations, conditions and expiries empty when nobody has one; an entry `[term, value_bytes_max,
+wall_ms, batch, ...]`, its batches as the bytes that their origins made. The bound on values and the time are the
+proposing leader's, in the entry, because what an operation does must not depend on how the node that applies it is
+configured, nor when.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgpack
 
 from paxoskv.core import operations
-from paxoskv.core.operations import Argument
+from paxoskv.core.operations import Argument, Condition, Expiry
 
 NUMBER_MAX: Final = 2**63 - 1
 NODE_MAX: Final = 255
@@ -27,14 +28,15 @@ INDEX_MAX: Final = 2**43 - 1
 BATCH_OPERATIONS_MAX: Final = 2 ** (POSITION_BITS - 2)
 ENTRY_OPERATIONS_MAX: Final = 2**POSITION_BITS - 1
 
-_MUTATIONS: Final = bytes(range(1, len(operations.KIND_NAMES)))
+# A get comes to the log when what it finds has expired.
+_KINDS: Final = bytes(range(len(operations.KIND_NAMES)))
 _BYTES: Final = frozenset((bytes,))
 
 
 class Batch:
     """Operations of one origin, as columns, and the bytes that say the same."""
 
-    __slots__ = ("arguments", "conditions", "encoded", "incarnation", "keys", "kinds", "number", "origin")
+    __slots__ = ("arguments", "conditions", "encoded", "expiries", "incarnation", "keys", "kinds", "number", "origin")
 
     def __init__(
         self,
@@ -44,7 +46,8 @@ class Batch:
         kinds: bytes,
         keys: Sequence[bytes],
         arguments: Sequence[Argument],
-        conditions: Sequence[Argument],
+        conditions: Sequence[Condition],
+        expiries: Sequence[Expiry],
         encoded: bytes = b"",
     ) -> None:
         self.origin = origin
@@ -54,8 +57,9 @@ class Batch:
         self.keys = keys
         self.arguments = arguments
         self.conditions = conditions
+        self.expiries = expiries
         self.encoded: bytes = encoded or msgpack.packb(
-            (origin, incarnation, number, kinds, keys, arguments, conditions)
+            (origin, incarnation, number, kinds, keys, arguments, conditions, expiries)
         )
 
     def __repr__(self) -> str:
@@ -65,13 +69,18 @@ class Batch:
 class Entry:
     """One entry of the log. `batches` is empty in what opens a term, and given up once the entry is applied."""
 
-    __slots__ = ("batches", "encoded", "term", "value_bytes_max")
+    __slots__ = ("batches", "encoded", "term", "value_bytes_max", "wall_ms")
 
-    def __init__(self, term: int, value_bytes_max: int, batches: Sequence[Batch], encoded: bytes = b"") -> None:
+    def __init__(
+        self, term: int, value_bytes_max: int, wall_ms: int, batches: Sequence[Batch], encoded: bytes = b""
+    ) -> None:
         self.term = term
         self.value_bytes_max = value_bytes_max
+        self.wall_ms = wall_ms
         self.batches: Sequence[Batch] = batches
-        self.encoded: bytes = encoded or msgpack.packb((term, value_bytes_max, *[batch.encoded for batch in batches]))
+        self.encoded: bytes = encoded or msgpack.packb(
+            (term, value_bytes_max, wall_ms, *[batch.encoded for batch in batches])
+        )
 
     def __repr__(self) -> str:
         return f"<entry of term {self.term}: {list(self.batches)}>"
@@ -80,43 +89,48 @@ class Entry:
 def decode_batch(encoded: bytes) -> Batch:
     """The inverse, for bytes from anywhere. Raises ValueError when they are no batch."""
     body = unpack(encoded)
-    if len(body) != 7:
-        raise ValueError("a batch has seven parts")
-    origin, incarnation, number, kinds, keys, arguments, conditions = body
+    if len(body) != 8:
+        raise ValueError("a batch has eight parts")
+    origin, incarnation, number, kinds, keys, arguments, conditions, expiries = body
     integer(origin, 1, NODE_MAX)
     integer(incarnation, 1, INCARNATION_MAX)
     integer(number, 1, NUMBER_MAX)
-    if type(kinds) is not bytes or not 0 < len(kinds) <= BATCH_OPERATIONS_MAX or kinds.translate(None, _MUTATIONS):
-        raise ValueError("a batch's kinds are those of mutations")
-    if not type(keys) is type(arguments) is type(conditions) is tuple:
+    if type(kinds) is not bytes or not 0 < len(kinds) <= BATCH_OPERATIONS_MAX or kinds.translate(None, _KINDS):
+        raise ValueError("a batch's kinds are those of operations")
+    if not type(keys) is type(arguments) is type(conditions) is type(expiries) is tuple:
         raise ValueError("a batch's columns are arrays")
     count = len(kinds)
-    if len(keys) != count or len(arguments) != count or len(conditions) not in (0, count):
+    if len(keys) != count or len(arguments) != count:
+        raise ValueError("columns of unequal length")
+    if len(conditions) not in (0, count) or len(expiries) not in (0, count):
         raise ValueError("columns of unequal length")
     # The empty key is where storage keeps the log's base.
     if not _BYTES.issuperset(map(type, keys)) or b"" in keys:
         raise ValueError("a key is binary, and not empty")
-    if conditions or kinds.count(operations.PUT) != count or not _BYTES.issuperset(map(type, arguments)):
-        for kind, argument, condition in zip(kinds, arguments, conditions or (None,) * count, strict=True):
-            if not operations.is_well_formed(kind, argument, condition):
+    if conditions or expiries or kinds.count(operations.PUT) != count or not _BYTES.issuperset(map(type, arguments)):
+        for kind, argument, condition, expiry in zip(
+            kinds, arguments, conditions or (None,) * count, expiries or (None,) * count, strict=True
+        ):
+            if not operations.is_well_formed(kind, argument, condition, expiry):
                 raise ValueError(f"wrong argument or condition for {operations.KIND_NAMES[kind]}")
-    return Batch(origin, incarnation, number, kinds, keys, arguments, conditions, encoded)
+    return Batch(origin, incarnation, number, kinds, keys, arguments, conditions, expiries, encoded)
 
 
 def decode_entry(encoded: bytes) -> Entry:
     """The inverse, for bytes from anywhere. Raises ValueError when they are no entry."""
     body = unpack(encoded)
-    if len(body) < 2:
-        raise ValueError("an entry has a term and a bound on values")
-    term, value_bytes_max, *batches = body
+    if len(body) < 3:
+        raise ValueError("an entry has a term, a bound on values and a time")
+    term, value_bytes_max, wall_ms, *batches = body
     integer(term, 1, NUMBER_MAX)
     integer(value_bytes_max, 1, NUMBER_MAX)
+    integer(wall_ms, 0, NUMBER_MAX)
     if not _BYTES.issuperset(map(type, batches)):
         raise ValueError("a batch is binary")
     decoded = tuple([decode_batch(batch) for batch in batches])
     if sum([len(batch.kinds) for batch in decoded]) > ENTRY_OPERATIONS_MAX:
         raise ValueError("an entry with more operations than its versions tell apart")
-    return Entry(term, value_bytes_max, decoded, encoded)
+    return Entry(term, value_bytes_max, wall_ms, decoded, encoded)
 
 
 def unpack(encoded: bytes) -> tuple[Any, ...]:

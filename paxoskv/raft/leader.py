@@ -213,7 +213,7 @@ class Leader:
         self._append_entry(part)
 
     def _append_entry(self, batches: list[Batch]) -> None:
-        entry = Entry(self.term, self._value_bytes_max, batches)
+        entry = Entry(self.term, self._value_bytes_max, self._context.wall_ms, batches)
         index = self._log.append(entry)
         self._open.append((index, len(entry.encoded)))
         self._open_bytes += len(entry.encoded)

@@ -82,10 +82,10 @@ class StateMachine:
             follow(self.sessions, batch)
             if (batch.origin, batch.incarnation) == self._origin:
                 results: list[Result] = []
-                self._evaluate(batch, version, entry.value_bytes_max, results)
+                self._evaluate(batch, version, entry, results)
                 found.append((batch.number, results))
             else:
-                self._evaluate(batch, version, entry.value_bytes_max, None)
+                self._evaluate(batch, version, entry, None)
             version += len(batch.keys)
             self.applied_operations += len(batch.keys)
         self.applied = index
@@ -94,15 +94,27 @@ class StateMachine:
         entry.batches = ()
         return found
 
-    def _evaluate(self, batch: Batch, version: int, value_bytes_max: int, results: list[Result] | None) -> None:
-        """Each operation in order; the first gets `version` + 1."""
+    def _evaluate(self, batch: Batch, version: int, entry: Entry, results: list[Result] | None) -> None:
+        """Each operation in order; the first gets `version` + 1.
+
+        A value whose time has passed by the entry's clock ceases to exist before an operation, and after it. That
+        gives the record the operation's version, also when the operation itself does nothing: or else an earlier
+        operation of the log could be taken for one that it does not hold (M1).
+        """
+        value_bytes_max = entry.value_bytes_max
+        wall_ms = entry.wall_ms
         records = self.records
         resident = records.resident
         dirty = records.dirty
         scratch = self._scratch
         size = 0
-        for kind, key, argument, condition in zip(
-            batch.kinds, batch.keys, batch.arguments, batch.conditions or repeat(None), strict=False
+        for kind, key, argument, condition, expiry in zip(
+            batch.kinds,
+            batch.keys,
+            batch.arguments,
+            batch.conditions or repeat(None),
+            batch.expiries or repeat(None),
+            strict=False,
         ):
             version += 1
             record = resident.get(key)
@@ -115,24 +127,36 @@ class StateMachine:
                     results.append(PASSED)
                 continue
             old = record.value
-            if kind == operations.PUT and condition is None:
+            expires_at = 0
+            if kind == operations.PUT and condition is None and expiry is None:
                 # What `evaluate` says of it, without the way there: most operations are of this kind.
                 assert type(argument) is bytes
                 value: bytes | None = argument
                 if results is not None:
                     results.append(Result(operations.OK, None, version))
             else:
-                scratch.kind, scratch.argument, scratch.condition = kind, argument, condition
-                before = 0 if old is None else record.version
-                status, answer, effect, value = operations.evaluate(scratch, old, before, value_bytes_max)
-                if not effect:
-                    if results is not None:
-                        results.append(Result(status, answer, before))
-                    continue
+                scratch.kind, scratch.argument, scratch.condition, scratch.expiry = kind, argument, condition, expiry
+                there, present = old, 0 if old is None else record.version
+                expires_at = record.expires_at
+                lapsed = 0 != expires_at <= wall_ms
+                if lapsed:
+                    there, present, expires_at = None, 0, 0
+                status, answer, effect, value, until = operations.evaluate(
+                    scratch, there, present, expires_at, value_bytes_max
+                )
+                if effect:
+                    present, expires_at = 0 if value is None else version, until
                 if results is not None:
-                    results.append(Result(status, answer, 0 if value is None else version))
+                    results.append(Result(status, answer, present, expires_at))
+                if 0 != expires_at <= wall_ms:
+                    value, expires_at = None, 0
+                elif not effect:
+                    if not lapsed:
+                        continue
+                    value = None
             record.value = value
             record.version = version
+            record.expires_at = expires_at
             size += len(value or b"") - len(old or b"")
             if record.state != DIRTY:
                 record.state = DIRTY
@@ -144,7 +168,7 @@ class StateMachine:
         if record is None or record.value is None:
             return Result(operations.OK, None, 0)
         record.used = True
-        return Result(operations.OK, record.value, record.version)
+        return Result(operations.OK, record.value, record.version, record.expires_at)
 
 
 def follow(sessions: dict[int, Session], batch: Batch) -> None:

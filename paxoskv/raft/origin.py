@@ -19,6 +19,7 @@ from paxoskv.raft.context import Context
 from paxoskv.raft.entry import Batch
 from paxoskv.raft.machine import PASSED, Session, StateMachine
 from paxoskv.raft.messages import Forward
+from paxoskv.raft.records import Record
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 # Batches on their way, past which operations wait and make the next one larger.
@@ -78,8 +79,19 @@ class Origin:
         """Reads whose record is being loaded."""
         self._earliest = float("inf")
         """No deadline comes before it."""
+        self.settling = False
+        """In this turn reads were found that go to the log, since what they read has expired."""
         self.counters = dict.fromkeys(
-            ("batches", "batched_operations", "relays_sent", "resends", "timeouts", "unknown_outcomes"), 0
+            (
+                "batches",
+                "batched_operations",
+                "relays_sent",
+                "resends",
+                "timeouts",
+                "unknown_outcomes",
+                "expired_reads",
+            ),
+            0,
         )
 
     def submit(self, operation: Operation) -> None:
@@ -128,6 +140,7 @@ class Origin:
         while stack:
             operations_ = stack.pop()
             conditions: list[Any] = [operation.condition for operation in operations_]
+            expiries: list[Any] = [operation.expiry for operation in operations_]
             batch = Batch(
                 self._context.node,
                 self.incarnation,
@@ -136,6 +149,7 @@ class Origin:
                 [operation.key for operation in operations_],
                 [operation.argument for operation in operations_],
                 conditions if any([condition is not None for condition in conditions]) else (),
+                expiries if any([expiry is not None for expiry in expiries]) else (),
             )
             if len(batch.encoded) > BATCH_BYTES_MAX and len(operations_) > 1:
                 half = len(operations_) // 2
@@ -168,6 +182,9 @@ class Origin:
         answer = self._context.answer
         for operation, result in zip(pending.operations, results, strict=True):
             if result is PASSED:
+                if operation.kind == operations.GET:
+                    self._reads.append(operation)
+                    continue
                 self.counters["unknown_outcomes"] += 1
             answer(operation, result)
 
@@ -218,13 +235,11 @@ class Origin:
             return
         records = self._machine.records
         resident = records.resident
-        read = self._machine.read
-        answer = self._context.answer
         while ready and ready[0][0] <= applied:
             for operation in ready.popleft()[1]:
                 record = resident.get(operation.key)
                 if record is not None or records.complete:
-                    answer(operation, read(record))
+                    self._answer_read(operation, record)
                 elif operation.key in self._parked:
                     self._parked[operation.key].append(operation)
                 else:
@@ -234,7 +249,18 @@ class Origin:
     def loaded(self, key: bytes) -> None:
         """The key's record is in memory."""
         for operation in self._parked.pop(key, ()):
-            self._context.answer(operation, self._machine.read(self._machine.records.resident[key]))
+            self._answer_read(operation, self._machine.records.resident[key])
+
+    def _answer_read(self, operation: Operation, record: Record | None) -> None:
+        result = self._machine.read(record)
+        if 0 != result.expires_at <= self._context.wall_ms:
+            # Its time has passed, by this node's clock. That it is gone, the log has to say, or another node would
+            # still show it.
+            self.counters["expired_reads"] += 1
+            self.settling = True
+            self._waiting.append(operation)
+        else:
+            self._context.answer(operation, result)
 
     # Time.
 
@@ -279,8 +305,10 @@ class Origin:
         before = self.counters["timeouts"]
         for pending in self._pending:
             # A batch stays as it is: its results come for all of it.
-            expire(pending.operations, _UNKNOWN)
+            expire([o for o in pending.operations if o.kind != operations.GET], _UNKNOWN)
         self.counters["unknown_outcomes"] += self.counters["timeouts"] - before
+        for pending in self._pending:
+            expire([o for o in pending.operations if o.kind == operations.GET], _UNAVAILABLE)
         self._earliest = min([operation.deadline for operation in live], default=float("inf"))
 
     def deadline(self) -> float:

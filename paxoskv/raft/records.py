@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 VERSION_BYTES: Final = 8
+EXPIRY_BYTES: Final = 8
 _ABSENT: Final = b"\0"
 _PRESENT: Final = b"\1"
+_EXPIRING: Final = b"\2"
 
 # What a cached key costs beyond its key and its value: the Record with its version, the two bytes objects' headers, its
 # slots in the dictionary and on the clock. Measured with tracemalloc over 100,000 keys.
@@ -26,32 +28,41 @@ FOLDING: Final = 2
 
 
 class Record:
-    """One key: its value, None if it is absent, and the version of what made it so, 0 if nothing ever did."""
+    """One key: its value, None if it is absent, the version of what made it so, 0 if nothing ever did, and when the
+    value ceases to exist, in milliseconds since the epoch, 0 for never."""
 
-    __slots__ = ("key", "state", "used", "value", "version")
+    __slots__ = ("expires_at", "key", "state", "used", "value", "version")
 
-    def __init__(self, key: bytes, value: bytes | None = None, version: int = 0) -> None:
+    def __init__(self, key: bytes, value: bytes | None = None, version: int = 0, expires_at: int = 0) -> None:
         self.key = key
         self.value = value
         self.version = version
+        self.expires_at = expires_at
         self.state = CLEAN
         self.used = True
 
     def to_blob(self) -> bytes:
         """The record as storage keeps it: its version first, so that blobs compare as versions do."""
         head = self.version.to_bytes(VERSION_BYTES, "big")
-        return head + _ABSENT if self.value is None else head + _PRESENT + self.value
+        if self.value is None:
+            return head + _ABSENT
+        if self.expires_at:
+            return head + _EXPIRING + self.expires_at.to_bytes(EXPIRY_BYTES, "big") + self.value
+        return head + _PRESENT + self.value
 
 
-def parse(blob: bytes) -> tuple[bytes | None, int]:
-    """Value and version in a blob. Raises ValueError when it is none."""
+def parse(blob: bytes) -> tuple[bytes | None, int, int]:
+    """Value, version and expiry in a blob. Raises ValueError when it is none."""
     version = int.from_bytes(blob[:VERSION_BYTES], "big")
     flag = blob[VERSION_BYTES : VERSION_BYTES + 1]
     if flag == _PRESENT:
-        return blob[VERSION_BYTES + 1 :], version
+        return blob[VERSION_BYTES + 1 :], version, 0
+    if flag == _EXPIRING and len(blob) > VERSION_BYTES + EXPIRY_BYTES:
+        start = VERSION_BYTES + 1 + EXPIRY_BYTES
+        return blob[start:], version, int.from_bytes(blob[VERSION_BYTES + 1 : start], "big")
     if flag != _ABSENT or len(blob) != VERSION_BYTES + 1:
         raise ValueError("not a record")
-    return None, version
+    return None, version, 0
 
 
 class Records:
@@ -96,14 +107,14 @@ class Records:
         self.bytes += RECORD_BYTES + len(record.key) + len(record.value or b"")
         return record
 
-    def put(self, key: bytes, value: bytes | None, version: int) -> None:
+    def put(self, key: bytes, value: bytes | None, version: int, expires_at: int) -> None:
         """Take a record from another replica, unless the one here is as new."""
         record = self.resident.get(key)
         if record is None:
-            record = self.add(Record(key, value, version))
+            record = self.add(Record(key, value, version, expires_at))
         elif record.version < version:
             self.bytes += len(value or b"") - len(record.value or b"")
-            record.value, record.version = value, version
+            record.value, record.version, record.expires_at = value, version, expires_at
         else:
             return
         if record.state != DIRTY:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from paxoskv.core import errors
+from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
 from paxoskv.wire import client as wire
@@ -18,6 +18,8 @@ _IN_FLIGHT_MAX: Final = 8192
 # What a connection may owe in answers that its client does not read, before it is closed.
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _ANSWERS_BYTES_MAX: Final = 512 * 1024
+# What an argument holds besides bytes of a value, by kind.
+_BESIDE_VALUE: Final = {operations.SETRANGE: operations.OFFSET_BYTES}
 
 
 class ClientConnection(asyncio.Protocol):
@@ -92,15 +94,20 @@ class ClientConnection(asyncio.Protocol):
         now = node.now()
         accepted = []
         for request in requests:
-            identifier, kind, key, argument, condition, timeout_ms = wire.check_request(request)
+            identifier, kind, key, argument, condition, timeout_ms, *timing = wire.check_request(request)
             if not key or len(key) > key_max:
                 self.answer(identifier, _BAD, f"a key has 1 to {key_max} bytes, this one {len(key)}".encode(), 0)
-            elif (type(argument) is bytes and len(argument) > value_max) or (
+            elif (type(argument) is bytes and len(argument) - _BESIDE_VALUE.get(kind, 0) > value_max) or (
                 type(condition) is bytes and len(condition) > value_max
             ):
                 self.answer(identifier, _BAD, f"a value has at most {value_max} bytes".encode(), 0)
             else:
-                accepted.append(Operation(kind, key, argument, condition, now + timeout_ms / 1000, (self, identifier)))
+                operation = Operation(kind, key, argument, condition, now + timeout_ms / 1000, (self, identifier))
+                if timing:
+                    expiry, lifetime_ms = timing
+                    # Once and for all, by the clock of the node that takes it: the operation may travel.
+                    operation.expiry = expiry if lifetime_ms is None else node.wall_ms() + lifetime_ms
+                accepted.append(operation)
         if node.stopping:
             for operation in accepted:
                 _, identifier = cast("tuple[ClientConnection, int]", operation.reply)
@@ -112,10 +119,14 @@ class ClientConnection(asyncio.Protocol):
         if self._answers:
             self.flush()
 
-    def completed(self, identifier: int, status: int, value: Any, version: int) -> bool:
+    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
         """Queue the answer of an operation that was in flight. True when it is the first since the last flush."""
         self._in_flight -= 1
-        self._answers.append((identifier, status, value, version))
+        if expires_at:
+            left_ms = max(expires_at - self._node.wall_ms(), 0)
+            self._answers.append((identifier, status, value, version, expires_at, left_ms))
+        else:
+            self._answers.append((identifier, status, value, version))
         return len(self._answers) == 1
 
     def answer(self, identifier: int, status: int, value: Any, version: int) -> None:

@@ -122,6 +122,10 @@ class Node:
         """The node's time in seconds. Not the loop's own: uvloop's has milliseconds; this one has the same zero."""
         return time.monotonic() + self._clock_offset
 
+    def wall_ms(self) -> int:
+        """What this node's clock shows, milliseconds since the epoch. Only expiry looks at it."""
+        return time.time_ns() // 1_000_000
+
     # What arrives.
 
     def submit(self, operations: Sequence[Operation]) -> None:
@@ -157,6 +161,7 @@ class Node:
         self._scheduled = False
         engine = self._engine
         now = self.now()
+        engine.wall(self.wall_ms())
         if self._committed > self._committed_seen:
             self._committed_seen = self._committed
             engine.committed(self._committed, now)
@@ -186,9 +191,9 @@ class Node:
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection] = []
-            for operation, (status, value, version) in effects.answers:
+            for operation, (status, value, version, expires_at) in effects.answers:
                 connection, identifier = cast("tuple[ClientConnection, int]", operation.reply)
-                if connection.completed(identifier, status, value, version):
+                if connection.completed(identifier, status, value, version, expires_at):
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()

@@ -231,7 +231,7 @@ class Universe:
         if self._waiting.get(call.process) is not call:
             return
         if result.status < operations.ERROR_STATUS_MIN:
-            call.status, call.value, call.version = result
+            call.status, call.value, call.version, _ = result
             self._workload.saw(call.request[1], *_seen(call))
             self._complete(call, OK)
         elif errors.BY_STATUS[result.status].definite:

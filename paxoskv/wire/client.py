@@ -8,8 +8,11 @@ Every frame is an array whose first element is its type:
   ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``
 
 A request is ``[id, kind, key, argument, condition, timeout_ms]``, an answer ``[id, status, value, version]``,
-as in `core.operations`. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in
-flight. GOODBYE says why the node closes the connection.
+as in `core.operations`. A request goes on with ``expiry, lifetime_ms`` if it has an expiry: as in `core.operations`,
+or, with a lifetime, so many milliseconds from when the node takes it; the other is nil. An answer goes on with
+``expires_at, left_ms`` if the key expires: the time in milliseconds since the epoch, and how long until then by the
+node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in flight. GOODBYE says why
+the node closes the connection.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,7 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from paxoskv.core import operations
 from paxoskv.core.errors import ProtocolError
-from paxoskv.core.operations import Argument
+from paxoskv.core.operations import Argument, Condition, Expiry
 from paxoskv.wire import framing
 
 WIRE_VERSION: Final = 1
@@ -31,9 +34,14 @@ GOODBYE: Final = 5
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000
+LIFETIME_MS_MAX: Final = 2**62
+"""Added to any clock it stays a time that an expiry can be."""
 
-Request = tuple[int, int, bytes, Argument, Argument, int]
-Answer = tuple[int, int, Argument, int]
+Request = (
+    tuple[int, int, bytes, Argument, Condition, int]
+    | tuple[int, int, bytes, Argument, Condition, int, Expiry, int | None]
+)
+Answer = tuple[int, int, bytes | int | None, int] | tuple[int, int, bytes | int | None, int, int, int]
 
 
 class NodeHello(NamedTuple):
@@ -47,9 +55,9 @@ class NodeHello(NamedTuple):
 
 def check_request(request: Any) -> Request:
     """The request itself, its shape proven. Bounds on lengths are for the node, which answers them politely."""
-    if type(request) is not tuple or len(request) != 6:
-        raise ProtocolError("a request is [id, kind, key, argument, condition, timeout_ms]")
-    identifier, kind, key, argument, condition, timeout_ms = request
+    if type(request) is not tuple or len(request) not in (6, 8):
+        raise ProtocolError("a request is [id, kind, key, argument, condition, timeout_ms] and maybe its expiry")
+    identifier, kind, key, argument, condition, timeout_ms = request[:6]
     if type(identifier) is not int or not 0 <= identifier <= ID_MAX:
         raise ProtocolError("a request's id is an unsigned 32-bit number")
     if type(kind) is not int or not 0 <= kind < len(operations.KIND_NAMES):
@@ -58,8 +66,15 @@ def check_request(request: Any) -> Request:
         raise ProtocolError("a key is binary")
     if type(timeout_ms) is not int or not 0 < timeout_ms <= TIMEOUT_MS_MAX:
         raise ProtocolError(f"a timeout is 1 to {TIMEOUT_MS_MAX} ms")
-    if not operations.is_well_formed(kind, argument, condition):
-        raise ProtocolError(f"wrong argument or condition for {operations.KIND_NAMES[kind]}")
+    expiry = None
+    if len(request) == 8:
+        expiry, lifetime_ms = request[6:]
+        if lifetime_ms is not None:
+            if expiry is not None or type(lifetime_ms) is not int or not 0 <= lifetime_ms <= LIFETIME_MS_MAX:
+                raise ProtocolError(f"a lifetime is 0 to {LIFETIME_MS_MAX} ms, and stands for the expiry")
+            expiry = operations.EXPIRY_MAX
+    if not operations.is_well_formed(kind, argument, condition, expiry):
+        raise ProtocolError(f"wrong argument, condition or expiry for {operations.KIND_NAMES[kind]}")
     return request
 
 
@@ -98,8 +113,10 @@ def parse_answers(body: tuple[Any, ...]) -> Iterable[Answer]:
         raise ProtocolError("malformed ANSWERS")
     answers: tuple[Any, ...] = body[1]
     for answer in answers:
-        if type(answer) is not tuple or len(answer) != 4 or type(answer[0]) is not int:
-            raise ProtocolError("an answer is [id, status, value, version]")
+        if type(answer) is not tuple or len(answer) not in (4, 6) or type(answer[0]) is not int:
+            raise ProtocolError("an answer is [id, status, value, version] and maybe its expiry")
+        if len(answer) == 6 and (type(answer[4]) is not int or type(answer[5]) is not int):
+            raise ProtocolError("when a key expires is a number")
         # Clients have statuses of their own below 0, for what no node can know.
         if type(answer[1]) is not int or answer[1] < 0:
             raise ProtocolError("a status is a number, 0 or above")

@@ -9,7 +9,7 @@ from paxoskv.core import operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.paxos import messages
 from paxoskv.paxos.messages import Message
-from paxoskv.paxos.register import ENTRY_BYTES, HEAD_BYTES
+from paxoskv.paxos.register import is_shaped
 from paxoskv.wire import framing
 from paxoskv.wire.peer import Codec
 
@@ -92,10 +92,7 @@ def _keys(column: Any) -> tuple[bytes, ...]:
 
 
 def _is_register(register: Any) -> bool:
-    if type(register) is not bytes or len(register) < HEAD_BYTES:
-        return False
-    end = HEAD_BYTES + register[1] * ENTRY_BYTES
-    return len(register) >= end if register[0] == 1 else register[0] == 0 and len(register) == end
+    return type(register) is bytes and is_shaped(register)
 
 
 def _registers(column: Any) -> tuple[bytes, ...]:
@@ -186,13 +183,13 @@ def _decode_registers(items: Any) -> messages.Registers:
 
 
 def _relayed_operation(item: Any) -> messages.RelayedOperation:
-    number, exposed, kind, argument, condition = item
+    number, exposed, kind, argument, condition, expiry = item
     _integers((exposed,), 1, _BALLOT_MAX)
     if type(kind) is not int or not 0 < kind < len(operations.KIND_NAMES):
         raise ValueError(kind)
-    if not operations.is_well_formed(kind, argument, condition):
+    if not operations.is_well_formed(kind, argument, condition, expiry):
         raise ValueError(item)
-    return messages.RelayedOperation(_number(number), exposed, kind, argument, condition)
+    return messages.RelayedOperation(_number(number), exposed, kind, argument, condition, expiry)
 
 
 def _decode_relays(items: Any) -> messages.Relays:
@@ -212,10 +209,10 @@ def _decode_relay_answers(items: Any) -> messages.RelayAnswers:
     answers = []
     for number, promised, start, results in items:
         _integers((promised,), 0, _BALLOT_MAX)
-        for status, value, version in results:
+        for status, value, version, expires_at in results:
             if type(status) is not int or not (value is None or type(value) in (bytes, int)):
                 raise ValueError(results)
-            _integers((version,), 0, _VERSION_MAX)
+            _integers((version, expires_at), 0, _VERSION_MAX)
         answers.append(messages.RelayAnswer(_number(number), promised, _number(start), results))
     return messages.RelayAnswers(tuple(answers))
 

@@ -6,6 +6,7 @@ Several of them may share one dictionary, and then look like a cluster.
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -18,7 +19,7 @@ from paxoskv.wire import framing
 VALUE_BYTES_MAX = 1024 * 1024
 FRAME_BYTES_MAX = 3 * 1024 * 1024
 
-Store = dict[bytes, tuple[bytes | None, int]]
+Store = dict[bytes, tuple[bytes | None, int, int]]
 
 
 class FakeNode:
@@ -143,20 +144,28 @@ class FakeNode:
                     session.write(frame)
 
     def _answer(self, request: wire.Request) -> wire.Answer:
-        identifier, kind, key, argument, condition, _ = request
+        identifier, kind, key, argument, condition, _, *timing = request
         if self.answer_as is not None:
             return cast(wire.Answer, self.answer_as(identifier))
         if self.refuse_with is not None:
             return identifier, self.refuse_with, b"because the test says so", 0
-        value, version = self.store.get(key, (None, 0))
+        now_ms = time.time_ns() // 1_000_000
+        value, version, expires_at = self.store.get(key, (None, 0, 0))
+        if 0 != expires_at <= now_ms:
+            value, version, expires_at = None, 0, 0
         operation = Operation(kind, key, argument, condition)
-        done = operations.evaluate(operation, value, version, VALUE_BYTES_MAX)
+        if timing:
+            operation.expiry = timing[0] if timing[1] is None else now_ms + timing[1]
+        done = operations.evaluate(operation, value, version, expires_at, VALUE_BYTES_MAX)
         if done.effect:
             # In the dictionary, because nodes that share it must not give one version twice.
-            counter = self.store.get(b"", (None, 0))[1] + 1
-            self.store[b""] = (None, counter)
+            counter = self.store.get(b"", (None, 0, 0))[1] + 1
+            self.store[b""] = (None, counter, 0)
             version = 0 if done.value is None else counter
-            self.store[key] = (done.value, version)
+            expires_at = done.expires_at
+            self.store[key] = (done.value, version, expires_at)
+        if expires_at:
+            return identifier, done.status, done.result, version, expires_at, max(expires_at - now_ms, 0)
         return identifier, done.status, done.result, version
 
 

@@ -409,7 +409,7 @@ async def test_a_read_is_asked_of_another_node_whatever_became_of_it(
     pair: Pair, misbehave: Callable[[FakeNode], None]
 ) -> None:
     first, second = pair
-    first.store[b"k"] = (b"v", 5)
+    first.store[b"k"] = (b"v", 5, 0)
     async with both(pair, 1.0) as kv:
         await ready(kv, 2)
         misbehave(first)

@@ -135,8 +135,8 @@ PAXOS = (
         "failed condition answered without a quorum",
         "B2",
         _PROPOSER + "_fold",
-        "answers.append((operation, enter(chain, node, operation, limit)))",
-        "answers.append((operation, enter(chain, node, operation, limit)))\n"
+        "answers.append((operation, enter(chain, node, operation, limit, wall_ms)))",
+        "answers.append((operation, enter(chain, node, operation, limit, wall_ms)))\n"
         "        if answers[-1][1].status:\n"
         "            context.answer(*answers[-1])",
     ),
@@ -176,8 +176,8 @@ PAXOS = (
         "relays carry the last operation alone",
         "B1",
         _PROPOSER + "_relay",
-        "for o in chain.unresolved),",
-        "for o in chain.unresolved[-1:]),",
+        "for o in chain.unresolved\n",
+        "for o in chain.unresolved[-1:]\n",
     ),
     Canary(
         "settled by promises",
@@ -192,8 +192,8 @@ PAXOS = (
         "relay answered from an unchosen tail",
         "B4",
         _PROPOSER + "_fold",
-        "job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]",
-        "job.results = [enter(chain, job.origin, operation, limit) for operation in job.operations]\n"
+        "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]",
+        "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]\n"
         "        self._answer_relay(job.origin, RelayAnswer(job.number, 0, 0, tuple(job.results)))",
     ),
     Canary(

@@ -59,7 +59,7 @@ async def until(happened: Callable[[], bool]) -> None:
 
 def executed(nodes: list[FakeNode]) -> int:
     """The sum of all counters."""
-    return sum(int(value) for value, _ in nodes[0].store.values() if value is not None)
+    return sum(int(value) for value, _, _ in nodes[0].store.values() if value is not None)
 
 
 async def test_every_operation_is_counted_once(nodes: list[FakeNode]) -> None:
@@ -325,7 +325,7 @@ async def test_loading_writes_every_key_once_before_anything_is_measured(nodes: 
 
 async def test_loading_makes_counters_zero(nodes: list[FakeNode]) -> None:
     await Generator(plan_for(nodes, op="incr")).load()
-    assert {value for key, (value, _) in nodes[0].store.items() if key} == {b"0"}
+    assert {value for key, (value, _, _) in nodes[0].store.items() if key} == {b"0"}
     await _idle(nodes)
 
 

@@ -14,7 +14,8 @@ u64 = st.integers(0, 2**64 - 1)
 def made(draw: st.DrawFn) -> Register:
     found = Register()
     found.value = draw(st.none() | st.binary(max_size=40))
-    found.modified, found.expires_at, found.horizon = draw(u64), draw(u64), draw(u64)
+    found.modified, found.horizon = draw(u64), draw(u64)
+    found.expires_at = 0 if found.value is None else draw(u64)
     found.lineage = draw(st.dictionaries(st.integers(1, 255), st.tuples(u64, u64), max_size=9))
     return found
 
@@ -26,7 +27,11 @@ def test_what_is_decoded_is_what_was_encoded(given_register: Register) -> None:
     for name in Register.__slots__:
         assert getattr(decoded, name) == getattr(given_register, name)
     assert register.encode(decoded) == encoded
-    assert register.user_view(encoded) == (given_register.value, given_register.version)
+    assert register.user_view(encoded) == (
+        given_register.value,
+        given_register.version,
+        given_register.expires_at,
+    )
 
 
 @given(st.binary(max_size=80))
@@ -45,5 +50,5 @@ def _repeats_an_origin(data: bytes) -> bool:
 
 
 def test_a_key_that_was_never_written_is_absent_at_version_0() -> None:
-    assert register.user_view(register.EMPTY) == (None, 0)
+    assert register.user_view(register.EMPTY) == (None, 0, 0)
     assert register.decode(register.EMPTY).version == 0

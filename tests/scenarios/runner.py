@@ -135,7 +135,7 @@ class Transcript:
                     continue
                 record = node.engine.records.resident.get(key) or Record(key)
                 [version], [encoded] = node.engine.acceptor.read([key])
-                value, _ = register.user_view(encoded)
+                value, _, _ = register.user_view(encoded)
                 self.lines.append(
                     f"{number} {describe.text(key)} promised={show_ballot(record.promised)} "
                     f"accepted={show_version(version)} value={_show(value)}"

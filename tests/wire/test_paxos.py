@@ -24,7 +24,7 @@ def registers(draw: st.DrawFn) -> bytes:
     made = register.Register()
     made.value = draw(st.none() | st.binary(max_size=20))
     made.modified = draw(st.integers(0, 2**60))
-    made.expires_at = draw(st.integers(0, 2**60))
+    made.expires_at = draw(st.integers(0, 2**60)) if made.value is not None else 0
     made.horizon = draw(st.integers(0, 2**60))
     made.lineage = draw(st.dictionaries(st.integers(1, 255), st.tuples(versions, versions), max_size=4))
     return register.encode(made)
@@ -52,10 +52,10 @@ def promises(draw: st.DrawFn) -> Message:
 
 @st.composite
 def relayed(draw: st.DrawFn) -> messages.RelayedOperation:
-    kind, argument, condition = draw(
-        st.tuples(st.integers(1, 6), arguments, arguments).filter(lambda drawn: operations.is_well_formed(*drawn))
-    )
-    return messages.RelayedOperation(draw(numbers), draw(ballots), kind, argument, condition)
+    kind = draw(st.integers(1, len(operations.KIND_NAMES) - 1))
+    parts = st.tuples(arguments, arguments, st.none() | st.integers(-1, 2**63 - 1))
+    drawn = draw(parts.filter(lambda drawn: operations.is_well_formed(kind, *drawn)))
+    return messages.RelayedOperation(draw(numbers), draw(ballots), kind, *drawn)
 
 
 any_message: st.SearchStrategy[Message] = st.one_of(
@@ -87,7 +87,10 @@ any_message: st.SearchStrategy[Message] = st.one_of(
                 numbers,
                 st.integers(0, 2**40),
                 numbers,
-                st.lists(st.tuples(st.integers(0, 40), arguments, st.integers(0, 2**60)), max_size=3).map(tuple),
+                st.lists(
+                    st.tuples(st.integers(0, 40), arguments, st.integers(0, 2**60), st.integers(0, 2**63 - 1)),
+                    max_size=3,
+                ).map(tuple),
             ),
             max_size=2,
         ).map(tuple),

@@ -1,0 +1,105 @@
+"""Numbers in values: signed 64-bit integers, and the long doubles of x86-64, both as Redis reads and writes them.
+
+A long double is computed with whole numbers here, since Python's own floats are shorter, and since every node has to
+come to the same bytes, on whatever machine it runs. Source: Redis 7, util.c: `string2ll`, `string2ld`, `ld2string`
+(LD_STR_HUMAN); ISO/IEC 9899:2011, 7.22.1.3; IEEE 754 for rounding to nearest, ties to even.
+"""
+
+import re
+from fractions import Fraction
+from typing import Final
+
+INTEGER_MIN: Final = -(2**63)
+INTEGER_MAX: Final = 2**63 - 1
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+# The 80-bit format: bits of its significand, the least exponent of the last of them, and the greatest number.
+_SIGNIFICAND_BITS: Final = 64
+_EXPONENT_MIN: Final = -16445
+_MAX: Final = (2**_SIGNIFICAND_BITS - 1) << (16384 - _SIGNIFICAND_BITS)
+_TEXT_BYTES_MAX: Final = 255
+_DECIMALS: Final = 17
+# Powers of ten beyond these leave the range whatever up to 255 digits stand before them.
+_POWER_MAX: Final = 5500
+
+_DECIMAL: Final = re.compile(rb"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
+_HEXADECIMAL: Final = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?[0-9]+))?")
+_INFINITY: Final = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
+
+Extended = Fraction | float
+"""A long double: its exact value, or one of the two infinities, which add up to nothing."""
+
+
+def parse_integer(text: bytes) -> int | None:
+    """The signed 64-bit number in canonical decimal `text` (no sign but "-", no leading zero), or None."""
+    if _INTEGER.fullmatch(text) is None:
+        return None
+    number = int(text)
+    return number if INTEGER_MIN <= number <= INTEGER_MAX else None
+
+
+def parse_extended(text: bytes) -> Extended | None:
+    """The long double nearest to the number that `text` holds, None if it holds none, or one beyond the range.
+
+    Of what `strtold` takes, the decimal and hexadecimal forms and infinity; no white space, no not-a-number.
+    """
+    if not text or len(text) > _TEXT_BYTES_MAX:
+        return None
+    match = _INFINITY.fullmatch(text)
+    if match is not None:
+        return float("-inf" if match[1] == b"-" else "inf")
+    base, power_base, digit_power = 10, 10, 1
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        base, power_base, digit_power = 16, 2, 4
+        match = _HEXADECIMAL.fullmatch(text)
+    if match is None:
+        return None
+    sign, whole, part, exponent = match.groups(b"")
+    if not whole and not part:
+        return None
+    significand = int(whole + part, base)
+    if not significand:
+        return Fraction(0)
+    # Whatever is that large leaves the range, which an exponent of 200 digits is no reason to compute.
+    power = max(-(10**6), min(int(exponent or b"0"), 10**6)) - digit_power * len(part)
+    if power_base == 10 and abs(power) > _POWER_MAX:
+        return None
+    exact = significand * Fraction(power_base) ** power if abs(power) < 10**5 else None
+    if exact is None:
+        return None
+    rounded = _round(exact)
+    if not rounded or rounded > _MAX:
+        return None
+    return -rounded if sign == b"-" else rounded
+
+
+def add_extended(first: Extended, second: Extended) -> bytes | None:
+    """The text of the sum, to 17 decimals at the most and without trailing zeros; None if it is infinite or none."""
+    if isinstance(first, float) or isinstance(second, float):
+        return None
+    total = first + second
+    magnitude = _round(abs(total))
+    if magnitude > _MAX:
+        return None
+    # To 17 decimals, which rounds once more, as printf does.
+    scaled = round(magnitude * 10**_DECIMALS)
+    whole, part = divmod(scaled, 10**_DECIMALS)
+    # In two parts: up to 4,933 digits are more than Python turns into text at a time.
+    upper, lower = divmod(whole, 10**2500)
+    text = f"{upper}{lower:02500d}" if upper else str(lower)
+    if part:
+        text += "." + f"{part:017d}".rstrip("0")
+    # Zero has no sign, be it of a sum that is too small to show.
+    return (f"-{text}" if total < 0 and scaled else text).encode()
+
+
+def _round(exact: Fraction) -> Fraction:
+    """The nearest number with 64 bits, or fewer below the least normal one; ties to even. For numbers from 0 up."""
+    if not exact:
+        return exact
+    exponent = exact.numerator.bit_length() - exact.denominator.bit_length() - _SIGNIFICAND_BITS
+    if exact >= Fraction(2) ** (exponent + _SIGNIFICAND_BITS):
+        exponent += 1
+    unit = Fraction(2) ** max(exponent, _EXPONENT_MIN)
+    return round(exact / unit) * unit
