@@ -260,10 +260,9 @@ async def compare(endpoints: list[str], ledger: Ledger) -> Verdict:
     keys = [*ledger.last_put, *ledger.acknowledged]
     verdict.keys = len(keys)
     found: dict[bytes, bytes | None] = {}
-    for endpoint in endpoints:
+    for number, endpoint in enumerate(endpoints, 1):
         async with paxoskv.connect(endpoints, prefer=endpoint, timeout=10.0) as kv:
-            reader = f"reading back through {endpoint}"
-            entries = await asyncio.gather(*[_read(kv, ledger.history, reader, key) for key in keys])
+            entries = await asyncio.gather(*[_read(kv, ledger.history, f"reader {number}", key) for key in keys])
             for key, entry in zip(keys, entries, strict=True):
                 if found.setdefault(key, entry.value) != entry.value:
                     verdict.lost += 1

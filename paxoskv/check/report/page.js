@@ -80,6 +80,12 @@ function showHead() {
 
 // The list of keys. Only those in sight are elements.
 
+const VERDICT_ORDER = ["illegal", "unknown", "ok"];
+for (const key of report.keys) key.text = nameOfKey(key.name, 80);
+report.keys.sort(
+  (left, right) =>
+    VERDICT_ORDER.indexOf(left.verdict) - VERDICT_ORDER.indexOf(right.verdict) || naturally(left.text, right.text),
+);
 let listed = report.keys.map((key, index) => index);
 let chosen = -1;
 let onlyVerdict = null;
@@ -115,7 +121,7 @@ function showKeys() {
       "div",
       { className: `key ${key.verdict}`, role: "option", id: `key-${index}`, title: VERDICT_WORDS[key.verdict] },
       make("span", { className: `dot ${key.verdict}`, textContent: VERDICT_MARKS[key.verdict] }),
-      make("span", { className: "name", textContent: nameOfKey(key.name, 80) }),
+      make("span", { className: "name", textContent: key.text }),
       make("span", { className: "size", textContent: count(key.operations) }),
     );
     row.setAttribute("aria-selected", String(index === chosen));
@@ -606,7 +612,14 @@ function onKeyDown(event) {
   const act = KEYS[event.key];
   if (!act) return;
   event.preventDefault();
+  leave();
   act();
+}
+
+// The pointer is nowhere in particular.
+function leave() {
+  timeline.hover(null);
+  if (!pinned) byId("tip").hidden = true;
 }
 
 function listen() {
@@ -615,10 +628,7 @@ function listen() {
   canvas.addEventListener("pointermove", onPointerMove);
   canvas.addEventListener("pointerup", onPointerUp);
   canvas.addEventListener("pointercancel", (event) => pointers.delete(event.pointerId));
-  canvas.addEventListener("pointerleave", () => {
-    timeline.hover(null);
-    if (!pinned) byId("tip").hidden = true;
-  });
+  canvas.addEventListener("pointerleave", leave);
   canvas.addEventListener("wheel", onWheel, { passive: false });
   canvas.addEventListener("dblclick", (event) => timeline.columns && timeline.zoom(3, place(event)[0]));
   document.addEventListener("keydown", onKeyDown);

@@ -8,7 +8,7 @@ const FAULT_ROW = 16;
 const FAULT_ROWS_MAX = 4;
 const WITNESS_ROW = 30;
 const LANE_MIN = 5;
-const LANE_MAX = 24;
+const LANE_MAX = 26;
 const UNKNOWN_BAR = 26;
 const REACH = 5;
 const GLIDE_MS = 220;
@@ -116,6 +116,8 @@ class Timeline {
     this.lanesHeight = Math.max(20, this.height - this.lanesTop - 4);
     this.laneHeight = Math.min(LANE_MAX, Math.max(LANE_MIN, this.lanesHeight / Math.max(1, this.lanes.length)));
     this.scrollTo(this.scroll);
+    // A finger that has no lanes to move up and down moves the page.
+    this.canvas.style.touchAction = this.scrollMax > 0 ? "none" : "pan-y";
   }
 
   get scrollMax() {
