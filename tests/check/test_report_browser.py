@@ -238,3 +238,22 @@ def test_histories_in_lines_count_lines(page: Page, show: Show) -> None:
     history.time_unit = "line"
     show(history)
     assert "line" in page.run("[...describeOperation(0, true)].map((one) => one.innerText).join()")
+
+
+@pytest.mark.parametrize("start", [-1e300, -5.0, 0.0, 1.7e9, 2.0**53, 1e300])
+def test_any_time_can_be_looked_at(page: Page, show: Show, start: float) -> None:
+    finish = start + max(1e-6, abs(start) * 1e-9)
+    show(
+        History(
+            [
+                Operation(1, 1, "put", b"k", start, finish, "ok", b"v"),
+                Operation(2, 2, "put", b"k", start, start, "ok", b"w"),
+                Operation(3, 3, "put", b"k", finish, None, "unknown", b"w"),
+            ]
+        )
+    )
+    for _ in range(80):
+        page.run("timeline.zoom(2)")
+    page.run(FRAME)
+    assert page.run("timeline.from < timeline.to && Number.isFinite(timeline.scale)")
+    page.run("describeOperation(0, true); timeline.paint()")

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_ANSWER_S = 60.0
+_ANSWER_S = 30.0
 
 
 def find() -> str | None:
@@ -97,7 +98,8 @@ class Page:
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + _ANSWER_S
         while b"\0" not in self._buffer:
-            assert time.monotonic() < deadline, "the browser does not answer"
+            ready, _, _ = select.select([self._answers], [], [], deadline - time.monotonic())
+            assert ready, "the browser does not answer"
             data = os.read(self._answers, 1 << 20)
             assert data, "the browser has gone"
             self._buffer += data

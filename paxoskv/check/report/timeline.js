@@ -60,10 +60,10 @@ class Timeline {
       end = Math.max(end, lastMoment(this.columns, row));
     }
     if (!Number.isFinite(begin) || !Number.isFinite(end)) [begin, end] = [0, 1];
-    const pad = Math.max((end - begin) * 0.015, Math.abs(end) * 1e-12, 1e-6);
+    const pad = Math.max((end - begin) * 0.015, Math.abs(begin) * 1e-11, Math.abs(end) * 1e-11, 1e-6);
     this.begin = begin - pad;
     this.end = end + pad;
-    this.spanMin = Math.max((this.end - this.begin) * 1e-9, Math.abs(this.end) * 1e-14, 2e-7);
+    this.spanMin = Math.max((this.end - this.begin) * 1e-9, Math.abs(this.begin) * 1e-12, Math.abs(this.end) * 1e-12, 2e-7);
     const rows = [];
     this.faults = report.faults
       .filter((fault) => fault.start < this.end && (fault.finish === null || fault.finish > this.begin))
@@ -309,7 +309,8 @@ class Timeline {
     const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
     context.font = "11px system-ui, sans-serif";
     const first = Math.ceil(this.from / step);
-    for (let tick = first; tick * step <= this.to; tick += 1) {
+    const ticks = Math.min(100, Math.floor(this.to / step) - first);
+    for (let tick = first; tick <= first + ticks; tick += 1) {
       const x = Math.round(this.x(tick * step)) + 0.5;
       if (x < GUTTER) continue;
       context.fillStyle = theme.line;
