@@ -31,9 +31,13 @@ def assert_linearizable_fixture(tmp_path: Path) -> AssertLinearizable:
 
     def check(history: "History | Recorder", *, budget: int = BUDGET) -> None:
         __tracebackhide__ = True
+        sentences = ""
         try:
             assert_linearizable(history, tmp_path, budget)
         except NotLinearizable as error:
-            pytest.fail(str(error), pytrace=False)
+            sentences = str(error)
+        # Not above, or the sentences would be printed twice, the second time as what happened during the first.
+        if sentences:
+            pytest.fail(sentences, pytrace=False)
 
     return check
