@@ -4,8 +4,8 @@ Both engines evaluate operations with the one function below, so that they canno
 operation means. It is pure: value, version and expiry in, verdict out. It knows no time: that a value's time has
 passed is a change of its own, which an engine applies before and after each operation (protocol.md section 8).
 
-Besides its key, an operation has three parts that combine freely: its kind with an argument says what becomes of the value, its
-condition when, its expiry what becomes of the time at which the value ceases to exist.
+Besides its key, an operation has three parts that combine freely: its kind with an argument says what becomes of the
+value, its condition when, its expiry what becomes of the time at which the value ceases to exist.
 """
 
 from typing import Final, NamedTuple
