@@ -133,6 +133,39 @@ def test_an_operation_tells_everything_when_it_is_pointed_at(page: Page, show: S
     assert page.run("byId('tip').hidden")
 
 
+def test_fingers_move_and_zoom_and_a_tap_tells_everything(page: Page, show: Show) -> None:
+    page.size(390, 844, 2, mobile=True)
+    try:
+        show(with_others())
+        page.run("byId('stage').scrollIntoView({ block: 'end' })")
+        assert page.run("document.documentElement.scrollWidth") == 390
+        x, y = page.run(
+            """(() => {
+              const box = byId("timeline").getBoundingClientRect();
+              const [left, right] = timeline.extent(timeline.witness[0].row);
+              return [box.left + (left + right) / 2, box.top + timeline.witnessTop + 20];
+            })()"""
+        )
+        page.touch([(x, y)])
+        page.touch([])
+        assert page.run("byId('tip').className") == "pinned"
+        assert "1 of the violation" in page.run("byId('tip').innerText")
+        before, after = page.run("[timeline.from, timeline.to]")
+        page.touch([(200, y), (240, y)])
+        page.touch([(160, y), (280, y)], "touchMove")
+        page.touch([(120, y), (320, y)], "touchMove")
+        page.touch([])
+        left, right = page.run("[timeline.from, timeline.to]")
+        assert before <= left < right <= after
+        assert (right - left) < (after - before) / 3
+        page.touch([(300, y)])
+        page.touch([(200, y)], "touchMove")
+        page.touch([])
+        assert page.run("timeline.from") > left
+    finally:
+        page.size(1280, 800)
+
+
 def test_the_keyboard_moves_and_zooms(page: Page, show: Show) -> None:
     show(with_others())
     page.run("timeline.fit(false)")

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,11 @@ class Page:
         """With the left button."""
         for kind in ("mousePressed", "mouseReleased"):
             self.mouse(kind, x, y, button="left", clickCount=1)
+
+    def touch(self, fingers: Sequence[tuple[float, float]], kind: str = "touchStart") -> None:
+        """Where fingers are; none: they were lifted."""
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(fingers)]
+        self.call("Input.dispatchTouchEvent", type=kind if fingers else "touchEnd", touchPoints=points)
 
     def key(self, key: str) -> None:
         """Press a key."""

@@ -216,7 +216,7 @@ async function choose(index) {
 function showFacts(key) {
   const facts = [plural(key.operations, "operation")];
   if (key.rows !== undefined && key.rows < key.operations) facts.push(`${count(key.rows)} of them shown`);
-  facts.push(`decided by ${WAY_WORDS[key.way]}: ${key.why}`);
+  facts.push(`${key.verdict === "unknown" ? "left open" : "decided"} by ${WAY_WORDS[key.way]}: ${key.why}`);
   if (key.states) facts.push(plural(key.states, "state") + " visited");
   if (key.initial) facts.push(`held ${key.initial} at first`);
   byId("key-facts").textContent = printable(facts.join(" · "));

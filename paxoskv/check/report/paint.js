@@ -20,16 +20,24 @@ function rgbOf(css) {
   return [0, 2, 4].map((at) => parseInt(digits.slice(at, at + 2), 16));
 }
 
+// As the Web Content Accessibility Guidelines define it, from 0 to 1.
+function luminance(css) {
+  const [red, green, blue] = rgbOf(css).map((part) => {
+    const share = part / 255;
+    return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
 let theme;
 
 function readTheme() {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(`--${name}`).trim();
   theme = { mono: colour("mono") };
-  for (const name of ["panel", "page", "ink", "soft", "faint", "line", "lane", "bad", "fault", "failed", "on-bar", "chosen"]) {
-    theme[name] = colour(name);
-  }
+  for (const name of ["panel", "ink", "soft", "faint", "line", "lane", "bad", "fault", "failed"]) theme[name] = colour(name);
   theme.kinds = report.kinds.map(colour);
+  theme.inkOn = theme.kinds.map((css) => (luminance(css) > 0.23 ? "#0d1014" : "#ffffff"));
   // One colour for each kind and look, as the strips need them: opacity apart.
   theme.dots = new Uint32Array(report.kinds.length * 4);
   report.kinds.forEach((name, kind) => {

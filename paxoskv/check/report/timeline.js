@@ -316,8 +316,8 @@ class Timeline {
       context.fillStyle = theme.line;
       context.fillRect(x - 0.5, y + AXIS - 5, 1, this.height - y);
       context.fillStyle = theme.soft;
-      const text = (tick * step).toFixed(decimals);
-      context.fillText(unit === "line" ? text : `${text} s`, x + 4, y + AXIS / 2 + 1);
+      const text = (tick * step).toFixed(decimals) + (unit === "line" ? "" : " s");
+      if (x + 4 + context.measureText(text).width < this.width) context.fillText(text, x + 4, y + AXIS / 2 + 1);
     }
     if (unit === "line") {
       context.fillStyle = theme.faint;
@@ -398,11 +398,17 @@ class Timeline {
     const room = Math.floor((Math.min(right, GUTTER + this.plot) - left - 8) / character);
     if (room < 4) return;
     const operation = operationAt(this.columns, row);
-    const text = brief(operation, Math.max(6, room >> 1));
-    const full = LOOKS[this.columns.outcomes[row]] === LOOK_OK && context.globalAlpha === 1;
-    context.fillStyle = full ? theme["on-bar"] : theme.ink;
+    let text = brief(operation, Math.max(6, room >> 1));
+    // Of a read, what it returned says most.
+    if (text.length > room && operation.kind === "get") text = answered(operation, Math.max(4, room - 2));
+    context.fillStyle = context.globalAlpha === 1 ? this.inkOn(row) : theme.ink;
     context.globalAlpha = Math.max(context.globalAlpha, 0.7);
     context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, left + 5, y + 0.5);
+  }
+
+  inkOn(row) {
+    const { kinds, outcomes } = this.columns;
+    return LOOKS[outcomes[row]] === LOOK_OK ? theme.inkOn[kinds[row]] : theme.ink;
   }
 
   paintOpenEnd(lane, y) {
@@ -445,17 +451,24 @@ class Timeline {
   // A violation among all the other operations.
   paintWitnessInLanes(gap) {
     const { context, laneHeight, columns } = this;
-    this.witness.forEach((one, at) => {
+    const laneTop = (row) => this.lanesTop + this.laneOfRow[row] * laneHeight - this.scroll;
+    const seen = this.witness.map((one) => {
       const [left, right] = this.extent(one.row);
-      if (right < GUTTER || left > GUTTER + this.plot) return;
-      const y = this.lanesTop + this.laneOfRow[one.row] * laneHeight - this.scroll;
+      return right >= GUTTER && left <= GUTTER + this.plot;
+    });
+    // Threads from the words above to the places below, behind all of these.
+    context.globalAlpha = 0.35;
+    context.fillStyle = theme.bad;
+    this.witness.forEach((one, at) => {
+      const anchor = Math.max(GUTTER, this.extent(one.row)[0]);
+      if (seen[at]) context.fillRect(anchor - 0.5, this.lanesTop, 1, laneTop(one.row) - this.lanesTop);
+    });
+    context.globalAlpha = 1;
+    this.witness.forEach((one, at) => {
+      if (!seen[at]) return;
+      const [left, right] = this.extent(one.row);
+      const y = laneTop(one.row);
       const tall = Math.max(4, laneHeight - gap);
-      // A thread from the words above to the place below.
-      const anchor = Math.max(GUTTER, left);
-      context.globalAlpha = 0.35;
-      context.fillStyle = theme.bad;
-      context.fillRect(anchor - 0.5, this.lanesTop, 1, y - this.lanesTop);
-      context.globalAlpha = 1;
       const [x, width] = [Math.max(left, GUTTER - 4), Math.min(right, GUTTER + this.plot + 4) - Math.max(left, GUTTER - 4)];
       context.fillStyle = theme.panel;
       context.fillRect(x - 1, y + gap / 2 - 1, width + 2, tall + 2);
@@ -526,13 +539,12 @@ class Timeline {
     context.font = `12px ${theme.mono}`;
     const words = brief(operation, 44);
     const size = context.measureText(words).width;
-    const full = LOOKS[report.outcome_names.indexOf(operation.outcome)] === LOOK_OK;
     const [inside, insideEnd] = [Math.max(left, GUTTER) + 7, Math.min(right, edge) - 7];
     context.fillStyle = theme.ink;
     if (right < GUTTER) context.fillText(`◂ ${words}`, GUTTER + 6, y);
     else if (left > edge) context.fillText(`${words} ▸`, edge - size - 24, y);
     else if (insideEnd - inside >= size) {
-      if (full) context.fillStyle = theme["on-bar"];
+      context.fillStyle = this.inkOn(operation.row);
       context.fillText(words, inside, y);
     } else if (right + 8 + size <= edge || right + 8 + size - edge < GUTTER - (left - 8 - size)) context.fillText(words, right + 8, y);
     else context.fillText(words, Math.max(GUTTER + 4, left - 8 - size), y);
