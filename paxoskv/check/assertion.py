@@ -34,9 +34,13 @@ def assert_linearizable(history: History | Recorder, directory: Path | None = No
         if key.verdict is not Verdict.OK:
             lines.append(f"key {quote(key.key)}: {key.sentence}" if key.key else key.sentence)
             lines += [f"    {describe(operation, history.time_unit)}" for operation in key.witness]
-    if directory is None:
-        directory = Path(tempfile.mkdtemp(prefix="paxoskv-check-"))
-    write_jsonl(directory / HISTORY_NAME, history)
-    write_html(directory / REPORT_NAME, history, result)
-    lines.append(f"report: {directory / REPORT_NAME}")
+    try:
+        if directory is None:
+            directory = Path(tempfile.mkdtemp(prefix="paxoskv-check-"))
+        write_jsonl(directory / HISTORY_NAME, history)
+        write_html(directory / REPORT_NAME, history, result)
+        lines.append(f"report: {directory / REPORT_NAME}")
+    except OSError as error:
+        # What is wrong with the disk must not hide what is wrong with the history.
+        lines.append(f"there is no report: {error}")
     raise NotLinearizable("\n".join(lines))

@@ -262,4 +262,6 @@ def _show(history: "History", result: "Result", read_s: float, html: Path | None
     )
     if html is not None:
         click.echo(f"report: {html}")
+    elif result.violations:
+        click.echo("To look at it: --html report.html")
     click.echo(_VERDICTS[result.verdict.value])

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import random
 import re
 import subprocess
@@ -16,7 +17,18 @@ from check import reading_reports
 from check.generator import Shape, random_history
 from check.large import large_history
 from check.reading_reports import as_row
-from paxoskv.check import Fault, History, Operation, Result, Verdict, check, write_html, write_jsonl
+from paxoskv.check import (
+    Fault,
+    History,
+    NotLinearizable,
+    Operation,
+    Result,
+    Verdict,
+    assert_linearizable,
+    check,
+    write_html,
+    write_jsonl,
+)
 from paxoskv.check.report import chunks
 
 STALE = (
@@ -160,6 +172,21 @@ def test_only_our_own_script_and_style_may_run_and_nothing_may_be_fetched(tmp_pa
         assert f"{tag}-src 'sha256-{digest}'" in policy
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r'(?:src|href)="(?!data:)', page)
+
+
+def test_faults_without_an_end_have_none(tmp_path: Path) -> None:
+    faults = [
+        Fault("kill", 1.0, math.inf),
+        Fault("kill", 1.5, math.nan),
+        Fault("kill", -math.inf, 1.0),
+        Fault("kill", math.nan, None),
+    ]
+    assert [each["finish"] for each in written(tmp_path, History(STALE, faults)).data["faults"]] == [None, None]
+
+
+def test_where_no_report_can_be_written_the_assertion_still_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(NotLinearizable, match=r"(?s)returned .apple.*there is no report: .*nowhere"):
+        assert_linearizable(History(STALE), tmp_path / "nowhere")
 
 
 def test_integers_that_javascript_cannot_hold_keep_their_digits(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_the_report_is_written_and_named(history: str, tmp_path: Path) -> None:
     assert f"report: {page}" in done.stdout.decode()
     report = reading_reports.read(page)
     assert (report.data["verdict"], report.data["source"]) == ("illegal", history)
+    assert b"--html report.html" in program("check", history).stdout, "whoever does not know it is told"
     done = program("check", history, "--html", str(page), "--json")
     assert json.loads(done.stdout)["report"] == str(page)
 

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+import math
 import os
 from importlib import resources
 from typing import Any, Final, TextIO
@@ -91,7 +92,7 @@ def _write(target: TextIO, history: History, result: Result, source: str, operat
     _write_chunks(target, chunks.take())
     target.write(_filled(middle, fills))
     # "<" is all that HTML looks for inside of a script.
-    data = json.dumps(_data(history, result, source, shown, chunks), separators=(",", ":"))
+    data = json.dumps(_data(history, result, source, shown, chunks), separators=(",", ":"), allow_nan=False)
     target.write(data.replace("<", "\\u003c"))
     target.write(_filled(tail, fills))
 
@@ -109,7 +110,7 @@ def _data(
     chunks: Chunks,
 ) -> dict[str, Any]:
     """What data.js calls the report."""
-    faults = sorted(history.faults, key=lambda fault: fault.start)
+    faults = sorted((fault for fault in history.faults if math.isfinite(fault.start)), key=lambda fault: fault.start)
     return {
         "source": source,
         "verdict": result.verdict.value,
@@ -136,7 +137,7 @@ def _fault(fault: Fault) -> dict[str, Any]:
     return {
         "kind": fault.kind,
         "start": fault.start,
-        "finish": fault.finish,
+        "finish": fault.finish if fault.finish is not None and math.isfinite(fault.finish) else None,
         "node": None if fault.node is None else str(fault.node),
         "text": fault.text,
     }

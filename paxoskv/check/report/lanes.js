@@ -73,12 +73,10 @@ function joined(columns, lanes) {
 
 function finished(columns, lane) {
   const rows = Uint32Array.from(lane.rows);
-  let openFrom = Infinity;
-  for (const row of rows) {
-    if (columns.outcomes[row] === UNKNOWN) openFrom = Math.min(openFrom, columns.starts[row]);
-  }
-  // The earliest operation that may still happen any time: from there on its lane has an open end.
-  return { label: lane.label, clients: lane.clients, rows, openFrom };
+  // The earliest operation that may still happen at any time: from there on the lane has an open end.
+  const openRow = rows.find((row) => columns.outcomes[row] === UNKNOWN);
+  const openFrom = openRow === undefined ? Infinity : columns.starts[openRow];
+  return { label: lane.label, clients: lane.clients, rows, openRow, openFrom };
 }
 
 // The first of a lane's rows that ends at `time` or later, as an index of `rows`.

@@ -413,8 +413,7 @@ class Timeline {
 
   paintOpenEnd(lane, y) {
     const x = Math.max(GUTTER, this.x(lane.openFrom));
-    const row = lane.rows.find((each) => this.columns.starts[each] === lane.openFrom);
-    paintTail(this.context, this.columns.kinds[row], x, y, GUTTER + this.plot - x);
+    paintTail(this.context, this.columns.kinds[lane.openRow], x, y, GUTTER + this.plot - x);
   }
 
   paintLabels() {
@@ -689,7 +688,7 @@ class Timeline {
     }
     if (best !== null && bestDistance <= REACH) return { row: best };
     if (lane.openFrom <= time && Math.abs(((y - this.lanesTop + this.scroll) % this.laneHeight) - this.laneHeight / 2) <= 4) {
-      return { row: lane.rows.find((row) => columns.starts[row] === lane.openFrom) };
+      return { row: lane.openRow };
     }
     return null;
   }
