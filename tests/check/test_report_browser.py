@@ -166,6 +166,19 @@ def test_fingers_move_and_zoom_and_a_tap_tells_everything(page: Page, show: Show
         page.size(1280, 800)
 
 
+def test_a_window_of_another_size_shows_the_same_time(page: Page, show: Show) -> None:
+    show(with_others())
+    before = page.run("[timeline.from, timeline.to]")
+    try:
+        page.size(900, 700, 2)
+        page.run(FRAME)
+        assert page.run("timeline.canvas.width") == 2 * (900 - 270)
+        assert page.run("[timeline.from, timeline.to]") == before
+        assert page.run("timeline.x(timeline.to) - GUTTER") == pytest.approx(page.run("timeline.plot"))
+    finally:
+        page.size(1280, 800)
+
+
 def test_the_keyboard_moves_and_zooms(page: Page, show: Show) -> None:
     show(with_others())
     page.run("timeline.fit(false)")

@@ -24,6 +24,7 @@ class Timeline {
     this.hovered = null;
     this.scheduled = false;
     this.columns = null;
+    [this.from, this.to] = [0, 1];
     new ResizeObserver(() => this.resize()).observe(canvas);
   }
 
@@ -109,6 +110,7 @@ class Timeline {
 
   layOut() {
     this.plot = Math.max(10, this.width - GUTTER - MARGIN);
+    this.scale = this.plot / (this.to - this.from);
     this.axisTop = OVERVIEW;
     this.faultsTop = this.axisTop + AXIS;
     this.witnessTop = this.faultsTop + (this.faultRows ? this.faultRows * FAULT_ROW + 6 : 0);
@@ -304,7 +306,7 @@ class Timeline {
     const span = this.to - this.from;
     const rough = span / Math.max(2, this.plot / 120);
     const power = 10 ** Math.floor(Math.log10(rough));
-    let step = [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= rough);
+    let step = power * ([1, 2, 5].find((times) => times * power >= rough) ?? 10);
     if (unit === "line") step = Math.max(1, Math.round(step));
     const decimals = Math.min(9, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
     context.font = "11px system-ui, sans-serif";
@@ -403,7 +405,8 @@ class Timeline {
     if (text.length > room && operation.kind === "get") text = answered(operation, Math.max(4, room - 2));
     context.fillStyle = context.globalAlpha === 1 ? this.inkOn(row) : theme.ink;
     context.globalAlpha = Math.max(context.globalAlpha, 0.7);
-    context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, left + 5, y + 0.5);
+    // Some scripts are wider than their number of characters says.
+    context.fillText(text.length > room ? `${text.slice(0, room - 1)}…` : text, left + 5, y + 0.5, (room + 0.5) * character);
   }
 
   inkOn(row) {
