@@ -27,7 +27,18 @@ KEYS_MAX: Final = 20_000
 FAULTS_MAX: Final = 2_000
 
 _STYLES: Final = ("page.css",)
-_SCRIPTS: Final = ("text.js", "data.js", "lanes.js", "paint.js", "timeline.js", "page.js")
+_SCRIPTS: Final = (
+    "text.js",
+    "data.js",
+    "lanes.js",
+    "paint.js",
+    "view.js",
+    "timeline.js",
+    "page.js",
+    "tip.js",
+    "hands.js",
+    "start.js",
+)
 _HEADLINES: Final = {
     Verdict.OK: "Linearizable",
     Verdict.ILLEGAL: "Not linearizable",
