@@ -230,12 +230,33 @@ def test_a_report_is_smaller_than_a_third_of_the_history_as_json(tmp_path: Path)
     assert (tmp_path / "report.html").stat().st_size < (tmp_path / "history.jsonl").stat().st_size / 3
 
 
-def test_of_too_many_operations_those_around_the_violation_are_kept(tmp_path: Path) -> None:
+def with_a_late_stale_read() -> History:
     history = large_history(3000, 8, 2, versions=True)
     columns = history.columns(b"k")
     late = next(at for at in range(2500, 3000) if columns.kinds[at] == 0 and columns.versions[at])
     early = next(at for at in range(100, 3000) if columns.kinds[at] == 0 and columns.versions[at])
     columns.results[late], columns.versions[late] = columns.results[early], columns.versions[early]
+    return history
+
+
+@pytest.mark.parametrize("operations_max", [1, 200])
+def test_every_violation_is_shown_however_many_operations_there_are(tmp_path: Path, operations_max: int) -> None:
+    history = with_a_late_stale_read()
+    for at in range(3):
+        for one in history.operations(b"k"):
+            fields = {name: getattr(one, name) for name in Operation.__slots__}
+            history.add(Operation(**fields | {"key": b"k-%d" % at}))
+    result = check(history)
+    assert len(result.violations) == 4
+    report = written(tmp_path, history, result, operations_max=operations_max)
+    for key, violation in zip(report.data["keys"], result.violations, strict=True):
+        rows = report.rows(key)
+        assert [rows[each["row"]] for each in key["witness"]] == [as_row(each) for each in violation.witness]
+        assert len(rows) <= operations_max // 4 + len(violation.witness)
+
+
+def test_of_too_many_operations_those_around_the_violation_are_kept(tmp_path: Path) -> None:
+    history = with_a_late_stale_read()
     for at in range(50):
         history.add(Operation(1, 1, "put", b"other-%d" % at, 0.0, 1.0, "ok", b"v"))
     result = check(history)

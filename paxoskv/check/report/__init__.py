@@ -61,8 +61,8 @@ def write_html(
     """Write the report on `result`, which is what `check(history)` said, to a file. Raises OSError.
 
     `source` says where the history is from, a file's name for example. Of more than `operations_max` operations only so
-    many get into the report: those of keys that are wrong first, and of a single key that is too large those around
-    what is wrong.
+    many get into the report: those of keys that are wrong first, and where these are too large, those around what is
+    wrong, whose own are always there.
     """
     with open(path, "w", encoding="utf-8", newline="\n") as target:
         _write(target, history, result, source, operations_max)
@@ -94,7 +94,7 @@ def _write(target: TextIO, history: History, result: Result, source: str, operat
         "script": script,
     }
     target.write(_filled(head, fills))
-    chunks = Chunks(history, operations_max)
+    chunks = Chunks(history, operations_max, len(result.violations))
     shown: list[tuple[KeyVerdict, Shown | None]] = []
     for verdict in _ranked(result)[:KEYS_MAX]:
         shown.append((verdict, chunks.add(verdict)))

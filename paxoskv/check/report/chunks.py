@@ -88,15 +88,16 @@ class Shown:
 
 
 class Chunks:
-    """Packs keys, as long as there is room."""
+    """Packs keys, as long as there is room: those that are wrong, of which there are `wrong`, must come first."""
 
-    def __init__(self, history: History, rows_max: int) -> None:
+    def __init__(self, history: History, rows_max: int, wrong: int) -> None:
         self.rows = 0
         """Operations packed so far."""
         self.clients: list[str] = []
         self._client_indices: dict[int | str, int] = {}
         self._history = history
         self._rows_max = rows_max
+        self._wrong_left = wrong
         self._text_share = TEXT_BYTES_MAX / max(1, min(rows_max, len(history)))
         self._chunk = 0
         self._open = _Chunk()
@@ -105,10 +106,14 @@ class Chunks:
     def add(self, verdict: KeyVerdict) -> Shown | None:
         """Pack a key; None if there is no room for it.
 
-        A key that is too large for what room there is gets in in part if it is wrong, or if it is the first.
+        One that is wrong always gets in with the operations that prove it, and with as many others as its equal share
+        of the room allows. Another that is too large for the room gets in only if nothing else did, and then in part.
         """
-        room = self._rows_max - self.rows
-        if room <= 0 or (verdict.operations > room and self.rows and not verdict.witness):
+        room = max(0, self._rows_max - self.rows)
+        if verdict.witness:
+            room //= max(1, self._wrong_left)
+            self._wrong_left -= 1
+        elif room == 0 or (verdict.operations > room and self.rows):
             return None
         columns = self._history.columns(verdict.key)
         picked = _pick(columns, verdict, room)
