@@ -108,22 +108,26 @@ def demo(
         else:
             _print(rows)
             click.echo(f"report: {page}")
-        for sentence in report.verdict.sentences[:_SENTENCES_MAX]:
-            click.echo(sentence, err=True)
-        for key in result.keys[:_SENTENCES_MAX]:
-            if key.sentence:
-                click.echo(f"{quote(key.key)}: {key.sentence}", err=True)
-        if not report.verdict.intact:
-            click.echo("acknowledged writes are missing or doubled", err=True)
-        if result.verdict is not Verdict.OK:
-            click.echo(f"the history is {_VERDICTS[result.verdict]}", err=True)
-        if not report.verdict.intact or result.verdict is not Verdict.OK:
+        if complaints := complaints_about(report.verdict, result):
+            click.echo("\n".join(complaints), err=True)
             raise SystemExit(DEFINITE_ERROR)
+
+
+def complaints_about(found: demonstration.Verdict, judged: Result) -> list[str]:
+    """Everything that is wrong, in sentences; none if all is well."""
+    complaints = found.sentences[:_SENTENCES_MAX]
+    wrong = [f"{quote(key.key)}: {key.sentence}" for key in judged.keys if key.sentence]
+    complaints += wrong[:_SENTENCES_MAX]
+    if not found.intact:
+        complaints.append("acknowledged writes are missing or doubled")
+    if judged.verdict is not Verdict.OK:
+        complaints.append(f"the history is {_VERDICTS[judged.verdict]}")
+    return complaints
 
 
 def _must_be_writable(out: Path) -> None:
     """Before the load, and not after it."""
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.exists(path))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigurationError(f"the report cannot be written to {out}: {there} is no folder to write to; give --out")
 

@@ -10,8 +10,9 @@ from cli.conftest import program
 
 import paxoskv
 from paxoskv import demo
-from paxoskv.check import Recorder, check, read
+from paxoskv.check import History, Operation, Recorder, check, read
 from paxoskv.check import Verdict as Judgement
+from paxoskv.cli.demo import complaints_about
 from paxoskv.demo import Ledger, Verdict
 from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
 
@@ -132,6 +133,19 @@ async def _compare_after(kv: paxoskv.Client, cluster: LocalCluster, sabotage: Sa
     ledger.acknowledged[b"list/0/0"] = {b"0-5", b"0-6"}
     await sabotage(kv, ledger)
     return await demo.compare(cluster.endpoints, ledger)
+
+
+def test_whatever_is_wrong_is_said_wherever_it_is() -> None:
+    operations = [Operation(at, 1, "put", b"own/%d" % at, 0.0, 1.0, "ok", b"v") for at in range(50)]
+    assert complaints_about(Verdict(), check(History(operations))) == []
+    operations.append(Operation(50, 1, "get", b"own/49", 2.0, 3.0, "ok", None, None, b"w"))
+    about_key, in_all = complaints_about(Verdict(), check(History(operations)))
+    assert about_key.startswith('"own/49": Get by client 1')
+    assert in_all == "the history is NOT linearizable"
+    assert complaints_about(Verdict(lost=1, sentences=["it is gone"]), check(History(operations[:50]))) == [
+        "it is gone",
+        "acknowledged writes are missing or doubled",
+    ]
 
 
 async def test_what_is_read_back_is_judged_with_the_rest(cluster: LocalCluster) -> None:
