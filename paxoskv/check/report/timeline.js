@@ -313,47 +313,56 @@ class Timeline extends View {
     const words = brief(operation, 44);
     const size = context.measureText(words).width;
     const [inside, insideEnd] = [Math.max(left, GUTTER) + 7, Math.min(right, edge) - 7];
-    context.fillStyle = theme.ink;
-    if (right < GUTTER) context.fillText(`◂ ${words}`, GUTTER + 6, y);
-    else if (left > edge) context.fillText(`${words} ▸`, edge - size - 24, y);
+    const beside = (text, x) => {
+      // With a rim, as arrows may pass behind.
+      context.strokeStyle = theme.panel;
+      context.lineWidth = 4;
+      context.lineJoin = "round";
+      context.strokeText(text, x, y);
+      context.fillStyle = theme.ink;
+      context.fillText(text, x, y);
+    };
+    const [after, ahead] = [right + 8, left - 8 - size];
+    if (right < GUTTER) beside(`◂ ${words}`, GUTTER + 6);
+    else if (left > edge) beside(`${words} ▸`, edge - size - 24);
     else if (insideEnd - inside >= size) {
       context.fillStyle = this.inkOn(operation.row);
       context.fillText(words, inside, y);
-    } else if (right + 8 + size <= edge || right + 8 + size - edge < GUTTER - (left - 8 - size)) context.fillText(words, right + 8, y);
-    else context.fillText(words, Math.max(GUTTER + 4, left - 8 - size), y);
+    } else if (after + size <= edge || after + size - edge < GUTTER - ahead) beside(words, after);
+    else beside(words, Math.max(GUTTER + 4, ahead));
   }
 
-  // An arrow from the end of one operation to the beginning of the next, where the one was over before.
+  // Arrows: what was over before what began, as far as it does not follow from other arrows.
   paintPrecedence(top) {
-    const { context, columns } = this;
+    const { context } = this;
+    const { starts, finishes } = this.columns;
+    const rows = this.witness.map((one) => one.row);
+    const before = (one, other) => finishes[one] < starts[other];
+    const [left, right] = [GUTTER - 20, GUTTER + this.plot + 20];
+    context.globalAlpha = 0.7;
     context.strokeStyle = theme.bad;
     context.fillStyle = theme.bad;
     context.lineWidth = 1.25;
-    for (let at = 0; at + 1 < this.witness.length; at += 1) {
-      const [one, next] = [this.witness[at].row, this.witness[at + 1].row];
-      // Along the lower edge of the bar: the words are beside its middle.
-      const [y, below] = [top + at * WITNESS_ROW + WITNESS_ROW - 6, top + (at + 1) * WITNESS_ROW + 5];
-      const before = columns.finishes[one] < columns.starts[next];
-      const start = this.x(columns.starts[next]);
-      const from = before ? this.x(columns.finishes[one]) : start;
-      context.globalAlpha = 0.7;
-      context.setLineDash(before ? [] : [2, 3]);
-      context.beginPath();
-      if (before) {
-        context.moveTo(Math.max(from, GUTTER - 20), y);
-        context.lineTo(Math.min(start, GUTTER + this.plot + 20), y);
-      } else context.moveTo(start, y);
-      context.lineTo(Math.min(Math.max(start, GUTTER - 20), GUTTER + this.plot + 20), below - (before ? 5 : 0));
-      context.stroke();
-      context.setLineDash([]);
-      if (before) {
+    rows.forEach((one, at) => {
+      rows.forEach((other, below) => {
+        if (!before(one, other) || rows.some((between) => before(one, between) && before(between, other))) return;
+        // Along the lower edge of the bar: the words are beside its middle.
+        const y = top + at * WITNESS_ROW + WITNESS_ROW - 6;
+        const tip = top + below * WITNESS_ROW + 5;
+        const start = this.x(starts[other]);
+        const bend = Math.min(Math.max(start, left), right);
         context.beginPath();
-        context.moveTo(start - 4, below - 6);
-        context.lineTo(start + 4, below - 6);
-        context.lineTo(start, below);
+        context.moveTo(Math.min(Math.max(this.x(finishes[one]), left), right), y);
+        context.lineTo(bend, y);
+        context.lineTo(bend, tip - 5);
+        context.stroke();
+        context.beginPath();
+        context.moveTo(start - 4, tip - 6);
+        context.lineTo(start + 4, tip - 6);
+        context.lineTo(start, tip);
         context.fill();
-      }
-    }
+      });
+    });
     context.globalAlpha = 1;
   }
 
