@@ -1,12 +1,13 @@
 """The report in a real browser: it complains of nothing, fetches nothing, and shows what is wrong."""
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.browser import Page, browser, find
+from harness.browser import NotStarted, Page, browser, find
 
 from check import reading_reports
 from check.large import large_history
@@ -27,7 +28,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     program = find()
     if program is None:
         pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    with browser(program, tmp_path_factory.mktemp("profile")) as opened:
+    with contextlib.ExitStack() as stack:
+        try:
+            opened = stack.enter_context(browser(program, tmp_path_factory.mktemp("profile")))
+        except NotStarted as error:
+            pytest.skip(str(error))
         opened.size(1280, 800)
         media(opened, "light")
         yield opened

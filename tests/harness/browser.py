@@ -13,13 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _ANSWER_S = 30.0
 
 
 def find() -> str | None:
     """The program, or None."""
     return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+class NotStarted(Exception):
+    """The program is there and does not run, as one from a confined package or without its libraries."""
 
 
 class Page:
@@ -129,7 +133,7 @@ class Page:
 
 @contextlib.contextmanager
 def browser(program: str, profile: Path) -> Iterator[Page]:
-    """A page of a browser of its own."""
+    """A page of a browser of its own. Raises NotStarted."""
     request_read, request_write = os.pipe()
     answer_read, answer_write = os.pipe()
     # The browser reads from 3 and writes to 4.
@@ -157,7 +161,10 @@ def browser(program: str, profile: Path) -> Iterator[Page]:
     os.close(answer_write)
     try:
         page = Page(request_write, answer_read)
-        page.attach()
+        try:
+            page.attach()
+        except (AssertionError, OSError) as error:
+            raise NotStarted(f"{program} does not start: {error}") from None
         yield page
     finally:
         # It has processes of its own, all in the session that began with it.
