@@ -1,9 +1,12 @@
 """The contract between an engine, which decides, and its driver, which does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from paxoskv.core.operations import Operation, Result
+
+if TYPE_CHECKING:
+    from paxoskv.core.scan import ScanOperation
 
 MessageT = TypeVar("MessageT")
 
@@ -11,16 +14,20 @@ MessageT = TypeVar("MessageT")
 class Scan(NamedTuple):
     """Which records are wanted: the next ones in the order of their keys."""
 
-    after: bytes
-    """Of keys beyond this one."""
+    start: bytes
+    """Of keys from this one on, and not the empty one."""
+    end: bytes | None
+    """Of keys before this one; None: all."""
     floor: bytes
     """Only records whose bytes compare at least as high as these."""
+    number: int
+    """Which `scanned` repeats."""
 
 
 class Effects(Generic[MessageT]):
     """What the driver has to do after a turn. Lists, in order; empty ones mean nothing to do."""
 
-    __slots__ = ("answers", "journal", "loads", "scan", "sends", "sequence")
+    __slots__ = ("answers", "journal", "loads", "scans", "sends", "sequence")
 
     def __init__(self) -> None:
         self.sequence = 0
@@ -32,8 +39,8 @@ class Effects(Generic[MessageT]):
         self.answers: list[tuple[Operation, Result]] = []
         self.loads: list[bytes] = []
         """Keys whose records are wanted from storage; `loaded` brings them."""
-        self.scan: Scan | None = None
-        """Some records wanted from storage, whatever their keys; `scanned` brings them before the next is asked for."""
+        self.scans: list[Scan] = []
+        """Some records wanted from storage, whatever their keys; `scanned` brings them."""
 
 
 class Engine(Protocol[MessageT]):
@@ -49,7 +56,7 @@ class Engine(Protocol[MessageT]):
     - It calls `tick` at `deadline()`, or later.
     - Every key in `effects.loads` is answered by `loaded` with the last record folded for that key (None:
       there is none), or never while the disk hangs.
-    - Every `effects.scan` is answered by `scanned`, or never while the disk hangs.
+    - Every one of `effects.scans` is answered by `scanned`, or never while the disk hangs.
     - `now` never decreases; its zero is arbitrary.
     - It says what its wall clock shows at the beginning of each turn. That clock may be wrong, and jump either way:
       values expire too early or too late then, and nothing else goes wrong.
@@ -73,8 +80,11 @@ class Engine(Protocol[MessageT]):
     def loaded(self, records: Mapping[bytes, bytes | None], now: float) -> None:
         """Records that `effects.loads` asked for."""
 
-    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
-        """Records that `effects.scan` asked for, and the key to go on from; None when there are no more."""
+    def scanned(self, number: int, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
+        """Records that `effects.scans` asked for, and the last key that was looked at; None when there are no more."""
+
+    def scan(self, operation: "ScanOperation", now: float) -> None:
+        """Take a scan of a client. It is answered exactly once, as what `submit` takes is."""
 
     def tick(self, now: float) -> None:
         """Time has passed."""

@@ -120,9 +120,14 @@ class Acceptor:
         if record.state != DIRTY:
             record.state = DIRTY
             self.records.dirty[record.key] = record
+            if self.records.order is not None:
+                self.records.order.add(record.key)
 
-    def read(self, keys: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
-        """Each key's accepted version and register as they are on disk, which may be answered at once (D1)."""
+    def read(self, keys: Sequence[bytes], use: bool = True) -> tuple[list[int], list[bytes]]:
+        """Each key's accepted version and register as they are on disk, which may be answered at once (D1).
+
+        Without `use` they stay no longer in memory for it.
+        """
         resident = self.records.resident
         durable = self.durable
         versions: list[int] = []
@@ -134,7 +139,7 @@ class Acceptor:
                 versions.append(0)
                 registers.append(EMPTY)
                 continue
-            record.used = True
+            record.used = record.used or use
             if record.sequence <= durable:
                 versions.append(record.accepted)
                 registers.append(record.register)

@@ -78,6 +78,11 @@ def message(said: Message) -> list[Description]:
             }
             for item in said.items
         ]
+    if isinstance(said, messages.Pages):
+        return [{"kind": "Pages", "batch": said.number, "start": text(said.start)}]
+    if isinstance(said, messages.Page):
+        held = [f"{text(key)}@{show_version(version)}" for key, version in zip(said.keys, said.versions, strict=True)]
+        return [{"kind": "Page", "batch": said.number, "keys": held}]
     return [
         {
             "kind": "NotHolder" if answer.promised else "RelayAnswer",

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 from paxoskv.core import errors, operations
-from paxoskv.core.engine import Effects
+from paxoskv.core.engine import Effects, Scan
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import Placement
+from paxoskv.core.scan import Inner, LocalPages, ScanOperation
 from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.context import Context, Timing
 from paxoskv.paxos.directed import Directed
@@ -18,6 +19,8 @@ from paxoskv.paxos.messages import (
     Fetched,
     Fetches,
     Message,
+    Page,
+    Pages,
     Promised,
     Proposals,
     Reads,
@@ -32,6 +35,7 @@ from paxoskv.paxos.proposer import Proposer
 from paxoskv.paxos.reader import Reader
 from paxoskv.paxos.records import Records
 from paxoskv.paxos.repair import Repair
+from paxoskv.paxos.scanner import Scanner
 
 # Past this much that is journaled but not on disk, the acceptor takes nothing more: its disk hangs, the others' do not,
 # and memory is finite.
@@ -78,7 +82,11 @@ class PaxosEngine:
         self.reader = Reader(self.context, self.acceptor, self.directed, self._settle, self._load)
         self.repair = Repair(self.context, self.acceptor, self.directed, self._load)
         self.proposer = Proposer(self.context, self.records, self._vote, self._read, self.repair.add)
+        self.pages = LocalPages(self.records, self._ask)
+        self.scanner = Scanner(self.context, self.acceptor, self.pages, self._get)
         self._operations_max = operations_max
+        self._inner = 0
+        """Gets of this engine's own that are under way."""
         self._effects: Effects[Message] = Effects()
         self._held: deque[tuple[int, int, list[Message]]] = deque()
         """What waits for the disk: (turn, peer, messages), in the order of the turns."""
@@ -101,6 +109,8 @@ class PaxosEngine:
             Registers: self._on_registers,
             Relays: self._on_relays,
             RelayAnswers: self._on_relay_answers,
+            Pages: self._on_pages,
+            Page: self._on_page,
         }
         self.counters = {"operations": 0, "overloaded": 0, "ignored_while_disk_hangs": 0, "parked_dropped": 0}
 
@@ -129,6 +139,39 @@ class PaxosEngine:
                 self.proposer.submit(operation, record)
                 continue
             self._park(operation)
+
+    def scan(self, operation: ScanOperation, now: float) -> None:
+        context = self.context
+        context.advance(now)
+        self.counters["operations"] += 1
+        if context.in_flight >= self._operations_max:
+            self.counters["overloaded"] += 1
+            operation.done = True
+            context.answers.append((operation, _OVERLOADED))
+            return
+        context.in_flight += 1
+        self.scanner.submit(operation)
+
+    def _get(self, operation: Operation) -> None:
+        """A get of this engine's own, whose answer stays here."""
+        self._inner += 1
+        self.context.in_flight += 1
+        if self.records.has((operation.key,)):
+            self.reader.submit(operation, True)
+        else:
+            self._park(operation)
+
+    def _take_inner(self) -> None:
+        """Give answers to this engine's own gets to who waits for them."""
+        context = self.context
+        answers, context.answers = context.answers, []
+        for answer in answers:
+            reply = answer[0].reply
+            if type(reply) is Inner:
+                self._inner -= 1
+                reply.answered(*answer)
+            else:
+                context.answers.append(answer)
 
     def _park(self, operation: Operation) -> None:
         parked = self._parked_operations.get(operation.key)
@@ -166,8 +209,12 @@ class PaxosEngine:
             for sender, message in parked_messages:
                 self._handlers[type(message)](sender, message)
 
-    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
-        raise AssertionError("this engine asks for no scan")
+    def _ask(self, scan: Scan) -> None:
+        self._effects.scans.append(scan)
+
+    def scanned(self, number: int, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
+        self.context.advance(now)
+        self.pages.scanned(number, records, after)
 
     def _settle(self, operation: Operation) -> None:
         self.proposer.submit(operation, self.records.get(operation.key))
@@ -291,6 +338,12 @@ class PaxosEngine:
     def _on_relay_answers(self, sender: int, message: Any) -> None:
         self.proposer.on_relay_answers(sender, message)
 
+    def _on_pages(self, sender: int, message: Any) -> None:
+        self.scanner.on_pages(sender, message)
+
+    def _on_page(self, sender: int, message: Any) -> None:
+        self.scanner.on_page(sender, message)
+
     def peer_up(self, peer: int, incarnation: int, now: float) -> None:
         self.context.advance(now)
         if self._incarnations.get(peer) != incarnation:
@@ -301,6 +354,7 @@ class PaxosEngine:
             self._parked_messages = [parked for parked in self._parked_messages if parked[0] != peer]
             self.context.sends.pop(peer, None)
             self.proposer.peer_restarted(peer)
+            self.scanner.peer_restarted(peer)
         self.context.up.add(peer)
         self.context.heard[peer] = now
         self.proposer.peer_returned(peer)
@@ -381,6 +435,8 @@ class PaxosEngine:
         self.reader.tick()
         self.repair.tick()
         self.directed.tick()
+        self.scanner.tick()
+        self.pages.tick(now)
 
     def retire(self, now: float) -> None:
         """Nobody depends on this node more than on any other."""
@@ -394,14 +450,20 @@ class PaxosEngine:
 
     def deadline(self) -> float | None:
         wanted = [self.proposer.deadline(), self.reader.deadline(), self.repair.deadline()]
-        if self._parked_operations or self.directed.waiting:
+        if self.pages.busy:
+            return self.context.now
+        if self._parked_operations or self.directed.waiting or self.scanner.waiting:
             wanted.append(self.context.now + self.context.timing.tick_s)
         return min((deadline for deadline in wanted if deadline is not None), default=None)
 
     def take_effects(self) -> Effects[Message]:
         context = self.context
         self.proposer.voting = not self.muted
+        if self.pages.busy:
+            self.pages.advance()
         while True:
+            while self._inner and any(type(operation.reply) is Inner for operation, _ in context.answers):
+                self._take_inner()
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
@@ -433,6 +495,7 @@ class PaxosEngine:
                 **self.proposer.status(),
                 **self.reader.status(),
                 **self.repair.status(),
+                **self.scanner.status(),
                 "disk_hangs": self.muted,
             },
             "operations_in_flight": self.context.in_flight,

@@ -164,4 +164,38 @@ class RelayAnswers:
     items: tuple[RelayAnswer, ...]
 
 
-Message = Proposals | Accepted | Promised | Refused | Reads | Versions | Fetches | Registers | Relays | RelayAnswers
+@dataclass(slots=True, eq=False)
+class Pages:
+    """Which keys from `start` on, and before `end` (None: all), do you have, as far as a page goes?"""
+
+    number: int
+    start: bytes
+    end: bytes | None
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """All keys from `start` on and before `following` (None: the end of what was asked for), ascending, and the durable
+    accepted versions. 0 says that the key has to be asked for."""
+
+    number: int
+    start: bytes
+    keys: tuple[bytes, ...]
+    versions: tuple[int, ...]
+    following: bytes | None
+
+
+Message = (
+    Proposals
+    | Accepted
+    | Promised
+    | Refused
+    | Reads
+    | Versions
+    | Fetches
+    | Registers
+    | Relays
+    | RelayAnswers
+    | Pages
+    | Page
+)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
+from paxoskv.core.scan import KeyOrder
 from paxoskv.paxos import register
 
 _BLOB_HEAD: Final = Struct(">QQ")
@@ -95,6 +96,14 @@ class Records:
         self.dirty: dict[bytes, Record] = {}
         self._clock: deque[Record] = deque()
         self._folding: list[Record] = []
+        self._writing: set[bytes] = set()
+        """Keys in slices that are on their way to storage."""
+        self.order: KeyOrder | None = None
+        """The keys of dirty records, while somebody scans."""
+
+    def unsaved(self) -> list[bytes]:
+        """Keys of which storage has nothing, or something old, or may have."""
+        return [*self.dirty, *self._writing]
 
     def get(self, key: bytes) -> Record | None:
         """The resident record; created when it is known not to exist; None when it must be loaded first."""
@@ -167,6 +176,7 @@ class Records:
             if record.state == DIRTY:
                 record.state = FOLDING
                 self.dirty.pop(record.key, None)
+                self._writing.add(record.key)
                 blob = record.to_blob()
                 size += len(blob)
                 blobs.append((record.key, blob))
@@ -174,6 +184,7 @@ class Records:
 
     def folded(self, keys: Sequence[bytes]) -> None:
         """A slice is on disk: what has not changed since is clean."""
+        self._writing.difference_update(keys)
         for key in keys:
             record = self.resident[key]
             if record.state == FOLDING:

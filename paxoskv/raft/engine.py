@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgpack
 
 from paxoskv.core import errors
-from paxoskv.core.engine import Effects
+from paxoskv.core.engine import Effects, Scan
 from paxoskv.core.operations import Operation, Result
+from paxoskv.core.scan import Inner, LocalPages, ScanOperation
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
 from paxoskv.raft.context import Context, Timing
@@ -28,6 +29,7 @@ from paxoskv.raft.machine import Base, StateMachine
 from paxoskv.raft.messages import Message
 from paxoskv.raft.origin import Origin
 from paxoskv.raft.records import Records
+from paxoskv.raft.scanner import Scanner
 from paxoskv.raft.snapshot import Sender
 
 # Past this much that is journaled but not on disk this node takes nothing more: its disk hangs, and memory is finite.
@@ -74,6 +76,11 @@ class RaftEngine:
         self.election = Election(self.context, self.log, self._on_role_changed)
         self.election.bound = lease_reads
         self.leader: Leader | None = None
+        self.pages = LocalPages(self.records, self._ask)
+        self.scanner = Scanner(self.context, self.records, self.pages, self._get)
+        self.origin.on_scan = self.scanner.take
+        self._inner = 0
+        """Gets of this engine's own that are under way."""
         self._incarnation = incarnation
         self._value_bytes_max = value_bytes_max
         self._operations_max = operations_max
@@ -165,6 +172,31 @@ class RaftEngine:
                 continue
             context.in_flight += 1
             submit(operation)
+
+    def scan(self, operation: ScanOperation, now: float) -> None:
+        self.submit([operation], now)
+
+    def _get(self, operation: Operation) -> None:
+        """A get of this engine's own, whose answer stays here."""
+        self._inner += 1
+        self.context.in_flight += 1
+        self.origin.submit(operation)
+        self.origin.settling = True
+
+    def _take_inner(self) -> None:
+        """Give answers to this engine's own gets to who waits for them."""
+        context = self.context
+        answers, context.answers = context.answers, []
+        for answer in answers:
+            reply = answer[0].reply
+            if type(reply) is Inner:
+                self._inner -= 1
+                reply.answered(*answer)
+            else:
+                context.answers.append(answer)
+
+    def _ask(self, scan: Scan) -> None:
+        self._effects.scans.append(scan)
 
     # What peers say.
 
@@ -508,8 +540,11 @@ class RaftEngine:
             self.origin.loaded(key)
         self._stalled = False
 
-    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
+    def scanned(self, number: int, records: Sequence[tuple[bytes, bytes]], after: bytes | None, now: float) -> None:
         self.context.advance(now)
+        if number:
+            self.pages.scanned(number, records, after)
+            return
         self._scan_out = False
         if self._scanning is not None:
             self._scanning.scanned(records, after)
@@ -570,6 +605,8 @@ class RaftEngine:
                 self._hand_over()
         self.election.tick()
         self.origin.tick()
+        self.scanner.tick()
+        self.pages.tick(now)
 
     def _hand_over(self) -> None:
         assert self.leader is not None
@@ -604,7 +641,7 @@ class RaftEngine:
 
     def deadline(self) -> float | None:
         context = self.context
-        if self._more_to_apply or self.origin.settling:
+        if self._more_to_apply or self.origin.settling or self.pages.busy:
             return context.now
         wanted = min(self._ticked_at + context.timing.heartbeat_s, self.election.deadline(), self.origin.deadline())
         return max(wanted, context.now, 0.0)
@@ -623,6 +660,10 @@ class RaftEngine:
         else:
             self._follow()
         self.origin.answer_reads()
+        if self.pages.busy:
+            self.pages.advance()
+        while self._inner and any(type(operation.reply) is Inner for operation, _ in context.answers):
+            self._take_inner()
         state = self.election.take_state(self._sequence)
         if state is not None:
             effects.journal.insert(0, state)
@@ -655,7 +696,8 @@ class RaftEngine:
         scan = leader.replicate(may_scan=not self._scan_out)
         if scan is not None:
             self._scan_out = True
-            self._scanning, self._effects.scan = scan
+            self._scanning, wanted = scan
+            self._effects.scans.append(wanted)
 
     def _read_here(self, number: int) -> None:
         assert self.leader is not None
@@ -686,6 +728,7 @@ class RaftEngine:
                 **self._counters,
                 **election.counters,
                 **self.origin.counters,
+                **self.scanner.counters,
                 **{name: self._past.get(name, 0) + led.get(name, 0) for name in {**self._past, **led}},
                 "truncations": self.log.truncations,
                 "disk_hangs": self.is_muted or self._disk_hangs,

@@ -161,6 +161,8 @@ class StateMachine:
             if record.state != DIRTY:
                 record.state = DIRTY
                 dirty[key] = record
+                if records.order is not None:
+                    records.order.add(key)
         records.bytes += size
 
     def read(self, record: Record | None) -> Result:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Operation, Result
+from paxoskv.core.scan import ScanOperation
 from paxoskv.raft.context import Context
 from paxoskv.raft.entry import Batch
 from paxoskv.raft.machine import PASSED, Session, StateMachine
@@ -79,6 +80,8 @@ class Origin:
         """Reads whose record is being loaded."""
         self._earliest = float("inf")
         """No deadline comes before it."""
+        self.on_scan: Callable[[ScanOperation], None] = _unheard
+        """Takes scans for which enough is applied."""
         self.settling = False
         """In this turn reads were found that go to the log, since what they read has expired."""
         self.counters = dict.fromkeys(
@@ -237,6 +240,9 @@ class Origin:
         resident = records.resident
         while ready and ready[0][0] <= applied:
             for operation in ready.popleft()[1]:
+                if type(operation) is ScanOperation:
+                    self.on_scan(operation)
+                    continue
                 record = resident.get(operation.key)
                 if record is not None or records.complete:
                     self._answer_read(operation, record)
@@ -314,6 +320,10 @@ class Origin:
     def deadline(self) -> float:
         """When the next tick is of use."""
         return self._earliest
+
+
+def _unheard(operation: ScanOperation) -> None:
+    raise AssertionError("nobody takes scans")
 
 
 _UNKNOWN: Final = Result(

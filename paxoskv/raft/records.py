@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from paxoskv.core.scan import KeyOrder
+
 VERSION_BYTES: Final = 8
 EXPIRY_BYTES: Final = 8
 _ABSENT: Final = b"\0"
@@ -84,6 +86,12 @@ class Records:
         self.writing: set[bytes] = set()
         """Keys in slices that are on their way to storage."""
         self._folding: list[bytes] = []
+        self.order: KeyOrder | None = None
+        """The keys of dirty records, while somebody scans."""
+
+    def unsaved(self) -> list[bytes]:
+        """Keys of which storage has nothing, or something old, or may have."""
+        return [*self.dirty, *self.writing]
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
         """Which of the keys must be loaded before their records can be used."""
@@ -120,6 +128,8 @@ class Records:
         if record.state != DIRTY:
             record.state = DIRTY
             self.dirty[key] = record
+            if self.order is not None:
+                self.order.add(key)
 
     def evict(self, sweep_max: int) -> None:
         """While memory is over its bound: move the clock's hand, past `sweep_max` records at the most."""

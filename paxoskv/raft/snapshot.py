@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from paxoskv.core.engine import Scan
+from paxoskv.core.scan import after
 from paxoskv.raft.context import Context
 from paxoskv.raft.entry import POSITION_BITS
 from paxoskv.raft.machine import StateMachine
@@ -63,7 +64,7 @@ class Sender:
                 if self.scanning or not may_scan:
                     return None
                 self.scanning = True
-                return Scan(self._after, self._floor)
+                return Scan(after(self._after), None, self._floor, 0)
             elif self._unacknowledged:
                 return None
             else:
@@ -108,11 +109,11 @@ class Sender:
         self._number += 1
         return Chunk(self._term, self.snapshot, self._number, self.base.index, tuple(keys), tuple(blobs))
 
-    def scanned(self, records: Sequence[tuple[bytes, bytes]], after: bytes | None) -> None:
+    def scanned(self, records: Sequence[tuple[bytes, bytes]], last: bytes | None) -> None:
         """What storage has, and where to go on."""
         self.scanning = False
         self._found.extend(records)
-        self._after = after
+        self._after = last
 
     def on_stored(self, number: int) -> bool:
         """A part is durable. True when that was the last."""

@@ -201,8 +201,8 @@ class Node:
             self._drained.set()
         if effects.loads:
             self.spawn(self._load(effects.loads))
-        if effects.scan is not None:
-            self.spawn(self._scan(effects.scan))
+        for scan in effects.scans:
+            self.spawn(self._scan(scan))
         deadline = self._engine.deadline()
         if deadline is not None and (self._timer is None or deadline < self._timer_at):
             if self._timer is not None:
@@ -227,8 +227,8 @@ class Node:
             self._schedule()
 
     async def _scan(self, scan: Scan) -> None:
-        records, after = await self._storage.scan(scan.after, scan.floor)
-        self._engine.scanned(records, after, self.now())
+        records, after = await self._storage.scan(scan.start, scan.end, scan.floor)
+        self._engine.scanned(scan.number, records, after, self.now())
         if not self._scheduled:
             self._schedule()
 

@@ -4,9 +4,12 @@ import random
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 
+from paxoskv.core.engine import Scan
 from paxoskv.sim.timeline import Timeline
 
 _CHECKSUM_BYTES = 4
+
+_SCAN_RECORDS = 3
 
 
 class Disk:
@@ -99,6 +102,19 @@ class Disk:
     def load(self, keys: Sequence[bytes], then: Callable[[Mapping[bytes, bytes | None]], None]) -> None:
         """Read records, as they are when the reading is done."""
         self._later(lambda: then({key: self.records.get(key) for key in keys}))
+
+    def scan(self, scan: Scan, then: Callable[[int, Sequence[tuple[bytes, bytes]], bytes | None], None]) -> None:
+        """Read some records in the order of their keys, as they are when the reading is done."""
+
+        def read() -> None:
+            keys = sorted(
+                key for key in self.records if key and key >= scan.start and (scan.end is None or key < scan.end)
+            )
+            looked = keys[:_SCAN_RECORDS]
+            found = [(key, self.records[key]) for key in looked if self.records[key] >= scan.floor]
+            then(scan.number, found, looked[-1] if len(looked) < len(keys) else None)
+
+        self._later(read)
 
     def fold(self, records: Sequence[tuple[bytes, bytes]], then: Callable[[], None]) -> None:
         """Write a slice of records, all or none."""

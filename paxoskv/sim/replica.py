@@ -267,6 +267,8 @@ class Replica:
             self.on_answer(operation.reply, result)
         if effects.loads:
             self.disk.load(effects.loads, self._loaded)
+        for scan in effects.scans:
+            self.disk.scan(scan, self._scanned)
         if self._trace is not None:
             assert self.engine is not None
             self._trace.changed(self.number, self.engine)
@@ -306,6 +308,11 @@ class Replica:
     def _loaded(self, records: Any) -> None:
         assert self.engine is not None
         self.engine.loaded(records, self.clock())
+        self._schedule()
+
+    def _scanned(self, number: int, records: Any, last: bytes | None) -> None:
+        assert self.engine is not None
+        self.engine.scanned(number, records, last, self.clock())
         self._schedule()
 
     def _set_timer(self) -> None:

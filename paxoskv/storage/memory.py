@@ -14,6 +14,7 @@ from paxoskv.storage.contract import Identity
 
 REPLAY_ROWS = 1000
 SCAN_ROWS = 64
+SCAN_BYTES = 256 << 10
 
 
 class MemoryDisk:
@@ -139,13 +140,21 @@ class MemoryStorage:
         records = self._alive().records
         return {key: records.get(key) for key in keys}
 
-    async def scan(self, after: bytes, floor: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    async def scan(
+        self, start: bytes, end: bytes | None, floor: bytes
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         await self._until(lambda: not self._stalled)
         records = self._alive().records
-        keys = sorted(key for key in records if key > after)
-        looked = keys[:SCAN_ROWS]
-        found = [(key, records[key]) for key in looked if records[key] >= floor]
-        return found, looked[-1] if len(looked) < len(keys) else None
+        keys = sorted(key for key in records if key and key >= start and (end is None or key < end))
+        found: list[tuple[bytes, bytes]] = []
+        size = 0
+        for index, key in enumerate(keys):
+            if index == SCAN_ROWS or size >= SCAN_BYTES:
+                return found, keys[index - 1]
+            if records[key] >= floor:
+                found.append((key, records[key]))
+                size += len(records[key])
+        return found, None
 
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         disk = await self._writable()

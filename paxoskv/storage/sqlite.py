@@ -336,13 +336,17 @@ class SqliteStorage:
             [(found[key],)] = await self._read("SELECT record FROM records WHERE key = ?", (key,))
         return found
 
-    async def scan(self, after: bytes, floor: bytes) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    async def scan(
+        self, start: bytes, end: bytes | None, floor: bytes
+    ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         # First which, and how long, in one row; then as many as fit.
+        bound = "" if end is None else " AND key < ?"
+        parameters = [floor, start or b"\0", *([] if end is None else [end])]
         [(text, last, count)] = await self._read(
             f"""SELECT group_concat(CASE WHEN record >= ? THEN hex(key) || ':' || length(record) END),
                 hex(max(key)), count(*)
-                FROM (SELECT key, record FROM records WHERE key > ? ORDER BY key LIMIT {SCAN_ROWS})""",
-            (floor, after),
+                FROM (SELECT key, record FROM records WHERE key >= ?{bound} ORDER BY key LIMIT {SCAN_ROWS})""",
+            parameters,
         )
         goes_on = bytes.fromhex(last) if count == SCAN_ROWS else None
         wanted: list[bytes] = []

@@ -68,6 +68,8 @@ _ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     messages.Registers: lambda m: (7, m.items),
     messages.Relays: lambda m: (8, m.items),
     messages.RelayAnswers: lambda m: (9, m.items),
+    messages.Pages: lambda m: (10, m.number, m.start, m.end),
+    messages.Page: lambda m: (11, m.number, m.start, m.keys, m.versions, m.following),
 }
 
 
@@ -217,6 +219,25 @@ def _decode_relay_answers(items: Any) -> messages.RelayAnswers:
     return messages.RelayAnswers(tuple(answers))
 
 
+def _bound(value: Any) -> bytes | None:
+    if value is not None and type(value) is not bytes:
+        raise ValueError(value)
+    return value
+
+
+def _decode_pages(number: Any, start: Any, end: Any) -> messages.Pages:
+    if type(start) is not bytes:
+        raise ValueError(start)
+    return messages.Pages(_number(number), start, _bound(end))
+
+
+def _decode_page(number: Any, start: Any, keys: Any, versions: Any, following: Any) -> messages.Page:
+    if type(start) is not bytes:
+        raise ValueError(start)
+    _equal_lengths(_keys(keys), _integers(versions, 0, _VERSION_MAX))
+    return messages.Page(_number(number), start, keys, versions, _bound(following))
+
+
 _DECODERS: Final[tuple[Callable[..., Message], ...]] = (
     _decode_proposals,
     _decode_accepted,
@@ -228,6 +249,8 @@ _DECODERS: Final[tuple[Callable[..., Message], ...]] = (
     _decode_registers,
     _decode_relays,
     _decode_relay_answers,
+    _decode_pages,
+    _decode_page,
 )
 
 CODEC: Final = Codec(encode, decode)

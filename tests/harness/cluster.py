@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from harness.watch import Watch
+from paxoskv.core.engine import Scan
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
+from paxoskv.core.scan import ScanOperation
 from paxoskv.paxos.context import Timing
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Message
@@ -51,6 +53,7 @@ class Node:
         self.engine: PaxosEngine | None = None
         self.seen: dict[int, int] = {}
         self.loads: list[bytes] = []
+        self.scans: list[Scan] = []
         self.read: dict[bytes, bytes | None] = {}
         """What the disk has read, and the engine not yet been given."""
         self.checkpoint: Iterator[None] | None = None
@@ -75,6 +78,8 @@ class Cluster:
         self.trace = trace or (lambda line: None)
         self.cache_bytes = cache_bytes
         self.value_bytes_max = value_bytes_max
+        self.scan_records = 3
+        """As many a disk reads in the order of their keys at a time."""
         self.packets: list[Packet] = []
         self.answers: list[tuple[Operation, Result]] = []
         self.watch = Watch(nodes) if watched else None
@@ -132,6 +137,7 @@ class Cluster:
             self._commit_row(node)
         node.disk.queued.clear()
         node.loads.clear()
+        node.scans.clear()
         node.read.clear()
         node.checkpoint = None
         node.engine = None
@@ -180,6 +186,13 @@ class Cluster:
             self.trace(f"{number} answers {operation} {result}")
         assert not node.engine.records.resident.keys() & set(effects.loads), "what is in memory is newer than storage"
         node.loads.extend(effects.loads)
+        node.scans.extend(effects.scans)
+
+    def scan(self, number: int, operation: ScanOperation) -> None:
+        """Submit a scan."""
+        self.trace(f"submit {number} {operation}")
+        self.engine(number).scan(operation, self.now)
+        self.turn(number)
 
     def submit(self, number: int, *operations: Operation) -> None:
         for operation in operations:
@@ -241,10 +254,18 @@ class Cluster:
     def load(self, number: int) -> bool:
         """The node is given what its disk has read; if that is nothing yet, it reads."""
         node = self.nodes[number]
-        if node.engine is None or not (node.read or self.read(number)):
+        if node.engine is None or not (node.read or self.read(number) or node.scans):
             return False
         found, node.read = node.read, {}
         node.engine.loaded(found, self.now)
+        scans, node.scans = node.scans, []
+        for scan in scans:
+            beyond = sorted(
+                key for key in node.disk.records if key >= scan.start and (scan.end is None or key < scan.end)
+            )
+            looked = beyond[: self.scan_records]
+            last = looked[-1] if len(looked) < len(beyond) else None
+            node.engine.scanned(scan.number, [(key, node.disk.records[key]) for key in looked], last, self.now)
         self.turn(number)
         return True
 

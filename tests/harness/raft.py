@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from paxoskv.core.engine import Effects
+from paxoskv.core.engine import Effects, Scan
 from paxoskv.core.operations import OK, Operation, Result
 from paxoskv.raft import messages
 from paxoskv.raft.context import Timing
@@ -137,7 +137,7 @@ class Node:
         self.engine: RaftEngine | None = None
         self.seen: dict[int, int] = {}
         self.loads: list[bytes] = []
-        self.scan: tuple[bytes, bytes] | None = None
+        self.scans: list[Scan] = []
         self.checkpoint: Iterator[None] | None = None
         # What the last turn left, to see what the next one makes of it.
         self.view = View()
@@ -250,7 +250,7 @@ class Cluster:
             node.disk.commit_one()
         node.disk.queued.clear()
         node.loads.clear()
-        node.scan = None
+        node.scans.clear()
         node.checkpoint = None
         node.engine = None
         self.trace(f"crash {number}")
@@ -281,9 +281,7 @@ class Cluster:
             self.answers.append((operation, result))
             self.trace(f"{number} answers {operation} {result}")
         node.loads.extend(effects.loads)
-        if effects.scan is not None:
-            assert node.scan is None, "one scan at a time"
-            node.scan = effects.scan
+        node.scans.extend(effects.scans)
 
     def submit(self, number: int, *operations: Operation) -> None:
         for operation in operations:
@@ -324,18 +322,18 @@ class Cluster:
     def load(self, number: int) -> bool:
         """The node's disk answers what was asked of it."""
         node = self.nodes[number]
-        if node.engine is None or not (node.loads or node.scan):
+        if node.engine is None or not (node.loads or node.scans):
             return False
         disk = node.disk
         if node.loads:
             keys, node.loads = node.loads, []
             node.engine.loaded({key: disk.records.get(key) for key in keys}, self.now)
-        if node.scan is not None:
-            (after, floor), node.scan = node.scan, None
-            beyond = sorted(key for key in disk.records if key > after)
-            looked = beyond[: self.scan_records]
+        scans, node.scans = node.scans, []
+        for start, end, floor, wanted in scans:
+            keys = sorted(key for key in disk.records if key and key >= start and (end is None or key < end))
+            looked = keys[: self.scan_records]
             found = [(key, disk.records[key]) for key in looked if disk.records[key] >= floor]
-            node.engine.scanned(found, looked[-1] if len(beyond) > len(looked) else None, self.now)
+            node.engine.scanned(wanted, found, looked[-1] if len(keys) > len(looked) else None, self.now)
         self.turn(number)
         return True
 

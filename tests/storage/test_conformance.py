@@ -449,3 +449,42 @@ async def test_any_interplay_ends_as_the_model_says(kit: Any, told: Any, read_jo
                 assert storage.record_count == len(records)
                 keys = [b"key %d" % n for n in range(50)]
                 assert await storage.load(keys) == {key: records.get(key) for key in keys}
+
+
+# Scans
+
+
+async def test_a_scan_has_every_record_of_its_range_once_and_in_order(kit: Any) -> None:
+    storage = await kit.open()
+    rng = random.Random(5)
+    records = {b"": b"base", b"\0": b"least", b"\xff\xff": b"last"}
+    records |= {rng.randbytes(rng.randint(1, 4)): rng.randbytes(rng.choice([3, 300, 40_000])) for _ in range(700)}
+    for begin in range(0, len(records), 100):
+        await storage.fold(list(records.items())[begin : begin + 100])
+    bounds = [
+        (b"", None),
+        (b"\x40", b"\x80"),
+        (b"\0", b"\0\0"),
+        (b"\xfe", None),
+        (b"\x80", b"\x80"),
+        (b"\x90", b"\x10"),
+    ]
+    for start, end in bounds:
+        found: list[tuple[bytes, bytes]] = []
+        at = start
+        while True:
+            part, last = await storage.scan(at, end, b"")
+            found += sorted(part)
+            assert sum(len(record) for _, record in part) < 400_000
+            if last is None:
+                break
+            assert last >= at
+            at = last + b"\0"
+        expected = {key: value for key, value in records.items() if key and start <= key and (end is None or key < end)}
+        assert found == sorted(expected.items()), (start, end)
+
+
+async def test_a_scan_leaves_out_what_is_below_its_floor(kit: Any) -> None:
+    storage = await kit.open()
+    await storage.fold([(b"a", b"1"), (b"b", b"3"), (b"c", b"2x")])
+    assert await storage.scan(b"", None, b"2") == ([(b"b", b"3"), (b"c", b"2x")], None)

@@ -1,0 +1,158 @@
+"""Scans of a leaderless cluster: ordered, complete, repaired as they go; protocol.md section 4."""
+
+import random
+
+import pytest
+from harness.cluster import Cluster
+
+from paxoskv.core import operations
+from paxoskv.core.operations import Operation
+from paxoskv.core.scan import Item, ScanOperation, prefix_end
+from paxoskv.paxos.messages import Page, Pages, Proposals
+
+
+def put(key: bytes, value: bytes = b"v", expiry: int | None = None) -> Operation:
+    return Operation(operations.PUT, key, value, expiry=expiry)
+
+
+def page(cluster: Cluster, number: int, start: bytes, end: bytes | None, keys_only: bool = False) -> ScanOperation:
+    operation = ScanOperation(start, end, keys_only, deadline=cluster.now + 100)
+    cluster.scan(number, operation)
+    cluster.settle()
+    result = cluster.result(operation)
+    assert result is not None
+    assert result.status == operations.OK
+    return operation
+
+
+def scan(cluster: Cluster, number: int, prefix: bytes = b"", keys_only: bool = False) -> list[Item]:
+    found: list[Item] = []
+    start: bytes | None = prefix
+    while start is not None:
+        operation = page(cluster, number, start, prefix_end(prefix), keys_only)
+        found += operation.items
+        assert operation.following is None or operation.following > start, "it gets on"
+        start = operation.following
+    return found
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_scan_finds_every_key_with_its_prefix_in_order(checkpointed: bool) -> None:
+    cluster = Cluster()
+    names = [b"user/%d" % number for number in range(20)] + [b"user", b"user0", b"a", b"\xff"]
+    random.Random(1).shuffle(names)
+    for index, name in enumerate(names):
+        cluster.run(index % 3 + 1, put(name, b"value of " + name))
+        if checkpointed and index % 7 == 6:
+            cluster.checkpoint(index % 3 + 1)
+    expected = sorted(name for name in names if name.startswith(b"user/"))
+    for number in cluster.nodes:
+        found = scan(cluster, number, b"user/")
+        assert [item.key for item in found] == expected
+        assert all(item.value == b"value of " + item.key and item.version for item in found)
+        assert [item.key for item in scan(cluster, number)] == sorted(names)
+        assert all(item.value is None and item.version for item in scan(cluster, number, keys_only=True))
+
+
+def test_absent_keys_are_in_no_scan() -> None:
+    cluster = Cluster()
+    for name in (b"a", b"b", b"c"):
+        cluster.run(1, put(name))
+    cluster.run(2, Operation(operations.DELETE, b"b"))
+    cluster.run(2, put(b"c", expiry=500))
+    for number in cluster.nodes:
+        cluster.engine(number).wall(1_000)
+    assert [item.key for item in scan(cluster, 3)] == [b"a"]
+    assert cluster.run(1, Operation(operations.GET, b"c")).value is None
+
+
+def test_a_scan_finishes_what_a_minority_has_accepted() -> None:
+    """A value that a scan has shown is there for everybody from then on."""
+    cluster = Cluster()
+    cluster.run(1, put(b"k", b"old"))
+    cluster.submit(1, put(b"k", b"new"))
+    cluster.commit(1)
+    cluster.packets.clear()
+    cluster.crash(3)
+    [item] = scan(cluster, 1)
+    assert item.value == b"new"
+    cluster.crash(1)
+    cluster.restart(3)
+    assert cluster.run(2, Operation(operations.GET, b"k")).value == b"new"
+
+
+def test_a_scan_goes_on_without_its_nodes_own_disk() -> None:
+    cluster = Cluster()
+    for name in (b"a", b"b", b"c"):
+        cluster.run(1, put(name, name))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    cluster.nodes[1].scans.clear()
+    cluster.settle()
+    assert cluster.result(operation) is not None
+    assert [(item.key, item.value) for item in operation.items] == [(b"a", b"a"), (b"b", b"b"), (b"c", b"c")]
+
+
+def test_a_scan_without_a_majority_fails_definitely_and_on_time() -> None:
+    cluster = Cluster()
+    cluster.run(1, put(b"k"))
+    cluster.crash(2)
+    cluster.crash(3)
+    operation = ScanOperation(b"", None, deadline=cluster.now + 1)
+    cluster.scan(1, operation)
+    cluster.settle()
+    result = cluster.result(operation)
+    assert result is not None
+    assert result.status == 18
+
+
+def test_pages_lost_on_their_way_are_asked_for_again() -> None:
+    cluster = Cluster()
+    cluster.run(1, put(b"k"))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    for packet in [packet for packet in cluster.packets if isinstance(packet.message, Pages | Page)]:
+        cluster.packets.remove(packet)
+    cluster.settle()
+    assert [item.key for item in operation.items] == [b"k"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_keys_that_are_there_all_the_while_are_in_every_scan(seed: int) -> None:
+    """While others come and go, are saved, leave memory, and messages are lost."""
+    rng = random.Random(seed)
+    cluster = Cluster(seed=seed, cache_bytes=4_000)
+    cluster.scan_records = 2
+    stable = sorted(rng.sample([b"%03d" % number for number in range(300)], 25))
+    for name in stable:
+        cluster.run(rng.randint(1, 3), put(name, name))
+    found: list[Item] = []
+    start: bytes | None = b""
+    while start is not None:
+        operation = ScanOperation(start, None, deadline=cluster.now + 1_000)
+        cluster.scan(rng.randint(1, 3), operation)
+        for _ in range(rng.randint(0, 12)):
+            name = b"%03d" % rng.randrange(300)
+            if name in stable:
+                cluster.submit(rng.randint(1, 3), put(name, name))
+            else:
+                kind = rng.choice([operations.PUT, operations.DELETE])
+                argument = b"other" if kind == operations.PUT else None
+                cluster.submit(rng.randint(1, 3), Operation(kind, name, argument, deadline=cluster.now + 1_000))
+            node = rng.randint(1, 3)
+            for step in rng.sample([cluster.commit, cluster.load, cluster.step_checkpoint], 2):
+                step(node)
+            if cluster.packets and rng.random() < 0.7:
+                cluster.deliver(rng.choice(cluster.packets))
+            if cluster.packets and rng.random() < 0.1:
+                lost = rng.choice(cluster.packets)
+                if not isinstance(lost.message, Proposals):
+                    cluster.packets.remove(lost)
+        cluster.settle(300)
+        assert cluster.result(operation) is not None
+        found += operation.items
+        start = operation.following
+    names = [item.key for item in found]
+    assert names == sorted(set(names))
+    assert set(stable) <= set(names)
+    assert all(item.value == item.key for item in found if item.key in stable)
