@@ -239,3 +239,23 @@ PAXOS = (
         "if False:",
     ),
 )
+
+# Not for the simulator, whose clients let nothing expire.
+EXPIRY = (
+    Canary(
+        "what was read as expired is deleted whatever stands",
+        "B8",
+        _READER + "_answer",
+        "self._settle(operation)",
+        "operation.kind = operations.DELETE\n                self._settle(operation)",
+    ),
+    Canary(
+        "expired by the reader's clock alone",
+        "B8",
+        _READER + "_answer",
+        "if expires_at and expires_at <= self._context.wall_ms:",
+        "if expires_at and expires_at <= self._context.wall_ms:\n"
+        "            value, version, expires_at = None, 0, 0\n"
+        "        if False:",
+    ),
+)

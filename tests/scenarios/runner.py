@@ -4,6 +4,7 @@ A transcript is a text of blocks. A block is some commands, a line of dashes, an
 Lines that begin with # are comments.
 
     submit 1 append k y          node 1 is asked by a client; `if` gives a condition: put k x if 0, cas k new if old;
+                                 `until 2000` an expiry (milliseconds);
                                  several operations, separated by semicolons, reach it in one turn
     deliver 1>2                  the oldest frame on that link arrives; `deliver 1>2 Accept` the oldest that has one
     deliver *                    all that is in flight arrives, and what that causes stays in flight
@@ -11,6 +12,7 @@ Lines that begin with # are comments.
     commit 1                     the node's disk finishes the oldest row that it was given; `commit *` all of them
     crash 1                      with nothing more on its disk; `crash 1 keeping 1` with one more row
     restart 1, load 1, checkpoint 1
+    clock 1 2000                 the node's wall clock shows so many milliseconds; `clock * 2000` everybody's
     pass 0.1                     so many seconds, for everybody
     settle                       everything works and time passes until nothing happens any more
     holds                        what every acceptor has on its disk of each key that was named
@@ -63,6 +65,7 @@ class Transcript:
             "load": lambda node: self.cluster.load(int(node)),
             "checkpoint": lambda node: self.cluster.checkpoint(int(node)),
             "pass": lambda seconds: self.cluster.tick(float(seconds)),
+            "clock": self._clock,
             "settle": self._settle,
             "holds": self._holds,
         }
@@ -82,6 +85,7 @@ class Transcript:
     def _operation(self, kind: str, key: str, *words: str) -> Operation:
         self.keys[key.encode()] = None
         before, _, condition = " ".join(words).partition("if")
+        before, _, expiry = before.partition("until")
         argument = before.strip()
         number = _KINDS[kind]
         by_version = number in (operations.PUT, operations.DELETE)
@@ -91,6 +95,7 @@ class Transcript:
             int(argument) if number == operations.INCR else argument.encode() if argument else None,
             None if not condition else _version(condition.strip()) if by_version else condition.strip().encode(),
             deadline=self.cluster.now + 1000,
+            expiry=int(expiry) if expiry else None,
         )
 
     def _find(self, link: str, kind: str | None) -> Packet:
@@ -123,6 +128,10 @@ class Transcript:
 
     def _crash(self, node: str, _: str = "", rows: str = "0") -> None:
         self.cluster.crash(int(node), int(rows))
+
+    def _clock(self, node: str, milliseconds: str) -> None:
+        for number in self.cluster.nodes if node == "*" else [int(node)]:
+            self.cluster.engine(number).wall(int(milliseconds))
 
     def _settle(self) -> None:
         self._quiet = True
@@ -177,6 +186,8 @@ def _name(operation: Operation) -> str:
     words = [operations.KIND_NAMES[operation.kind], operation.key.decode()]
     if operation.argument is not None:
         words.append(_show(operation.argument))
+    if operation.expiry is not None:
+        words += ["until", str(operation.expiry)]
     if operation.condition is not None or operation.kind == operations.CAS:
         condition = operation.condition
         words += ["if", show_version(condition) if isinstance(condition, int) and condition else _show(condition)]
