@@ -12,7 +12,7 @@
 from importlib.metadata import version
 
 from paxoskv.client.client import Client, connect
-from paxoskv.client.results import Appended, Counter, Entry, Swapped
+from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core.errors import (
     BadRequest,
     ConditionFailed,
@@ -42,6 +42,7 @@ __all__ = [
     "ConfigurationError",
     "Counter",
     "Entry",
+    "Found",
     "IntegerOverflow",
     "NotANumber",
     "NotAnInteger",

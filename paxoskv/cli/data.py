@@ -3,8 +3,10 @@
 import difflib
 import itertools
 import json
+import re
 import sys
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -12,6 +14,7 @@ import click
 from paxoskv import sync
 from paxoskv.cli import NOT_THERE, json_option, value_fields
 from paxoskv.client.blocking import BlockingClient
+from paxoskv.client.client import TTL_S_MAX
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -115,6 +118,26 @@ def _absent(key: str, options: dict[str, Any]) -> None:
     raise SystemExit(NOT_THERE)
 
 
+class _Duration(click.ParamType[float]):
+    """A number with a unit; in seconds."""
+
+    name = "duration"
+    _UNITS = MappingProxyType({"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "": 1.0})
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ms|s|m|h|d|)", value)
+        seconds = float(match[1]) * self._UNITS[match[2]] if match is not None else 0.0
+        if not 0 < seconds <= TTL_S_MAX:
+            self.fail(
+                f"{value!r} is no time such as 30s, 500ms, 15m, 1.5h or 7d, above 0 and up to 1000 years", param, ctx
+            )
+        return seconds
+
+
+DURATION = _Duration()
+
 _IF_VERSION = click.option(
     "--if-version",
     type=click.IntRange(min=0),
@@ -147,8 +170,11 @@ def get(key: str, **options: Any) -> None:
 @click.argument("key")
 @click.argument("value")
 @_IF_VERSION
+@click.option(
+    "--ttl", type=DURATION, metavar="TIME", help="Have it cease to exist after so long: 30s, 500ms, 1.5h, 7d."
+)
 @connection_options
-def put(key: str, value: str, if_version: int | None, **options: Any) -> None:
+def put(key: str, value: str, if_version: int | None, ttl: float | None, **options: Any) -> None:
     """Set KEY to VALUE, or to standard input if VALUE is -, and print its new version.
 
     \b
@@ -156,12 +182,120 @@ def put(key: str, value: str, if_version: int | None, **options: Any) -> None:
         paxoskv put greeting hello
         paxoskv put photo - < photo.jpg
         paxoskv put lock mine --if-version 0  # only if nobody has it
+        paxoskv put session/7 ada --ttl 30m   # gone after half an hour
         paxoskv put note -- --really--        # a value that begins with --
     """
     name, data = _arguments(key, value)
     with _client(options) as kv:
-        version = kv.put(name, data, if_version=if_version)
+        version = kv.put(name, data, ttl=ttl, if_version=if_version)
     _print(options, {"version": version}, str(version))
+
+
+@click.command(short_help="Set when a key ceases to exist.")
+@click.argument("key")
+@click.argument("ttl", type=DURATION, metavar="TIME")
+@connection_options
+def expire(key: str, ttl: float, **options: Any) -> None:
+    """Have KEY cease to exist after TIME. Exits with 1 if it is not there.
+
+    \b
+    Examples:
+        paxoskv expire session/7 30m
+        paxoskv expire session/7 500ms
+    """
+    (name,) = _arguments(key)
+    with _client(options) as kv:
+        found = kv.expire(name, ttl)
+    _print(options, {"found": found})
+    if not found:
+        _absent(key, options)
+
+
+@click.command(short_help="Have a key live until it is deleted.")
+@click.argument("key")
+@connection_options
+def persist(key: str, **options: Any) -> None:
+    """Forget when KEY would cease to exist. Exits with 1 if it is not there.
+
+    \b
+    Examples:
+        paxoskv persist session/7
+    """
+    (name,) = _arguments(key)
+    with _client(options) as kv:
+        found = kv.persist(name)
+    _print(options, {"found": found})
+    if not found:
+        _absent(key, options)
+
+
+@click.command(short_help="Print how long a key will live.")
+@click.argument("key")
+@connection_options
+def ttl(key: str, **options: Any) -> None:
+    """Print in how many seconds KEY ceases to exist. Prints nothing, and exits with 1, if it does not, or is absent.
+
+    \b
+    Examples:
+        paxoskv ttl session/7
+        paxoskv ttl session/7 --json
+    """
+    (name,) = _arguments(key)
+    with _client(options) as kv:
+        seconds = kv.ttl(name)
+    _print(options, {"seconds": seconds}, None if seconds is None else f"{seconds:.3f}")
+    if seconds is None:
+        if not options["as_json"]:
+            click.echo(f"{key} does not expire, or is absent", err=True)
+        raise SystemExit(NOT_THERE)
+
+
+@click.command(short_help="Print keys in order.")
+@click.argument("prefix", default="")
+@click.option("--keys-only", is_flag=True, help="Print the keys without their values.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@connection_options
+def scan(prefix: str, keys_only: bool, limit: int | None, **options: Any) -> None:
+    """Print the keys that begin with PREFIX (all, without one) in order, each with a tab and its value on a line.
+
+    Bytes that would break a line, or are no text, are shown as \\xNN; --json prints an object a line, exactly. A key
+    that exists all the while is in it; memory does not grow with the number of keys. Exits with 1 if there is none.
+
+    \b
+    Examples:
+        paxoskv scan user/
+        paxoskv scan user/ --keys-only --limit 10
+        paxoskv scan --json > everything.jsonl
+    """
+    start = prefix.encode(sys.getfilesystemencoding(), "surrogateescape")
+    count = 0
+    with _client(options) as kv:
+        for key, value, version in kv.scan(start, keys_only=keys_only):
+            count += 1
+            if options["as_json"]:
+                named = {f"key{name.removeprefix('value')}": field for name, field in value_fields(key).items()}
+                fields = {} if keys_only else value_fields(value)
+                click.echo(json.dumps(named | fields | {"version": version}))
+            else:
+                click.echo(_line(key) if value is None else f"{_line(key)}\t{_line(value)}")
+            if count == limit:
+                break
+    if not count:
+        if not options["as_json"]:
+            click.echo(f"no key begins with {prefix!r}" if prefix else "there are no keys", err=True)
+        raise SystemExit(NOT_THERE)
+
+
+def _line(data: bytes) -> str:
+    """On one line: what does not print is escaped, and so is the backslash that escapes."""
+    text = (
+        data.decode(errors="backslashreplace")
+        if b"\\" not in data
+        else data.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
+    )
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 @click.command(short_help="Remove a key.")

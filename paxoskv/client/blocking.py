@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
 from paxoskv.client import client as asynchronous
 from paxoskv.client.client import Data
-from paxoskv.client.results import Appended, Counter, Entry, Swapped
+from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core.errors import NotReached
 
 T = TypeVar("T")
+# Items of a scan that are brought over from the loop's thread at a time.
+_SOME = 64
 
 
 class BlockingClient:
@@ -79,9 +81,46 @@ class BlockingClient:
         """See `Client.get`."""
         return self._run(self._client.get(key, timeout=timeout))
 
-    def put(self, key: Data, value: Data, *, if_version: int | None = None, timeout: float | None = None) -> int:
+    def put(
+        self,
+        key: Data,
+        value: Data,
+        *,
+        ttl: float | None = None,
+        keep_ttl: bool = False,
+        if_version: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
         """See `Client.put`."""
-        return self._run(self._client.put(key, value, if_version=if_version, timeout=timeout))
+        return self._run(
+            self._client.put(key, value, ttl=ttl, keep_ttl=keep_ttl, if_version=if_version, timeout=timeout)
+        )
+
+    def expire(self, key: Data, ttl: float, *, timeout: float | None = None) -> bool:
+        """See `Client.expire`."""
+        return self._run(self._client.expire(key, ttl, timeout=timeout))
+
+    def persist(self, key: Data, *, timeout: float | None = None) -> bool:
+        """See `Client.persist`."""
+        return self._run(self._client.persist(key, timeout=timeout))
+
+    def ttl(self, key: Data, *, timeout: float | None = None) -> float | None:
+        """See `Client.ttl`."""
+        return self._run(self._client.ttl(key, timeout=timeout))
+
+    def scan(
+        self,
+        prefix: Data = b"",
+        *,
+        start: Data | None = None,
+        end: Data | None = None,
+        keys_only: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Found]:
+        """See `Client.scan`."""
+        found = self._client.scan(prefix, start=start, end=end, keys_only=keys_only, timeout=timeout)
+        while part := self._run(_some(found)):
+            yield from part
 
     def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
         """See `Client.delete`."""
@@ -113,6 +152,15 @@ async def _after_all_calls(closing: Coroutine[Any, Any, None]) -> None:
     # Every call hears of it, and its thread is owed what it has to say.
     if calls := asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.wait(calls)
+
+
+async def _some(found: AsyncIterator[Found]) -> list[Found]:
+    part: list[Found] = []
+    async for item in found:
+        part.append(item)
+        if len(part) == _SOME:
+            break
+    return part
 
 
 async def _nothing() -> None:

@@ -6,19 +6,23 @@ import contextlib
 import random
 import re
 import zlib
-from collections.abc import Generator, Iterable
+from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
 from paxoskv.client.connection import LOST, UNSENT, Connection
-from paxoskv.client.results import Appended, Counter, Entry, Swapped
+from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import errors, operations
-from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, Unavailable
-from paxoskv.core.operations import Argument
+from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
+from paxoskv.core.operations import Argument, Expiry
+from paxoskv.core.scan import prefix_end
 from paxoskv.wire import client as wire
 
 Data = bytes | str
+Answered = tuple[int, Argument, int] | tuple[int, Argument, int, int, int]
+"""Status, value, version, and of a key that expires when, and in how many milliseconds."""
 
+TTL_S_MAX: Final = 1000 * 365 * 86_400
 CLOSED: Final = "the client is closed; make a new one with connect()"
 
 _CONNECT_S: Final = 2.0
@@ -109,20 +113,118 @@ class Client:
 
     async def get(self, key: Data, *, timeout: float | None = None) -> Entry:
         """The key's value and version, linearizable."""
-        _, value, version = await self._call(operations.GET, key, None, None, timeout)
+        _, value, version, *_ = await self._call(operations.GET, key, None, None, timeout)
         assert not isinstance(value, int)
         return Entry(value, version)
 
-    async def put(self, key: Data, value: Data, *, if_version: int | None = None, timeout: float | None = None) -> int:
+    async def put(
+        self,
+        key: Data,
+        value: Data,
+        *,
+        ttl: float | None = None,
+        keep_ttl: bool = False,
+        if_version: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
         """Set the value; the new version. With `if_version` only if the key has that version (0: is absent).
 
-        Raises ConditionFailed, with the current value and version, if it has not.
+        With `ttl` the key ceases to exist after so many seconds, from when a node takes the operation; without, a
+        former time to live is forgotten, unless `keep_ttl` says that it stays. Raises ConditionFailed, with the current
+        value and version, if the key has another version.
         """
-        return (await self._call(operations.PUT, key, _bytes(value, "value"), _version(if_version), timeout))[2]
+        if keep_ttl and ttl is not None:
+            raise BadRequest("give ttl or keep_ttl, not both")
+        expiry = operations.KEEP if keep_ttl else None
+        condition = _version(if_version)
+        return (
+            await self._call(operations.PUT, key, _bytes(value, "value"), condition, timeout, expiry, _lifetime_ms(ttl))
+        )[2]
+
+    async def expire(self, key: Data, ttl: float, *, timeout: float | None = None) -> bool:
+        """Have the key cease to exist after so many seconds; whether it was there. It gets a new version."""
+        lifetime_ms = _lifetime_ms(ttl)
+        status, *_ = await self._call(operations.EXPIRE, key, None, None, timeout, None, lifetime_ms)
+        return status == operations.OK
+
+    async def persist(self, key: Data, *, timeout: float | None = None) -> bool:
+        """Have the key live until it is deleted; whether it was there. It gets a new version."""
+        status, *_ = await self._call(operations.EXPIRE, key, None, None, timeout, operations.NEVER)
+        return status == operations.OK
+
+    async def ttl(self, key: Data, *, timeout: float | None = None) -> float | None:
+        """Seconds until the key ceases to exist, by the clock of the node that answers; None if it does not, or is
+        absent, which `get` tells apart."""
+        answer = await self._call(operations.GET, key, None, None, timeout)
+        return answer[4] / 1000 if len(answer) == 5 else None
+
+    async def scan(
+        self,
+        prefix: Data = b"",
+        *,
+        start: Data | None = None,
+        end: Data | None = None,
+        keys_only: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Found]:
+        """The keys that begin with `prefix`, or those from `start` on and before `end`, in the order of their bytes.
+
+        Pages are fetched as they are needed, so that memory does not grow with the number of keys; `timeout` is for
+        each. Each key is as it was at some moment meanwhile, linearizable; one that exists all the while is there.
+        """
+        if prefix and (start is not None or end is not None):
+            raise BadRequest("give a prefix, or start and end, not both")
+        first = _bytes(prefix if start is None else start, "bound")
+        last = prefix_end(first) if start is None and end is None else None if end is None else _bytes(end, "bound")
+        cursor: bytes | None = None
+        while True:
+            items, cursor = await self._page(first, last, cursor, keys_only, timeout)
+            for key, value, version, _ in items:
+                yield Found(key, value, version)
+            if cursor is None:
+                return
+
+    async def _page(
+        self, start: bytes, end: bytes | None, cursor: bytes | None, keys_only: bool, timeout: float | None
+    ) -> tuple[Any, bytes | None]:
+        loop = asyncio.get_running_loop()
+        seconds = self._timeout if timeout is None else _seconds(timeout)
+        deadline = loop.time() + seconds
+        avoid: set[_Link] = set()
+        error: PaxosKVError | None = None
+        while True:
+            self._check_open()
+            left = deadline - loop.time()
+            if left <= 0:
+                raise error or Unavailable(f"no node answered the scan within {seconds:g} s")
+            link = self._pick(cursor or start, avoid)
+            if link is None or link.connection is None:
+                if avoid:
+                    avoid.clear()
+                    await self._pause(_PAUSE_S_MIN)
+                else:
+                    await self._wait_for_link(deadline, seconds, error)
+                continue
+            patience = max(left / 3, min(left, 0.25))
+            try:
+                async with asyncio.timeout(patience):
+                    timeout_ms = max(1, int((patience - min(_MARGIN_S, patience / 10)) * 1000))
+                    status, reason, items, following = await link.connection.scan(
+                        start, end, cursor, keys_only, timeout_ms
+                    )
+            except (TimeoutError, NotReached, ProtocolError) as failure:
+                error = Unavailable(f"{link.address}: {failure or 'no answer in time'}; the scan can be begun again")
+            else:
+                if status == operations.OK:
+                    return items, following
+                error = _error(status, reason, 0, link.address)
+                if not error.retryable:
+                    raise error
+            avoid.add(link)
 
     async def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
         """Remove the key; whether it was there. Raises ConditionFailed as `put` does."""
-        status, _, _ = await self._call(operations.DELETE, key, None, _version(if_version), timeout)
+        status, *_ = await self._call(operations.DELETE, key, None, _version(if_version), timeout)
         return status == operations.OK
 
     async def cas(self, key: Data, expected: Data | None, value: Data, *, timeout: float | None = None) -> int:
@@ -138,19 +240,19 @@ class Client:
 
         Raises NotAnInteger and IntegerOverflow, which change nothing.
         """
-        _, value, version = await self._call(operations.INCR, key, by, None, timeout)
+        _, value, version, *_ = await self._call(operations.INCR, key, by, None, timeout)
         assert type(value) is int
         return Counter(value, version)
 
     async def append(self, key: Data, suffix: Data, *, timeout: float | None = None) -> Appended:
         """Add bytes at the end of the value (an absent key counts as empty). Raises ValueTooLarge."""
-        _, value, version = await self._call(operations.APPEND, key, _bytes(suffix, "suffix"), None, timeout)
+        _, value, version, *_ = await self._call(operations.APPEND, key, _bytes(suffix, "suffix"), None, timeout)
         assert type(value) is int
         return Appended(value, version)
 
     async def swap(self, key: Data, value: Data, *, timeout: float | None = None) -> Swapped:
         """Set the value, and answer the one that it replaced."""
-        _, old, version = await self._call(operations.SWAP, key, _bytes(value, "value"), None, timeout)
+        _, old, version, *_ = await self._call(operations.SWAP, key, _bytes(value, "value"), None, timeout)
         assert not isinstance(old, int)
         return Swapped(old, version)
 
@@ -164,10 +266,19 @@ class Client:
     # How.
 
     async def _call(
-        self, kind: int, key: Data, argument: Argument, condition: Argument, timeout: float | None
-    ) -> tuple[int, Argument, int]:
+        self,
+        kind: int,
+        key: Data,
+        argument: Argument,
+        condition: Argument,
+        timeout: float | None,
+        expiry: Expiry = None,
+        lifetime_ms: int | None = None,
+    ) -> Answered:
         key = _bytes(key, "key")
-        if not operations.is_well_formed(kind, argument, condition):
+        if not operations.is_well_formed(
+            kind, argument, condition, expiry if lifetime_ms is None else operations.EXPIRY_MAX
+        ):
             # A node would close the connection, to the harm of other calls.
             raise BadRequest(_MALFORMED[kind])
         loop = asyncio.get_running_loop()
@@ -202,11 +313,12 @@ class Client:
                 raise error
             # A read can be asked of another node when one does not answer; a write that was sent cannot.
             patience = max(left / 3, min(left, 0.25)) if kind == operations.GET else left
-            status, value, version = await link.exchange(kind, key, argument, condition, patience)
+            answer = await link.exchange(kind, key, argument, condition, patience, expiry, lifetime_ms)
+            status, value, version = answer[:3]
             if 0 <= status < operations.CONDITION_FAILED:
                 if type(value) not in _ANSWERED[kind] or type(version) is not int:
                     raise OutcomeUnknown(f"{link.address} answered a {operations.KIND_NAMES[kind]} with nonsense")
-                return status, value, version
+                return answer
             if status == UNSENT:
                 error = Unavailable(f"{link.address}: {_text(value)}; it was not sent")
             elif status == LOST:
@@ -407,17 +519,25 @@ class _Link:
                 return
 
     async def exchange(
-        self, kind: int, key: bytes, argument: Argument, condition: Argument, seconds: float
-    ) -> tuple[int, Argument, int]:
+        self,
+        kind: int,
+        key: bytes,
+        argument: Argument,
+        condition: Argument,
+        seconds: float,
+        expiry: Expiry = None,
+        lifetime_ms: int | None = None,
+    ) -> Answered:
         """Send one operation, and wait so long for its answer; LOST as status when none came."""
         connection = self.connection
         assert connection is not None
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[tuple[int, Argument, int]] = loop.create_future()
+        future: asyncio.Future[Answered] = loop.create_future()
 
         def answered(status: int, value: Argument, version: int, *expiry: int) -> None:
             if not future.done():
-                future.set_result((status, value, version))
+                left = (expiry[0], expiry[1]) if expiry else ()
+                future.set_result((status, value, version, *left))
 
         def expired() -> None:
             if not future.done():
@@ -425,7 +545,7 @@ class _Link:
                 future.set_result((LOST, b"no answer within %.3g s" % seconds, 0))
 
         timeout_ms = max(1, int((seconds - min(_MARGIN_S, seconds / 10)) * 1000))
-        identifier = connection.submit(kind, key, argument, condition, timeout_ms, answered)
+        identifier = connection.submit(kind, key, argument, condition, timeout_ms, answered, expiry, lifetime_ms)
         timer = loop.call_later(seconds, expired)
         if self._waiting and self.has_room:
             self._wake()
@@ -549,6 +669,15 @@ def _bytes(data: Data, what: str) -> bytes:
     raise BadRequest(f"a {what} is bytes or str, not {type(data).__name__}")
 
 
+def _lifetime_ms(ttl: float | None) -> int | None:
+    # Negated, so that NaN is refused too.
+    if ttl is not None and (not isinstance(ttl, int | float) or not 0 < ttl <= TTL_S_MAX):
+        raise BadRequest(
+            f"a time to live is a number of seconds above 0 and up to {TTL_S_MAX:,}, a thousand years, not {ttl!r}"
+        )
+    return None if ttl is None else max(1, round(ttl * 1000))
+
+
 def _version(if_version: int | None) -> int | None:
     if if_version is None or (type(if_version) is int and 0 <= if_version <= operations.VERSION_MAX):
         return if_version
@@ -576,6 +705,7 @@ _ANSWERED: Final = {
     operations.INCR: (int,),
     operations.APPEND: (int,),
     operations.SWAP: (bytes, _NOTHING),
+    operations.EXPIRE: (_NOTHING,),
 }
 _MALFORMED: Final = {
     operations.INCR: "incr adds a signed 64-bit integer",

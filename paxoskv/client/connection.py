@@ -152,6 +152,17 @@ class Connection(asyncio.Protocol):
             raise ProtocolError(f"{self.address}: malformed STATUS")
         return found
 
+    async def scan(
+        self, start: bytes, end: bytes | None, cursor: bytes | None, keys_only: bool, timeout_ms: int
+    ) -> tuple[Any, ...]:
+        """One page: status, reason, items and the cursor of the next one, as on the wire."""
+        page = await self._ask((wire.SCAN,), start, end, cursor, keys_only, timeout_ms)
+        if type(page) is not tuple or len(page) != 4 or type(page[0]) is not int or type(page[2]) is not tuple:
+            raise ProtocolError(f"{self.address}: malformed PAGE")
+        if not all([type(item) is tuple and len(item) == 4 and type(item[0]) is bytes for item in page[2]]):
+            raise ProtocolError(f"{self.address}: malformed PAGE")
+        return page
+
     async def inject_fault(self, name: str, argument: bool | float) -> None:
         """Inject a fault into the node: "disk-stall" on or off, or "clock-jump" by so many seconds.
 
@@ -224,6 +235,10 @@ class Connection(asyncio.Protocol):
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2])
+        elif kind == wire.PAGE and len(body) == 6:
+            future = self._asked.get(body[1])
+            if future is not None and not future.done():
+                future.set_result(body[2:])
         elif kind == wire.GOODBYE and len(body) == 2:
             raise ProtocolError(f"the node closed the connection: {body[1]}")
         else:

@@ -10,6 +10,14 @@ class Entry(NamedTuple):
     version: int
 
 
+class Found(NamedTuple):
+    """A key that a scan found. The value is None where keys alone were asked for."""
+
+    key: bytes
+    value: bytes | None
+    version: int
+
+
 class Counter(NamedTuple):
     """The number after an increment, and the key's new version."""
 

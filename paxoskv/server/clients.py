@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
+from paxoskv.core.scan import Item, ScanOperation
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 
@@ -71,6 +73,8 @@ class ClientConnection(asyncio.Protocol):
             if len(body) != 2 or type(body[1]) is not tuple:
                 raise ProtocolError("malformed REQUESTS")
             self._submit(body[1])
+        elif kind == wire.SCAN:
+            self._scan(body)
         elif kind == wire.HELLO:
             if len(body) != 2 or body[1] != wire.WIRE_VERSION:
                 raise ProtocolError(
@@ -118,6 +122,54 @@ class ClientConnection(asyncio.Protocol):
             self._throttle()
         if self._answers:
             self.flush()
+
+    def _scan(self, body: tuple[Any, ...]) -> None:
+        if len(body) != 7 or [type(body[1]), type(body[2]), type(body[5]), type(body[6])] != [int, bytes, bool, int]:
+            raise ProtocolError("malformed SCAN")
+        _, identifier, start, end, cursor, keys_only, timeout_ms = body
+        if not all([bound is None or type(bound) is bytes for bound in (end, cursor)]):
+            raise ProtocolError("malformed SCAN")
+        node = self._node
+        reason = ""
+        if node.stopping:
+            self._write_page(identifier, errors.ShuttingDown.status, b"the node is stopping; use another one")
+            return
+        if not 0 < timeout_ms <= wire.TIMEOUT_MS_MAX:
+            reason = f"a timeout is 1 to {wire.TIMEOUT_MS_MAX} ms"
+        elif max(len(start), len(end or b"")) > node.limits.key_bytes_max + 1:
+            reason = f"a bound of a scan has at most {node.limits.key_bytes_max + 1} bytes"
+        following = start
+        if cursor is not None and not reason:
+            try:
+                following = wire.parse_cursor(node.cluster, node.config.mode, start, end, cursor)
+            except ValueError as error:
+                reason = str(error)
+        if reason:
+            self._write_page(identifier, _BAD, reason.encode())
+            return
+        deadline = node.now() + timeout_ms / 1000
+        operation = ScanOperation(following, end, keys_only, deadline)
+        operation.reply = (_PageReply(self, operation, start), identifier)
+        self._in_flight += 1
+        node.scan(operation)
+        self._throttle()
+
+    def paged(self, identifier: int, operation: ScanOperation, start: bytes, status: int, reason: Any) -> None:
+        """Write the answer of a scan that was in flight."""
+        self._in_flight -= 1
+        cursor = None
+        if operation.following is not None:
+            cursor = wire.make_cursor(
+                self._node.cluster, self._node.config.mode, start, operation.end, operation.following
+            )
+        self._write_page(identifier, status, reason or b"", operation.items, cursor)
+        if not self._reading:
+            self._throttle()
+
+    def _write_page(
+        self, identifier: int, status: int, reason: bytes, items: Sequence[Item] = (), cursor: bytes | None = None
+    ) -> None:
+        self._write(framing.pack((wire.PAGE, identifier, status, reason, items, cursor)))
 
     def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
         """Queue the answer of an operation that was in flight. True when it is the first since the last flush."""
@@ -184,6 +236,20 @@ class ClientConnection(asyncio.Protocol):
         """Send what is written, then close."""
         if self._transport is not None:
             self._transport.close()
+
+
+class _PageReply:
+    """Stands for the connection in a scan's `reply`."""
+
+    def __init__(self, connection: ClientConnection, operation: ScanOperation, start: bytes) -> None:
+        self._connection = connection
+        self._operation = operation
+        self._start = start
+
+    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
+        """Write the page; nothing is left to flush."""
+        self._connection.paged(identifier, self._operation, self._start, status, value)
+        return False
 
 
 _BAD: Final = errors.BadRequest.status

@@ -16,6 +16,7 @@ import msgpack
 from paxoskv.core.engine import Engine, Scan
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
+from paxoskv.core.scan import ScanOperation
 from paxoskv.server.clients import ClientConnection
 from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
@@ -67,6 +68,7 @@ class Node:
         self._clock_offset = 0.0
         self._scheduled = False
         self._operations: list[Operation] = []
+        self._scans: list[ScanOperation] = []
         self._messages: list[tuple[int, list[Any]]] = []
         self._committed = 0
         self._committed_seen = 0
@@ -134,6 +136,12 @@ class Node:
         if not self._scheduled:
             self._schedule()
 
+    def scan(self, operation: ScanOperation) -> None:
+        """A client's scan; `reply` as of other operations."""
+        self._scans.append(operation)
+        if not self._scheduled:
+            self._schedule()
+
     def receive(self, sender: int, messages: list[Any]) -> None:
         """One peer's frame."""
         self._messages.append((sender, messages))
@@ -176,6 +184,10 @@ class Node:
             self._turns += 1
             self._turn_operations += len(operations)
             engine.submit(operations, now)
+        if self._scans:
+            scans, self._scans = self._scans, []
+            for scan in scans:
+                engine.scan(scan, now)
         if self._tick_due:
             self._tick_due = False
             engine.tick(now)
@@ -406,7 +418,7 @@ class Node:
         return self._in_flight()
 
     def _in_flight(self) -> int:
-        return len(self._operations) + int(self._engine.status()["operations_in_flight"])
+        return len(self._operations) + len(self._scans) + int(self._engine.status()["operations_in_flight"])
 
     async def stop(self) -> None:
         """End the background tasks and close every connection."""

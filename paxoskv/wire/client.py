@@ -3,9 +3,10 @@
 Every frame is an array whose first element is its type:
 
 - client to node: ``[HELLO, wire_version]``, ``[REQUESTS, [request, ...]]``, ``[STATUS, id]``,
-  ``[FAULT, id, name, argument]``
+  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``
 - node to client: ``[HELLO, wire_version, cluster, node, key_bytes_max, value_bytes_max]``,
-  ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``
+  ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``,
+  ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``
 
 A request is ``[id, kind, key, argument, condition, timeout_ms]``, an answer ``[id, status, value, version]``,
 as in `core.operations`. A request goes on with ``expiry, lifetime_ms`` if it has an expiry: as in `core.operations`,
@@ -15,6 +16,7 @@ node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, 
 the node closes the connection.
 """
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +33,8 @@ ANSWERS: Final = 2
 STATUS: Final = 3
 FAULT: Final = 4
 GOODBYE: Final = 5
+SCAN: Final = 6
+PAGE: Final = 7
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000
@@ -51,6 +55,27 @@ class NodeHello(NamedTuple):
     node: int
     key_bytes_max: int
     value_bytes_max: int
+
+
+def make_cursor(cluster: str, mode: str, start: bytes, end: bytes | None, following: bytes) -> bytes:
+    """What a client hands back to have a scan of that range go on at `following`. Any node of the cluster knows it."""
+    return _seal(cluster, mode, start, end, following) + following
+
+
+def parse_cursor(cluster: str, mode: str, start: bytes, end: bytes | None, cursor: bytes) -> bytes:
+    """Where the scan goes on. Raises ValueError, with a sentence, for what is no cursor of this scan and cluster."""
+    seal, following = cursor[:_SEAL_BYTES], cursor[_SEAL_BYTES:]
+    if seal != _seal(cluster, mode, start, end, following):
+        raise ValueError("this is no cursor of a scan of that range in this cluster and mode; begin the scan again")
+    return following
+
+
+def _seal(cluster: str, mode: str, start: bytes, end: bytes | None, following: bytes) -> bytes:
+    """No secret: it tells cursors from what never was one."""
+    return hashlib.blake2s(framing.pack((cluster, mode, start, end, following)), digest_size=_SEAL_BYTES).digest()
+
+
+_SEAL_BYTES: Final = 8
 
 
 def check_request(request: Any) -> Request:

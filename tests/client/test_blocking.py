@@ -37,6 +37,11 @@ def test_the_twins_have_the_same_public_names() -> None:
 def test_the_twins_have_the_same_signatures_and_only_one_of_them_has_to_be_awaited(name: str) -> None:
     theirs = getattr(paxoskv.sync.BlockingClient, name)
     ours = getattr(paxoskv.Client, name)
+    assert inspect.signature(theirs).parameters == inspect.signature(ours).parameters
+    if name == "scan":
+        assert inspect.isasyncgenfunction(ours)
+        assert inspect.isgeneratorfunction(theirs)
+        return
     assert inspect.signature(theirs) == inspect.signature(ours)
     assert inspect.iscoroutinefunction(ours)
     assert not inspect.iscoroutinefunction(theirs)

@@ -255,7 +255,7 @@ EXPIRY = (
         _READER + "_answer",
         "if expires_at and expires_at <= self._context.wall_ms:",
         "if expires_at and expires_at <= self._context.wall_ms:\n"
-        "            value, version, expires_at = None, 0, 0\n"
-        "        if False:",
+        "        value, version, expires_at = None, 0, 0\n"
+        "    if False:",
     ),
 )

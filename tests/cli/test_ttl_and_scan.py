@@ -1,0 +1,125 @@
+"""Time to live and scans through real processes, in both modes."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner, Result
+
+import paxoskv
+from paxoskv.cli import main
+from paxoskv.client.connection import Connection
+from paxoskv.core.errors import BY_STATUS
+from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
+
+
+@pytest.fixture(scope="module", params=["paxos", "raft"])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
+    folder = tmp_path_factory.mktemp(request.param)
+    running = LocalCluster(prepare(folder, 3, free_base_port(3), request.param), ())
+    running.start_all()
+    try:
+        yield running
+    finally:
+        running.stop_all()
+
+
+def call(cluster: LocalCluster, *arguments: str) -> Result:
+    variables = {"PAXOSKV_ENDPOINTS": ",".join(cluster.endpoints), "COLUMNS": "80"}
+    return CliRunner().invoke(main, arguments, env=variables, prog_name="paxoskv")
+
+
+def test_a_key_lives_as_long_as_it_was_told(cluster: LocalCluster) -> None:
+    assert call(cluster, "put", "t", "v", "--ttl", "1h").exit_code == 0
+    assert 3000 < float(call(cluster, "ttl", "t").stdout) <= 3600
+    assert 3000 < json.loads(call(cluster, "ttl", "t", "--json").stdout)["seconds"] <= 3600
+    assert call(cluster, "persist", "t").exit_code == 0
+    assert call(cluster, "ttl", "t").exit_code == 1
+    assert call(cluster, "expire", "t", "1ms").exit_code == 0
+    gone = call(cluster, "get", "t")
+    while gone.exit_code == 0:  # A millisecond may not have passed yet.
+        gone = call(cluster, "get", "t")
+    assert gone.exit_code == 1
+    assert call(cluster, "expire", "t", "5s").exit_code == 1
+    assert call(cluster, "persist", "t").exit_code == 1
+
+
+@pytest.mark.parametrize("time", ["0", "-5s", "5x", "nan", "inf", "1e400d", "99999999d", "", "s"])
+def test_absurd_times_are_bad_usage(cluster: LocalCluster, time: str) -> None:
+    refused = call(cluster, "put", "t", "v", "--ttl", time)
+    assert refused.exit_code == 2
+    assert "no time such as 30s" in refused.stderr
+
+
+async def test_absurd_times_are_refused_by_the_client(cluster: LocalCluster) -> None:
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        for ttl in (0, -1, float("nan"), float("inf"), 1e300, 10**11):
+            with pytest.raises(paxoskv.BadRequest, match="a time to live is"):
+                await kv.put("t", "v", ttl=ttl)
+            with pytest.raises(paxoskv.BadRequest, match="a time to live is"):
+                await kv.expire("t", ttl)
+        with pytest.raises(paxoskv.BadRequest, match="not both"):
+            await kv.put("t", "v", ttl=5, keep_ttl=True)
+
+
+async def test_put_forgets_the_time_to_live_unless_it_keeps_it(cluster: LocalCluster) -> None:
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        await kv.put("keep", "a", ttl=500)
+        await kv.put("keep", "b", keep_ttl=True)
+        await kv.append("keep", "c")
+        left = await kv.ttl("keep")
+        assert left is not None
+        assert 400 < left <= 500
+        await kv.put("keep", "d")
+        assert await kv.ttl("keep") is None
+
+
+async def test_a_scan_is_in_order_and_whole(cluster: LocalCluster) -> None:
+    names = [b"s/%05d" % number for number in range(1500)] + [b"s/\xff\x00 \n"]
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        for begin in range(0, len(names), 300):
+            versions = {name: kv.put(name, b"value " + name) for name in names[begin : begin + 300]}
+            for write in versions.values():
+                await write
+        for endpoint in cluster.endpoints:
+            async with paxoskv.connect(cluster.endpoints, prefer=endpoint) as through:
+                found = [item async for item in through.scan("s/")]
+            assert [item.key for item in found] == sorted(names)
+            assert all(item.value == b"value " + item.key and item.version for item in found)
+        part = [item.key async for item in kv.scan(start="s/00010", end="s/00013", keys_only=True)]
+        assert part == [b"s/00010", b"s/00011", b"s/00012"]
+        assert [item async for item in kv.scan("nothing/")] == []
+    with paxoskv.sync.connect(cluster.endpoints) as blocking:
+        assert [key for key, _, _ in blocking.scan("s/")] == sorted(names)
+
+
+def test_the_command_prints_keys_in_order(cluster: LocalCluster) -> None:
+    for name, value in (("c/b", "2"), ("c/a", "one\ttab"), ("c/c", "3")):
+        call(cluster, "put", name, value)
+    assert call(cluster, "scan", "c/").stdout == "c/a\tone\\ttab\nc/b\t2\nc/c\t3\n"
+    assert call(cluster, "scan", "c/", "--keys-only", "--limit", "2").stdout == "c/a\nc/b\n"
+    lines = [json.loads(line) for line in call(cluster, "scan", "c/", "--json").stdout.splitlines()]
+    assert [(line["key"], line["value"]) for line in lines] == [("c/a", "one\ttab"), ("c/b", "2"), ("c/c", "3")]
+    assert all(line["version"] for line in lines)
+    none = call(cluster, "scan", "no such prefix")
+    assert (none.exit_code, none.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("kind", ["garbage", "empty", "of another range", "damaged"])
+async def test_a_cursor_that_is_none_of_this_scan_is_a_bad_request(cluster: LocalCluster, kind: str) -> None:
+    host, _, port = cluster.endpoints[0].rpartition(":")
+    connection = await Connection.open(host, int(port), 5.0, lambda lost, reason: None)
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        for number in range(300):
+            await kv.put(f"p/{number:04}", "v" * 2000)
+    status, _, items, cursor = await connection.scan(b"p/", b"p0", None, False, 5000)
+    assert status == 0
+    assert items
+    assert cursor is not None
+    wrong = {"garbage": b"x" * 20, "empty": b"", "of another range": cursor, "damaged": cursor[:-1] + b"?"}[kind]
+    start = b"p" if kind == "of another range" else b"p/"
+    status, reason, items, _ = await connection.scan(start, b"p0", wrong, False, 5000)
+    assert BY_STATUS[status] is paxoskv.BadRequest
+    assert b"begin the scan again" in reason
+    assert items == ()
+    connection.close()
