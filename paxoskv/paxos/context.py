@@ -53,6 +53,8 @@ class Context:
         self.now = 0.0
         self.wall_ms = 0
         """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
+        self.expiry_seen = False
+        """Something that expires was proposed here."""
         self.sends: dict[int, list[Message]] = {}
         self.answers: list[tuple[Operation, Result]] = []
         self.in_flight = 0

@@ -11,6 +11,8 @@ from paxoskv.core.engine import Effects, Scan
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import Placement
 from paxoskv.core.scan import Inner, LocalPages, ScanOperation
+from paxoskv.core.sweep import Sweep
+from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.context import Context, Timing
 from paxoskv.paxos.directed import Directed
@@ -33,7 +35,8 @@ from paxoskv.paxos.messages import (
 )
 from paxoskv.paxos.proposer import Proposer
 from paxoskv.paxos.reader import Reader
-from paxoskv.paxos.records import Records
+from paxoskv.paxos.records import Record, Records
+from paxoskv.paxos.register import expiry
 from paxoskv.paxos.repair import Repair
 from paxoskv.paxos.scanner import Scanner
 
@@ -44,6 +47,8 @@ PARKED_MESSAGES_MAX: Final = 1024
 _ANSWER_BYTES_MAX: Final = 512 * 1024
 _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
+# So long past its time, a value is swept by whoever finds it.
+_OVERDUE_MS: Final = 60_000
 
 
 class _ParkedOperations:
@@ -71,8 +76,10 @@ class PaxosEngine:
         value_bytes_max: int = 1024 * 1024,
         operations_max: int = 65_536,
         empty: bool = False,
+        sweeps: bool = False,
     ) -> None:
-        """`empty`: storage has no record of any key, so that none need be asked for."""
+        """`sweeps`: what has expired is made absent though nobody reads it.
+        `empty`: storage has no record of any key, so that none need be asked for."""
         self.node = node
         self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max)
         self.records = Records(cache_bytes)
@@ -84,6 +91,7 @@ class PaxosEngine:
         self.proposer = Proposer(self.context, self.records, self._vote, self._read, self.repair.add)
         self.pages = LocalPages(self.records, self._ask)
         self.scanner = Scanner(self.context, self.acceptor, self.pages, self._get)
+        self.sweep = Sweep(self.pages, self._expiries, self._get) if sweeps else None
         self._operations_max = operations_max
         self._inner = 0
         """Gets of this engine's own that are under way."""
@@ -208,6 +216,22 @@ class PaxosEngine:
             self._parked_messages = []
             for sender, message in parked_messages:
                 self._handlers[type(message)](sender, message)
+
+    def _expiries(self, keys: list[bytes], blobs: dict[bytes, bytes]) -> Iterable[tuple[bytes, int, bool]]:
+        """Which of the keys expire, when, and whether this node sees to that: it does where it proposed the value,
+        which it may still hold, so that no two nodes do; a while later everybody does, since that one may be gone."""
+        resident = self.records.resident
+        overdue = self.context.wall_ms - _OVERDUE_MS
+        for key in keys:
+            record = resident.get(key)
+            if record is None and key in blobs:
+                record = Record.from_blob(key, blobs[key])
+            if record is None or not record.register:
+                continue
+            expires_at = expiry(record.register)
+            if expires_at:
+                proposer = ballots.node_of(ballots.ballot_of(record.accepted))
+                yield key, expires_at, proposer == self.node or expires_at <= overdue
 
     def _ask(self, scan: Scan) -> None:
         self._effects.scans.append(scan)
@@ -437,6 +461,8 @@ class PaxosEngine:
         self.directed.tick()
         self.scanner.tick()
         self.pages.tick(now)
+        if self.sweep is not None:
+            self.sweep.tick(now, self.context.wall_ms, self.context.expiry_seen)
 
     def retire(self, now: float) -> None:
         """Nobody depends on this node more than on any other."""
@@ -454,6 +480,8 @@ class PaxosEngine:
             return self.context.now
         if self._parked_operations or self.directed.waiting or self.scanner.waiting:
             wanted.append(self.context.now + self.context.timing.tick_s)
+        if self.sweep is not None:
+            wanted.append(self.sweep.deadline())
         return min((deadline for deadline in wanted if deadline is not None), default=None)
 
     def take_effects(self) -> Effects[Message]:
@@ -496,6 +524,7 @@ class PaxosEngine:
                 **self.reader.status(),
                 **self.repair.status(),
                 **self.scanner.status(),
+                **(self.sweep.counters if self.sweep is not None else {}),
                 "disk_hangs": self.muted,
             },
             "operations_in_flight": self.context.in_flight,

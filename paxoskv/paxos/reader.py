@@ -143,6 +143,10 @@ class Reader:
         self._batches: dict[int, ReadBatch] = {}
         self._without_own: dict[int, ReadBatch] = {}
         """Batches that the own acceptor has not answered, since its disk did not bring the records in time."""
+        self._expired: dict[bytes, tuple[int, bool]] = {}
+        """Keys found expired lately: how often that was to be settled, and whether the next finding shall be."""
+        self._pausing: list[tuple[float, Operation]] = []
+        """Reads of such keys that wait before they look again."""
         self._fetches: dict[int, KeyRead] = {}
         self._fetch_items: dict[int, list[Fetch]] = {}
         self.counters = dict.fromkeys(
@@ -353,18 +357,41 @@ class Reader:
             # Its time has passed, by this node's clock. That it is gone, a step has to say, or another node would
             # still show it.
             self.counters["expired_reads"] += 1
-            for operation in wanted.operations:
-                if not operation.done:
-                    self._settle(operation)
+            self._settle_expired([operation for operation in wanted.operations if not operation.done])
             return
         result = Result(operations.OK, value, version, expires_at)
         for operation in wanted.operations:
             self._context.answer(operation, result)
 
+    def _settle_expired(self, operations_: list[Operation]) -> None:
+        """Take the key, to have a step say that its value is gone; when that was in vain before, after a jittered pause
+        that grows and another look, since readers at several nodes would preempt each other for ever."""
+        context = self._context
+        for operation in operations_:
+            attempt, looked = self._expired.get(operation.key, (0, True))
+            if looked:
+                self._expired[operation.key] = (attempt + 1, False)
+                self._settle(operation)
+                continue
+            timing = context.timing
+            ceiling = max(timing.backoff_s_min, context.round_s) * 2.0 ** min(attempt, 10)
+            wake = context.now + context.rng.uniform(0, min(ceiling, timing.backoff_s_max))
+            self._pausing.append((wake, operation))
+
     def tick(self) -> None:
         """Ask again who did not answer, and give up what is past its deadline."""
         context = self._context
         now = context.now
+        if self._pausing:
+            pausing, self._pausing = self._pausing, []
+            for wake, operation in pausing:
+                if wake > now and operation.deadline > now:
+                    self._pausing.append((wake, operation))
+                else:
+                    self._expired[operation.key] = (self._expired.get(operation.key, (0, True))[0], True)
+                    self.submit(operation, self._acceptor.records.has((operation.key,)))
+        elif self._expired and not self._batches:
+            self._expired.clear()
         self.loaded()
         for batch in list(self._batches.values()):
             if batch.deadline <= now:
@@ -425,6 +452,8 @@ class Reader:
 
     def deadline(self) -> float | None:
         """When the next tick is of use."""
+        if self._pausing:
+            return min(min([wake for wake, _ in self._pausing]), self._context.now + self._context.timing.tick_s)
         return self._context.now + self._context.timing.tick_s if self._batches else None
 
     def status(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from paxoskv.core import errors
 from paxoskv.core.engine import Effects, Scan
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Inner, LocalPages, ScanOperation
+from paxoskv.core.sweep import Sweep
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
 from paxoskv.raft.context import Context, Timing
@@ -63,9 +64,10 @@ class RaftEngine:
         lease_reads: bool = False,
         log_bytes: int = LOG_BYTES_MAX,
         empty: bool = False,
+        sweeps: bool = False,
     ) -> None:
-        """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
-        memory of the log beyond what is needed."""
+        """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in memory
+        of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
         self.context = Context(node, nodes, rng, timing or Timing())
         self.log = Log()
@@ -78,6 +80,7 @@ class RaftEngine:
         self.leader: Leader | None = None
         self.pages = LocalPages(self.records, self._ask)
         self.scanner = Scanner(self.context, self.records, self.pages, self._get)
+        self.sweep = Sweep(self.pages, self._expiries, self._get) if sweeps else None
         self.origin.on_scan = self.scanner.take
         self._inner = 0
         """Gets of this engine's own that are under way."""
@@ -194,6 +197,19 @@ class RaftEngine:
                 reply.answered(*answer)
             else:
                 context.answers.append(answer)
+
+    def _expiries(self, keys: list[bytes], blobs: dict[bytes, bytes]) -> Iterable[tuple[bytes, int, bool]]:
+        """Which of the keys expire, and when; seeing to that is the leader's."""
+        resident = self.records.resident
+        for key in keys:
+            record = resident.get(key)
+            expires_at = 0
+            if record is not None:
+                expires_at = record.expires_at
+            elif key in blobs:
+                expires_at = records.parse(blobs[key])[2]
+            if expires_at:
+                yield key, expires_at, self.leader is not None
 
     def _ask(self, scan: Scan) -> None:
         self._effects.scans.append(scan)
@@ -607,6 +623,8 @@ class RaftEngine:
         self.origin.tick()
         self.scanner.tick()
         self.pages.tick(now)
+        if self.sweep is not None and leader is not None:
+            self.sweep.tick(now, context.wall_ms, self.machine.expiry_seen)
 
     def _hand_over(self) -> None:
         assert self.leader is not None
@@ -729,6 +747,7 @@ class RaftEngine:
                 **election.counters,
                 **self.origin.counters,
                 **self.scanner.counters,
+                **(self.sweep.counters if self.sweep is not None else {}),
                 **{name: self._past.get(name, 0) + led.get(name, 0) for name in {**self._past, **led}},
                 "truncations": self.log.truncations,
                 "disk_hangs": self.is_muted or self._disk_hangs,

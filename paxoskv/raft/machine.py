@@ -54,6 +54,8 @@ class StateMachine:
         self.applied = 0
         self.applied_term = 0
         self.applied_operations = 0
+        self.expiry_seen = False
+        """Something that expires was applied here."""
         self.sessions: dict[int, Session] = {}
         self._origin = (node, incarnation)
         # One object for all, since an operation lives no longer than its evaluation.
@@ -157,6 +159,8 @@ class StateMachine:
             record.value = value
             record.version = version
             record.expires_at = expires_at
+            if expires_at:
+                self.expiry_seen = True
             size += len(value or b"") - len(old or b"")
             if record.state != DIRTY:
                 record.state = DIRTY

@@ -32,6 +32,7 @@ def _paxos(config: ClusterConfig, number: int, options: Options, storage: Storag
         value_bytes_max=config.limits.value_bytes_max,
         operations_max=options.operations_max,
         empty=storage.record_count == 0,
+        sweeps=True,
     )
 
 
@@ -46,6 +47,7 @@ def _raft(config: ClusterConfig, number: int, options: Options, storage: Storage
         operations_max=options.operations_max,
         lease_reads=options.lease_reads,
         empty=storage.record_count == 0,
+        sweeps=True,
     )
 
 

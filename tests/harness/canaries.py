@@ -245,9 +245,9 @@ EXPIRY = (
     Canary(
         "what was read as expired is deleted whatever stands",
         "B8",
-        _READER + "_answer",
+        _READER + "_settle_expired",
         "self._settle(operation)",
-        "operation.kind = operations.DELETE\n                self._settle(operation)",
+        "operation.kind = operations.DELETE\n            self._settle(operation)",
     ),
     Canary(
         "expired by the reader's clock alone",

@@ -71,12 +71,14 @@ class Cluster:
         cache_bytes: int = 1 << 28,
         value_bytes_max: int = 1 << 20,
         watched: bool = False,
+        sweeps: bool = False,
     ) -> None:
         self.now = 0.0
         self.rng = random.Random(seed)
         self.timing = timing
         self.trace = trace or (lambda line: None)
         self.cache_bytes = cache_bytes
+        self.sweeps = sweeps
         self.value_bytes_max = value_bytes_max
         self.scan_records = 3
         """As many a disk reads in the order of their keys at a time."""
@@ -112,6 +114,7 @@ class Cluster:
             cache_bytes=self.cache_bytes,
             value_bytes_max=self.value_bytes_max,
             empty=not disk.records,
+            sweeps=self.sweeps,
         )
         for row in disk.rows:
             journal = [paxos.decode(encoded) for encoded in row]

@@ -4,6 +4,7 @@ from harness.cluster import Cluster
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation, Result
+from paxoskv.paxos import register as registers
 
 KEY = b"k"
 
@@ -80,3 +81,49 @@ def test_the_expiry_survives_a_restart_and_a_checkpoint() -> None:
     assert cluster.run(2, get()).expires_at == 2_000
     set_clocks(cluster, 2_000)
     assert cluster.run(3, get()).value is None
+
+
+def test_the_sweep_reclaims_what_nobody_reads_in_memory_and_on_disk() -> None:
+    cluster = Cluster(sweeps=True)
+    keys = [b"%03d" % number for number in range(40)]
+    set_clocks(cluster, 1_000)
+    for index, key in enumerate(keys):
+        node = index % 3 + 1
+        cluster.run(node, Operation(operations.PUT, key, b"v" * 50, expiry=2_000 if index % 2 else None))
+        if index == 20:
+            for number in cluster.nodes:
+                cluster.checkpoint(number)
+    set_clocks(cluster, 3_000)
+    cluster.settle(60)
+    for number in cluster.nodes:
+        resident = cluster.engine(number).records.resident
+        left = [key for key in keys if registers.user_view(resident[key].register)[0] is not None]
+        assert left == keys[::2], number
+    swept = [cluster.engine(number).status()["engine"]["swept_keys"] for number in cluster.nodes]
+    assert sum(swept) == 20, "each key is swept by the node that wrote it, and by no other"
+
+
+def test_what_a_lost_node_wrote_is_swept_by_the_others() -> None:
+    cluster = Cluster(sweeps=True)
+    cluster.run(1, put(b"v", 2_000))
+    for number in cluster.nodes:
+        cluster.checkpoint(number)
+    cluster.crash(1)
+    set_clocks(cluster, 10_000, 2, 3)
+    cluster.settle(5)
+    assert cluster.engine(2).records.resident[KEY].register[0]
+    set_clocks(cluster, 70_000, 2, 3)
+    cluster.settle(60)
+    assert not cluster.engine(2).records.resident[KEY].register[0]
+
+
+def test_readers_at_all_nodes_that_find_a_value_expired_do_not_preempt_each_other_for_ever() -> None:
+    cluster = Cluster()
+    cluster.run(1, put(b"v", 2_000))
+    cluster.crash(1)
+    set_clocks(cluster, 3_000, 2, 3)
+    reads = [get() for _ in range(6)]
+    for index, read in enumerate(reads):
+        cluster.submit(index % 2 + 2, read)
+    cluster.settle()
+    assert [cluster.result(read) for read in reads] == [Result(operations.OK, None, 0, 0)] * 6
