@@ -224,9 +224,9 @@ def evaluate(
     condition = operation.condition
     expiry = operation.expiry
     if kind == PUT:
+        assert type(argument) is bytes
         if condition is not None and not holds(condition, value, version, expires_at, expiry):
             return Evaluation(CONDITION_FAILED, value, False, None, 0)
-        assert type(argument) is bytes
         if expiry is None:
             return Evaluation(OK, None, True, argument, 0)
         return Evaluation(OK, None, True, argument, expires_at if expiry == KEEP else expiry)

@@ -10,7 +10,7 @@ Empty bytes stand for the register of a key that was never written.
 """
 
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 _HEAD: Final = Struct(">BBQQQ")
 _ENTRY: Final = Struct(">BQQ")
@@ -93,9 +93,9 @@ def expiry(encoded: bytes) -> int:
     return int.from_bytes(encoded[10:18], "big")
 
 
-def is_shaped(encoded: bytes) -> bool:
-    """Whether the bytes have the shape of a register that was written."""
-    if len(encoded) < HEAD_BYTES:
+def is_shaped(encoded: Any) -> bool:
+    """Whether it is bytes, and they have the shape of a register that was written."""
+    if type(encoded) is not bytes or len(encoded) < HEAD_BYTES:
         return False
     flags = encoded[0]
     end = HEAD_BYTES + encoded[1] * ENTRY_BYTES

@@ -66,8 +66,8 @@ class RaftEngine:
         empty: bool = False,
         sweeps: bool = False,
     ) -> None:
-        """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in memory
-        of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
+        """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
+        memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
         self.context = Context(node, nodes, rng, timing or Timing())
         self.log = Log()

@@ -93,12 +93,8 @@ def _keys(column: Any) -> tuple[bytes, ...]:
     return column
 
 
-def _is_register(register: Any) -> bool:
-    return type(register) is bytes and is_shaped(register)
-
-
 def _registers(column: Any) -> tuple[bytes, ...]:
-    if type(column) is not tuple or not all([_is_register(register) for register in column]):
+    if type(column) is not tuple or not all([is_shaped(register) for register in column]):
         raise ValueError(column)
     return column
 
@@ -148,7 +144,7 @@ def _decode_promised(
     _integers((floor,), 0, _VERSION_MAX)
     _integers(accepted, 0, _VERSION_MAX)
     if type(registers) is not tuple or not all(
-        [register is None or register == b"" or _is_register(register) for register in registers]
+        [register is None or register == b"" or is_shaped(register) for register in registers]
     ):
         raise ValueError(registers)
     _equal_lengths(accepted, registers)
@@ -178,7 +174,7 @@ def _decode_registers(items: Any) -> messages.Registers:
     fetched = []
     for number, version, register in items:
         _integers((version,), 0, _VERSION_MAX)
-        if register != b"" and not _is_register(register):
+        if register != b"" and not is_shaped(register):
             raise ValueError(register)
         fetched.append(messages.Fetched(_number(number), version, register))
     return messages.Registers(tuple(fetched))

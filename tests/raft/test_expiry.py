@@ -4,6 +4,7 @@ from harness.raft import Cluster
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation, Result
+from paxoskv.core.sweep import Sweep
 
 KEY = b"k"
 
@@ -99,3 +100,20 @@ def test_the_expiry_survives_a_restart_and_a_checkpoint() -> None:
     assert cluster.run(3, get()).expires_at == 2_000
     set_clocks(cluster, 2_000)
     assert cluster.run(3, get()).value is None
+
+
+def test_the_leader_sweeps_what_nobody_reads_in_memory_and_on_disk() -> None:
+    cluster = led_by(1)
+    engine = cluster.engine(1)
+    engine.sweep = Sweep(engine.pages, engine._expiries, engine._get)
+    set_clocks(cluster, 1_000)
+    keys = [b"%02d" % number for number in range(12)]
+    for index, key in enumerate(keys):
+        cluster.run(index % 3 + 1, Operation(operations.PUT, key, b"v", expiry=2_000 if index % 2 else None))
+        if index == 6:
+            cluster.checkpoint(1)
+    set_clocks(cluster, 3_000)
+    cluster.settle(10)
+    for number in cluster.nodes:
+        resident = cluster.engine(number).records.resident
+        assert [key for key in keys if resident[key].value is not None] == keys[::2]
