@@ -23,7 +23,6 @@ EMPTY: Final = b""
 _ABSENT: Final = 0
 _PRESENT: Final = 1
 _EXPIRING: Final = 3
-_NEVER: Final = bytes(8)
 
 
 class Register:
@@ -69,7 +68,10 @@ def decode(encoded: bytes) -> Register:
     if not encoded:
         return register
     check(encoded)
-    flags, entries, register.modified, register.expires_at, register.horizon = _HEAD.unpack_from(encoded)
+    flags, entries, register.modified, expires_at, register.horizon = _HEAD.unpack_from(encoded)
+    if flags == _EXPIRING:
+        # Without the flag the field means nothing, as reads take it (`user_view`).
+        register.expires_at = expires_at
     start = HEAD_BYTES + entries * ENTRY_BYTES
     if entries:
         register.lineage = {
@@ -99,11 +101,9 @@ def is_shaped(encoded: Any) -> bool:
         return False
     flags = encoded[0]
     end = HEAD_BYTES + encoded[1] * ENTRY_BYTES
-    if flags == _PRESENT:
-        return len(encoded) >= end and encoded[10:18] == _NEVER
-    if flags == _EXPIRING:
-        return len(encoded) >= end and encoded[10:18] != _NEVER
-    return flags == _ABSENT and len(encoded) == end and encoded[10:18] == _NEVER
+    if flags in (_PRESENT, _EXPIRING):
+        return len(encoded) >= end
+    return flags == _ABSENT and len(encoded) == end
 
 
 def check(encoded: bytes) -> None:
