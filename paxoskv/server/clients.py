@@ -9,6 +9,7 @@ from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
 from paxoskv.core.scan import Item, ScanOperation
+from paxoskv.redis.connection import RedisConnection
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 
@@ -20,12 +21,70 @@ _IN_FLIGHT_MAX: Final = 8192
 # What a connection may owe in answers that its client does not read, before it is closed.
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _ANSWERS_BYTES_MAX: Final = 512 * 1024
+# Ours are big-endian lengths below 2^28, commands of Redis begin with "*" or something that can be typed.
+_FRAME_FIRST_BYTE_MAX: Final = 0x10
+_REFUSAL_S: Final = 1.0
 # What an argument holds besides bytes of a value, by kind.
 _BESIDE_VALUE: Final = {operations.SETRANGE: operations.OFFSET_BYTES}
 
 
+class ClientPort(asyncio.Protocol):
+    """A connection of which nobody knows yet what it speaks: frames of ours or Redis' protocol. The first byte tells.
+
+    A frame begins with its length, and none that is allowed is so long that it looks like the beginning of a command.
+    """
+
+    def __init__(self, node: "Node") -> None:
+        self._node = node
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._node.silent_connections.add(self)
+        if self._is_too_many():
+            # In case that it never says anything.
+            self._timer = asyncio.get_running_loop().call_later(_REFUSAL_S, self.close)
+
+    def _is_too_many(self) -> bool:
+        return self._node.client_count > self._node.clients_max
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._node.silent_connections.discard(self)
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        assert transport is not None
+        speaks_redis = data[0] >= _FRAME_FIRST_BYTE_MAX
+        if self._is_too_many():
+            text = f"this node takes {self._node.clients_max} connections at once; close some, or use another node"
+            if speaks_redis:
+                transport.write(b"-ERR max number of clients reached\r\n")
+            else:
+                transport.write(framing.pack((wire.GOODBYE, text)))
+            self._node.refused("clients", text)
+            transport.close()
+            return
+        self._node.silent_connections.discard(self)
+        self._transport = None
+        connection = (
+            RedisConnection(self._node, self._node.redis_sessions) if speaks_redis else ClientConnection(self._node)
+        )
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        connection.data_received(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+
 class ClientConnection(asyncio.Protocol):
-    """One client."""
+    """One client that speaks our frames."""
 
     def __init__(self, node: "Node") -> None:
         self._node = node

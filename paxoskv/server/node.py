@@ -7,6 +7,7 @@ while a commit is on its way the next one grows by itself.
 
 import asyncio
 import contextlib
+import resource
 import time
 from collections.abc import Sequence
 from typing import Any, Final, cast
@@ -17,17 +18,29 @@ from paxoskv.core.engine import Engine, Scan
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
 from paxoskv.core.scan import ScanOperation
-from paxoskv.server.clients import ClientConnection
+from paxoskv.redis.connection import RedisConnection
+from paxoskv.redis.session import Sessions
+from paxoskv.server.clients import ClientConnection, ClientPort
 from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.peers import PeerConnection, PeerLink
 from paxoskv.storage.contract import Storage
 from paxoskv.wire import peer
 
+_CLIENTS_MAX: Final = 100_000
+_OWN_FILES: Final = 128
 _CHECKPOINT_RECORDS: Final = 256
 _HOUSEKEEPING_S: Final = 0.5
 _REPLAY_ROWS: Final = 64
 _CLOCK_JUMP_S_MAX: Final = 3600.0
+
+
+def _clients_max() -> int:
+    """As many connections as there are file descriptors, but for those that the node needs itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CLIENTS_MAX + _OWN_FILES if hard == resource.RLIM_INFINITY else min(hard, _CLIENTS_MAX + _OWN_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted - _OWN_FILES
 
 
 class Node:
@@ -55,6 +68,11 @@ class Node:
         self.stopping = False
         self.started_at = time.monotonic()
         self.connections: set[ClientConnection] = set()
+        self.silent_connections: set[ClientPort] = set()
+        self.redis_sessions = Sessions()
+        self.clients_max = _clients_max()
+        self.key_bytes_max = config.limits.key_bytes_max
+        self.value_bytes_max = config.limits.value_bytes_max
         self.peer_connections: set[PeerConnection] = set()
         self.incarnations: dict[int, int] = {}
         self.stale_frames = 0
@@ -202,9 +220,9 @@ class Node:
             row: bytes = msgpack.packb([self.codec.encode(message) for message in effects.journal])
             self._storage.append(effects.sequence, row)
         if effects.answers:
-            waiting: list[ClientConnection] = []
+            waiting: list[ClientConnection | RedisConnection] = []
             for operation, (status, value, version, expires_at) in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection, int]", operation.reply)
+                connection, identifier = cast("tuple[ClientConnection | RedisConnection, int]", operation.reply)
                 if connection.completed(identifier, status, value, version, expires_at):
                     waiting.append(connection)
             for connection in waiting:
@@ -349,6 +367,11 @@ class Node:
             self._refusals[sender] = reason
             self.log.warning("peer refused", peer=sender, reason=reason)
 
+    @property
+    def client_count(self) -> int:
+        """Connections on the client port."""
+        return len(self.connections) + len(self.silent_connections) + len(self.redis_sessions.connections)
+
     # For people.
 
     def status(self) -> dict[str, Any]:
@@ -365,7 +388,7 @@ class Node:
             "peer": str(node.peer),
             "uptime_s": round(time.monotonic() - self.started_at, 1),
             "keys": max(self._storage.record_count, engine["cached_keys"]),
-            "clients": len(self.connections),
+            "clients": self.client_count,
             "stale_frames": self.stale_frames,
             **engine,
             "storage": self._storage.status(),
@@ -429,5 +452,9 @@ class Node:
             self._timer.cancel()
         for connection in list(self.connections):
             connection.close()
+        for unknown in list(self.silent_connections):
+            unknown.close()
+        for door in list(self.redis_sessions.connections):
+            door.close()
         for peer_connection in list(self.peer_connections):
             peer_connection.close()

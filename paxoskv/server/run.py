@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
 from paxoskv.core.errors import ConfigurationError
-from paxoskv.server.clients import ClientConnection
+from paxoskv.server.clients import ClientPort
 from paxoskv.server.config import Address, ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.modes import MODES
@@ -76,7 +76,7 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
 
     loop.set_exception_handler(on_exception)
     servers = [
-        await _listen(own.listen_client, lambda: ClientConnection(node), "client"),
+        await _listen(own.listen_client, lambda: ClientPort(node), "client"),
         await _listen(own.listen_peer, lambda: PeerConnection(node), "peer"),
     ]
     node.start()

@@ -1,0 +1,67 @@
+"""Counters."""
+
+from paxoskv.core.numbers import INTEGER_MIN, parse_extended
+from paxoskv.core.operations import (
+    INCR,
+    INCRFLOAT,
+    INTEGER_OVERFLOW,
+    NOT_A_NUMBER,
+    NOT_AN_INTEGER,
+    NUMBER_OVERFLOW,
+    Operation,
+    Result,
+)
+from paxoskv.redis import replies
+from paxoskv.redis.commands import table
+from paxoskv.redis.commands.table import ONE_KEY, Arguments, Plan, Refusal, command, integer, one
+from paxoskv.redis.session import Session
+
+_NO_FLOAT = "ERR value is not a valid float"
+
+
+def _sum(result: Result, protocol: int) -> bytes:
+    if result.status == NOT_AN_INTEGER:
+        return replies.error(table.NOT_AN_INTEGER)
+    if result.status == INTEGER_OVERFLOW:
+        return replies.error("ERR increment or decrement would overflow")
+    assert isinstance(result.value, int)
+    return replies.integer(result.value)
+
+
+@command("incr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds one to a number.")
+def incr(session: Session, arguments: Arguments) -> Plan:
+    return one(Operation(INCR, arguments[0], 1), _sum)
+
+
+@command("decr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes one from a number.")
+def decr(session: Session, arguments: Arguments) -> Plan:
+    return one(Operation(INCR, arguments[0], -1), _sum)
+
+
+@command("incrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds to a number.")
+def incrby(session: Session, arguments: Arguments) -> Plan:
+    return one(Operation(INCR, arguments[0], integer(arguments[1])), _sum)
+
+
+@command("decrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes from a number.")
+def decrby(session: Session, arguments: Arguments) -> Plan:
+    amount = integer(arguments[1])
+    if amount == INTEGER_MIN:
+        raise Refusal("ERR decrement would overflow")
+    return one(Operation(INCR, arguments[0], -amount), _sum)
+
+
+@command("incrbyfloat", 3, "write denyoom fast", ONE_KEY, "string", "2.6.0", "Adds to a number with a fraction.")
+def incrbyfloat(session: Session, arguments: Arguments) -> Plan:
+    if parse_extended(arguments[1]) is None:
+        raise Refusal(_NO_FLOAT)
+
+    def finish(result: Result, protocol: int) -> bytes:
+        if result.status == NOT_A_NUMBER:
+            return replies.error(_NO_FLOAT)
+        if result.status == NUMBER_OVERFLOW:
+            return replies.error("ERR increment would produce NaN or Infinity")
+        assert isinstance(result.value, bytes)
+        return replies.bulk(result.value)
+
+    return one(Operation(INCRFLOAT, arguments[0], arguments[1]), finish)

@@ -1,0 +1,196 @@
+"""All keys: SCAN and what can be made of it. Each key is as it was at some moment of the command, not all at one."""
+
+import random
+from collections import OrderedDict
+from typing import Final
+
+from paxoskv.core.operations import DELETE, Operation, Result
+from paxoskv.core.scan import ScanOperation
+from paxoskv.redis import replies
+from paxoskv.redis.commands.globs import matcher, prefix_of
+from paxoskv.redis.commands.table import NO_KEY, SYNTAX_ERROR, Arguments, Plan, Refusal, command, failure, integer
+from paxoskv.redis.session import Session
+
+_CURSORS_MAX: Final = 10_000
+_CURSOR_MAX: Final = 2**64 - 1
+
+
+class Cursors:
+    """Where scans go on, by the numbers that clients know: they are 64 bits, and keys are longer."""
+
+    def __init__(self) -> None:
+        self._keys: OrderedDict[int, bytes] = OrderedDict()
+        # Numbers of another node, or from before a restart, are hardly ever taken for ours.
+        self._next = random.getrandbits(62)
+
+    def begin(self, key: bytes) -> int:
+        """A number for a key; it is forgotten after so many others."""
+        self._next += 1
+        self._keys[self._next] = key
+        if len(self._keys) > _CURSORS_MAX:
+            self._keys.popitem(last=False)
+        return self._next
+
+    def key(self, number: int) -> bytes | None:
+        """The key of a number, None if it is not known, or not any more."""
+        return self._keys.get(number)
+
+
+_CURSORS: Final = Cursors()
+
+
+def _every_page(start: bytes, end: bytes | None, take: "Taker") -> Plan:
+    """The plan that gives every page of keys to `take`, until it has a reply."""
+    scan = ScanOperation(start, end, keys_only=True)
+
+    def finish(results: list[Result], protocol: int) -> bytes | Plan:
+        failed = failure(results[0])
+        if failed is not None:
+            return failed
+        return take([item.key for item in scan.items], scan.following, protocol)
+
+    return Plan([scan], finish)
+
+
+class Taker:
+    """Takes pages of keys, and goes on until there is none left."""
+
+    def __init__(self, end: bytes | None) -> None:
+        self.end = end
+
+    def __call__(self, keys: list[bytes], following: bytes | None, protocol: int) -> bytes | Plan:
+        self.page(keys)
+        return self.reply(protocol) if following is None else _every_page(following, self.end, self)
+
+    def page(self, keys: list[bytes]) -> None:
+        """Take a page."""
+        raise NotImplementedError
+
+    def reply(self, protocol: int) -> bytes:
+        """The reply, after the last page."""
+        raise NotImplementedError
+
+
+class _Count(Taker):
+    found = 0
+
+    def page(self, keys: list[bytes]) -> None:
+        self.found += len(keys)
+
+    def reply(self, protocol: int) -> bytes:
+        return replies.integer(self.found)
+
+
+class _Match(Taker):
+    def __init__(self, pattern: bytes, end: bytes | None) -> None:
+        super().__init__(end)
+        self._matches = matcher(pattern)
+        self._found: list[bytes] = []
+
+    def page(self, keys: list[bytes]) -> None:
+        self._found += filter(self._matches, keys)
+
+    def reply(self, protocol: int) -> bytes:
+        return replies.bulks(self._found)
+
+
+class _Any(Taker):
+    """One key by chance: of n seen, each with the same probability."""
+
+    seen = 0
+    chosen: bytes | None = None
+
+    def page(self, keys: list[bytes]) -> None:
+        if keys and random.randrange(self.seen + len(keys)) >= self.seen:
+            self.chosen = random.choice(keys)
+        self.seen += len(keys)
+
+    def reply(self, protocol: int) -> bytes:
+        return replies.bulk_or_null(self.chosen, protocol)
+
+
+@command("dbsize", 1, "readonly", NO_KEY, "server", "1.0.0", "Counts the keys, by reading all of them.")
+def dbsize(session: Session, arguments: Arguments) -> Plan:
+    return _every_page(b"", None, _Count(None))
+
+
+@command("randomkey", 1, "readonly", NO_KEY, "generic", "1.0.0", "Returns a key by chance, after reading all of them.")
+def randomkey(session: Session, arguments: Arguments) -> Plan:
+    return _every_page(b"", None, _Any(None))
+
+
+@command("keys", 2, "readonly", NO_KEY, "generic", "1.0.0", "Returns the keys that match a pattern.")
+def keys(session: Session, arguments: Arguments) -> Plan:
+    start, end = prefix_of(arguments[0])
+    return _every_page(start, end, _Match(arguments[0], end))
+
+
+@command("scan", -2, "readonly", NO_KEY, "generic", "2.8.0", "Goes through the keys, a page at a time.")
+def scan(session: Session, arguments: Arguments) -> bytes | Plan:
+    text, *options = arguments
+    number = int(text) if text.isdigit() and len(text) <= 20 else -1
+    if not 0 <= number <= _CURSOR_MAX:
+        raise Refusal("ERR invalid cursor")
+    pattern, wanted = b"*", b"string"
+    count = 10
+    while options:
+        option = options.pop(0).upper()
+        if option not in (b"MATCH", b"COUNT", b"TYPE") or not options:
+            raise Refusal(SYNTAX_ERROR)
+        value = options.pop(0)
+        if option == b"MATCH":
+            pattern = value
+        elif option == b"TYPE":
+            wanted = value.lower()
+        else:
+            count = integer(value)
+            if count < 1:
+                raise Refusal(SYNTAX_ERROR)
+    start, end = prefix_of(pattern)
+    if number:
+        known = _CURSORS.key(number)
+        if known is None:
+            raise Refusal("ERR invalid cursor: this node has not given it, or long ago; scan again from 0")
+        start = max(start, known)
+    operation = ScanOperation(start, end, keys_only=True)
+    matches = matcher(pattern)
+
+    def finish(results: list[Result], protocol: int) -> bytes:
+        failed = failure(results[0])
+        if failed is not None:
+            return failed
+        page = [item.key for item in operation.items]
+        following = operation.following
+        if len(page) > count:
+            following = page[count]
+            page = page[:count]
+        cursor = _CURSORS.begin(following) if following is not None else 0
+        found = [key for key in page if matches(key)] if wanted == b"string" else []
+        return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(found)])
+
+    return Plan([operation], finish)
+
+
+class _Flush(Taker):
+    """Deletes what a page has before it asks for the next."""
+
+    def __call__(self, keys: list[bytes], following: bytes | None, protocol: int) -> bytes | Plan:
+        def deleted(results: list[Result], protocol: int) -> bytes | Plan:
+            failed = failure(max(results, key=lambda result: result.status))
+            if failed is not None:
+                return failed
+            return replies.OK if following is None else _every_page(following, self.end, self)
+
+        if not keys:
+            return replies.OK if following is None else _every_page(following, self.end, self)
+        return Plan([Operation(DELETE, key) for key in keys], deleted)
+
+
+def _flush(session: Session, arguments: Arguments) -> Plan:
+    if len(arguments) > 1 or (arguments and arguments[0].upper() not in (b"SYNC", b"ASYNC")):
+        raise Refusal(SYNTAX_ERROR)
+    return _every_page(b"", None, _Flush(None))
+
+
+command("flushall", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.")(_flush)
+command("flushdb", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.")(_flush)

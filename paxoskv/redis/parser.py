@@ -1,0 +1,147 @@
+"""Commands out of a stream of bytes, as Redis reads them: arrays of bulk strings, or lines typed by hand.
+
+Source: the RESP specification, and Redis 7's networking.c (`processMultibulkBuffer`, `processInlineBuffer`), whose
+error texts these are. Not hiredis, which reads replies: it takes what Redis refuses (`*1\\r\\n+PING\\r\\n`), sets
+memory aside for as many elements as a header claims before anybody can look, and is quicker by 1 us a command, of some 20.
+"""
+
+from typing import Final
+
+from paxoskv.redis.splitting import UnbalancedQuotes, split
+
+ARRAY_ELEMENTS_MAX: Final = 1024 * 1024
+INLINE_BYTES_MAX: Final = 64 * 1024
+# One lookup instead of a check, a conversion and a comparison.
+_COUNTS: Final = {b"*%d" % count: count for count in range(64)}
+_LENGTHS: Final = {b"$%d" % length: length for length in range(1024)}
+
+
+class RespError(Exception):
+    """The bytes are no commands; says what Redis would say. `commands` are those that came before."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.commands: list[list[bytes]] = []
+
+
+class Parser:
+    """Takes bytes as they come and gives whole commands.
+
+    A bulk string has at most `bulk_bytes_max` bytes. No memory is taken for what a header claims: bytes are kept as
+    they arrive, and the elements of a command that has not arrived whole are the only thing that is parsed again.
+    """
+
+    def __init__(self, bulk_bytes_max: int) -> None:
+        self._bulk_bytes_max = bulk_bytes_max
+        self._rest = b""
+        self._parts: list[bytes] = []
+        """Bytes that certainly do not end the command yet."""
+        self._parts_bytes = 0
+        self._missing = 0
+        """How many bytes more are needed at least before it is worth while to look again."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What has arrived and belongs to no command yet."""
+        return len(self._rest) + self._parts_bytes
+
+    def feed(self, data: bytes, commands_max: int) -> list[list[bytes]]:
+        """The next whole commands, at most so many; feed b"" for what is left over. Empty commands are passed over.
+
+        Raises RespError.
+        """
+        if self._missing > len(data):
+            self._parts.append(data)
+            self._parts_bytes += len(data)
+            self._missing -= len(data)
+            return []
+        if self._parts:
+            data = b"".join((self._rest, *self._parts, data))
+            self._parts.clear()
+            self._parts_bytes = 0
+        elif self._rest:
+            data = self._rest + data
+        self._missing = 0
+        commands: list[list[bytes]] = []
+        at = 0
+        try:
+            while at < len(data) and len(commands) < commands_max:
+                end = self._array(data, at, commands) if data[at] == 42 else self._inline(data, at, commands)
+                if not end:
+                    break
+                at = end
+        except RespError as error:
+            self._rest = b""
+            error.commands = commands
+            raise
+        self._rest = data[at:]
+        return commands
+
+    def _array(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
+        """Where the command ends, 0 if it has not all arrived."""
+        find = data.find
+        line = find(b"\r\n", at)
+        if line < 0:
+            if len(data) - at > INLINE_BYTES_MAX:
+                raise RespError("Protocol error: too big mbulk count string")
+            return 0
+        count = _COUNTS.get(data[at:line], -1)
+        if count < 0:
+            count = _integer(data[at + 1 : line], ARRAY_ELEMENTS_MAX, "Protocol error: invalid multibulk length")
+        at = line + 2
+        command: list[bytes] = []
+        lengths, size = _LENGTHS.get, len(data)
+        for _ in range(count):
+            line = find(b"\r\n", at)
+            if line < 0:
+                if at < size and data[at] != 36:
+                    raise RespError(f"Protocol error: expected '$', got '{_shown(data[at])}'")
+                if size - at > INLINE_BYTES_MAX:
+                    raise RespError("Protocol error: too big bulk count string")
+                return 0
+            length = lengths(data[at:line], -1)
+            if length < 0:
+                if data[at] != 36:
+                    raise RespError(f"Protocol error: expected '$', got '{_shown(data[at])}'")
+                invalid = "Protocol error: invalid bulk length"
+                length = _integer(data[at + 1 : line], self._bulk_bytes_max, invalid)
+                if length < 0:
+                    raise RespError(invalid)
+            elif length > self._bulk_bytes_max:
+                raise RespError("Protocol error: invalid bulk length")
+            start = line + 2
+            at = start + length + 2
+            if at > size:
+                self._missing = at - size
+                return 0
+            command.append(data[start : start + length])
+        if command:
+            commands.append(command)
+        return at
+
+    def _inline(self, data: bytes, at: int, commands: list[list[bytes]]) -> int:
+        line = data.find(b"\n", at)
+        if line < 0:
+            if len(data) - at > INLINE_BYTES_MAX:
+                raise RespError("Protocol error: too big inline request")
+            return 0
+        text = data[at:line]
+        try:
+            command = split(text.removesuffix(b"\r"))
+        except UnbalancedQuotes:
+            raise RespError("Protocol error: unbalanced quotes in request") from None
+        if command:
+            commands.append(command)
+        return line + 1
+
+
+def _integer(text: bytes, largest: int, refusal: str) -> int:
+    """A length from a header."""
+    digits = text[1:] if text[:1] == b"-" else text
+    if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0") or int(text) > largest:
+        raise RespError(refusal)
+    return int(text)
+
+
+def _shown(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"
