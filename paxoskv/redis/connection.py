@@ -9,6 +9,7 @@ from collections import deque
 from typing import Final, cast
 
 from paxoskv.core.operations import SETRANGE, Operation, Result
+from paxoskv.core.scan import ScanOperation
 from paxoskv.redis import replies
 from paxoskv.redis.commands import find
 from paxoskv.redis.commands.table import Finish, Plan, Refusal
@@ -16,8 +17,9 @@ from paxoskv.redis.host import Host
 from paxoskv.redis.parser import Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
 
-OPERATION_S_MAX: Final = 5.0
-"""An operation that is not decided by then is answered with an error: clients take silence for a reason to resend."""
+OPERATION_S_MAX: Final = 2.0
+"""An operation that is not decided by then is answered with an error: redis-py takes five seconds of silence
+for a reason to send it again."""
 _CALLS_MAX: Final = 1024
 """Commands of one connection that are not answered, past which it is not read from."""
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -166,7 +168,10 @@ class RedisConnection(asyncio.Protocol):
             self._places[self._number] = call, index, operation.key
             if _EVERY not in self._busy:
                 self._busy[operation.key] = self._busy.get(operation.key, 0) + 1
-        self._submitting += plan.operations
+            if isinstance(operation, ScanOperation):
+                self._host.scan(operation)
+            else:
+                self._submitting.append(operation)
 
     def _check(self, plan: Plan) -> None:
         if self._host.stopping:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from paxoskv.core.operations import Operation
+from paxoskv.core.scan import ScanOperation
 
 
 class Host(Protocol):
@@ -37,6 +38,9 @@ class Host(Protocol):
 
     def submit(self, operations: Sequence[Operation]) -> None:
         """Take operations whose `reply` is (connection, number); `connection.completed` will be called for each."""
+
+    def scan(self, operation: ScanOperation) -> None:
+        """Take a scan, as `submit` takes operations."""
 
     def status(self) -> dict[str, Any]:
         """What `paxoskv status` shows."""

@@ -37,10 +37,6 @@ def null(protocol: int) -> bytes:
     return _NULLS[protocol]
 
 
-def null_array(protocol: int) -> bytes:
-    return b"*-1\r\n" if protocol == 2 else _NULLS[3]
-
-
 def bulk_or_null(value: bytes | None, protocol: int) -> bytes:
     return _NULLS[protocol] if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
 

@@ -8,9 +8,9 @@ from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
 
 
 @contextmanager
-def running_cluster(folder: Path, nodes: int = 3, *options: str) -> Iterator[LocalCluster]:
+def running_cluster(folder: Path, nodes: int = 3, *options: str, mode: str | None = None) -> Iterator[LocalCluster]:
     """A cluster that is ready, and stopped in the end; if something fails, the logs are in `folder`."""
-    cluster = LocalCluster(prepare(folder, nodes, free_base_port(nodes), None), options)
+    cluster = LocalCluster(prepare(folder, nodes, free_base_port(nodes), mode), options)
     cluster.start_all()
     try:
         yield cluster

@@ -72,7 +72,7 @@ def command_(session: Session, arguments: Arguments) -> bytes:
         case "info":
             return replies.array(
                 [
-                    _details(TABLE[name], session.protocol) if name in TABLE else replies.null_array(session.protocol)
+                    _details(TABLE[name], session.protocol) if name in TABLE else replies.null(session.protocol)
                     for name in (names or TABLE)
                 ]
             )
