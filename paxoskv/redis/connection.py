@@ -26,6 +26,9 @@ _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _WRITE_BYTES: Final = 1024 * 1024
 
 
+_HTTP: Final = frozenset((b"post", b"host:"))
+
+
 class _Call:
     """One command that was not answered yet."""
 
@@ -107,6 +110,11 @@ class RedisConnection(asyncio.Protocol):
                 if not self._commands:
                     break
             command = self._commands[0]
+            if command and command[0].lower() in _HTTP:
+                # A browser was talked into it: what comes next could be anything.
+                self._calls.append(_Call(replies.error("ERR this is no web server"), False, 2))
+                self._ended = True
+                break
             if not command:
                 self._calls.append(_Call(replies.error(self._refusal), False, 2))
                 self._ended = True

@@ -21,8 +21,8 @@ _IN_FLIGHT_MAX: Final = 8192
 # What a connection may owe in answers that its client does not read, before it is closed.
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _ANSWERS_BYTES_MAX: Final = 512 * 1024
-# Ours are big-endian lengths below 2^28, commands of Redis begin with "*" or something that can be typed.
-_FRAME_FIRST_BYTE_MAX: Final = 0x10
+# Commands of Redis begin with "*" or with something that can be typed.
+_TYPED: Final = frozenset(b"\t\r\n" + bytes(range(0x20, 0x7F)))
 _REFUSAL_S: Final = 1.0
 # What an argument holds besides bytes of a value, by kind.
 _BESIDE_VALUE: Final = {operations.SETRANGE: operations.OFFSET_BYTES}
@@ -31,7 +31,7 @@ _BESIDE_VALUE: Final = {operations.SETRANGE: operations.OFFSET_BYTES}
 class ClientPort(asyncio.Protocol):
     """A connection of which nobody knows yet what it speaks: frames of ours or Redis' protocol. The first byte tells.
 
-    A frame begins with its length, and none that is allowed is so long that it looks like the beginning of a command.
+    A frame begins with its length, and none that is allowed is so long that its first byte could be typed.
     """
 
     def __init__(self, node: "Node") -> None:
@@ -58,7 +58,7 @@ class ClientPort(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         transport = self._transport
         assert transport is not None
-        speaks_redis = data[0] >= _FRAME_FIRST_BYTE_MAX
+        speaks_redis = data[0] in _TYPED
         if self._is_too_many():
             text = f"this node takes {self._node.clients_max} connections at once; close some, or use another node"
             if speaks_redis:
