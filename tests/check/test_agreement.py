@@ -1,0 +1,76 @@
+"""The checker against a model that tries every order, on small random histories of every kind.
+
+More of them: `python -m check.test_agreement FIRST LAST`, in the folder `tests`.
+"""
+
+import collections
+import random
+import sys
+
+from check import model
+from check.generator import KEY, random_history, random_shape
+from paxoskv.check.checker import check
+from paxoskv.check.history import History, Operation
+from paxoskv.check.verdict import Verdict
+
+SEEDS = 6000
+
+
+def seen_otherwise(seed: int) -> tuple[str, str]:
+    """The way that was taken with the verdict, and where the model disagrees, or an empty text."""
+    rng = random.Random(seed)
+    history = random_history(rng, random_shape(rng))
+    operations = history.operations(KEY)
+    value, version = history.initial.get(KEY, (None, None))
+    initial = model.initial_state(value, version)
+    result = check(history, orders=True)
+    if not result.keys:
+        return "nothing", ""
+    [found] = result.keys
+    if found.verdict is Verdict.UNKNOWN:
+        return "unknown", f"seed {seed}: unknown"
+    ok = found.verdict is Verdict.OK
+    way = f"{found.way.value} {found.verdict.value}"
+    if ok != model.has_order(operations, initial):
+        return way, f"seed {seed}: {way}, the model says otherwise. {found.sentence}"
+    if ok:
+        assert found.order is not None
+        wrong = model.replay(operations, found.order, initial)
+        return way, wrong and f"seed {seed}: the order does not hold: {wrong}"
+    return way, ""
+
+
+def test_every_verdict_is_that_of_a_model_that_tries_every_order() -> None:
+    ways: collections.Counter[str] = collections.Counter()
+    for seed in range(SEEDS):
+        way, wrong = seen_otherwise(seed)
+        assert not wrong, wrong
+        ways[way] += 1
+    for way in ("chain", "counter", "list", "zones", "search"):
+        assert min(ways[f"{way} ok"], ways[f"{way} illegal"]) >= 3, ways
+
+
+def test_what_disagrees_is_noticed() -> None:
+    history = History()
+    history.add(Operation(1, 1, "put", KEY, 0.0, 1.0, "ok", b"a", None, None, None))
+    history.add(Operation(2, 1, "get", KEY, 2.0, 3.0, "ok", None, None, None, None))
+    operations = history.operations(KEY)
+    assert not model.has_order(operations, model.initial_state(None, None))
+    assert model.replay(operations, [1, 2], model.initial_state(None, None))
+
+
+def main() -> None:
+    """Compare the seeds from FIRST up to LAST, and print every disagreement."""
+    ways: collections.Counter[str] = collections.Counter()
+    disagreements = 0
+    for seed in range(int(sys.argv[1]), int(sys.argv[2])):
+        way, wrong = seen_otherwise(seed)
+        ways[way] += 1
+        if wrong:
+            disagreements += 1
+            print(wrong, flush=True)
+    print(f"{sum(ways.values()):,} histories, {disagreements} disagreements: {dict(sorted(ways.items()))}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Histories as other people's tools write them, in every format, with both verdicts, and what cannot be read."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from paxoskv.check.checker import check
+from paxoskv.check.formats import jsonl
+from paxoskv.check.formats.reading import read
+from paxoskv.check.formats.unreadable import Unreadable
+from paxoskv.check.history import History
+from paxoskv.check.verdict import Verdict
+
+DOCS = Path(__file__).parents[2] / "docs" / "history-format.md"
+
+GOOD = {
+    "EDN, a map on each line": """
+        {:process 0, :type :invoke, :f :write, :value 1}
+        {:process 0, :type :ok, :f :write, :value 1}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value 1}""",
+    "EDN, a list with a comment in it": """
+        ({:type :invoke, :f :write, :value 0, :process 0}
+         {:type :ok, :f :write, :value 0, :process 0}
+         ; now it is 0
+         {:type :invoke, :f :read, :value nil, :process 1}
+         {:type :ok, :f :read, :value 0, :process 1})""",
+    "EDN, a vector with indices, times and a nemesis": """
+        [{:type :invoke, :f :read, :value nil, :process 0, :time 10, :index 0}
+         {:type :info, :f :start, :process :nemesis, :value "cutting", :time 12, :index 1}
+         {:type :ok, :f :read, :value nil, :process 0, :time 14, :index 2}]""",
+    "EDN, keys of jepsen.independent": """
+        {:process 0, :type :invoke, :f :write, :value [7 1]}
+        {:process 1, :type :invoke, :f :cas, :value [8 [1 2]]}
+        {:process 0, :type :ok, :f :write, :value [7 1]}
+        {:process 1, :type :fail, :f :cas, :value [8 [1 2]]}
+        {:process 1, :type :invoke, :f :read, :value [8 nil]}
+        {:process 1, :type :ok, :f :read, :value [8 nil]}""",
+    "EDN, an unknown outcome that somebody sees much later": """
+        {:process 0, :type :invoke, :f :write, :value 1}
+        {:process 0, :type :info, :f :write, :value :timed-out}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value nil}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value 1}""",
+    "EDN, a list that is appended to": """
+        {:process 0, :type :invoke, :f :append, :key "k", :value 1}
+        {:process 0, :type :ok, :f :append, :key "k", :value 1}
+        {:process 0, :type :invoke, :f :read, :key "k", :value nil}
+        {:process 0, :type :ok, :f :read, :key "k", :value [1]}""",
+    "a log": """
+        INFO  jepsen.util - 0\t:invoke\t:read\tnil
+        something else
+        INFO  jepsen.util - 2\t:invoke\t:write\t4
+        INFO  jepsen.util - 0\t:ok\t:read\t4
+        INFO  jepsen.util - 2\t:info\t:write\t:timed-out
+        INFO  jepsen.util - 1\t:invoke\t:cas\t[4 3]
+        INFO  jepsen.util - 1\t:ok\t:cas\t[4 3]""",
+    "JSON Lines": """
+        {"client": 1, "kind": "put", "key": "x", "value": "a", "start": 0, "finish": 1}
+
+        {"client": 2, "kind": "get", "key": "x", "start": 2, "finish": 3, "result": "a"}""",
+}
+BAD = {
+    "EDN, a map on each line": """
+        {:process 0, :type :invoke, :f :write, :value 1}
+        {:process 0, :type :ok, :f :write, :value 1}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value nil}""",
+    "EDN, a value that only a failed write had": """
+        [{:type :invoke, :process 1, :f :read, :value nil}
+        {:type :invoke, :process 101, :f :write, :value 3}
+        {:type :fail, :process 101, :f :write, :value 3, :error [:temporarily-unavailable nil]}
+        {:type :ok, :process 1, :f :read, :value 3}]""",
+    "EDN, two of the same cas": """
+        {:process 0, :type :invoke, :f :cas, :value [nil 1]}
+        {:process 1, :type :invoke, :f :cas, :value [nil 2]}
+        {:process 0, :type :ok, :f :cas, :value [nil 1]}
+        {:process 1, :type :ok, :f :cas, :value [nil 2]}""",
+    "EDN, a counter": """
+        {:process 0, :type :invoke, :f :add, :value 2}
+        {:process 0, :type :ok, :f :add, :value 2}
+        {:process 0, :type :invoke, :f :read, :value nil}
+        {:process 0, :type :ok, :f :read, :value 4}""",
+    "a log": """
+        INFO  jepsen.util - 2\t:invoke\t:write\t4
+        INFO  jepsen.util - 2\t:ok\t:write\t4
+        INFO  jepsen.util - 0\t:invoke\t:read\tnil
+        INFO  jepsen.util - 0\t:ok\t:read\t3""",
+    "JSON Lines": """
+        {"client": 1, "kind": "put", "key": "x", "value": "a", "start": 0, "finish": 1}
+        {"client": 2, "kind": "get", "key": "x", "start": 2, "finish": 3, "result": null}""",
+}
+WRITE = "{:process 0, :type :invoke, :f :write, :value 1}"
+UNREADABLE = {
+    "": "the history is empty",
+    "hello": "line 1: expected JSON Lines, a Jepsen history in EDN, or a log",
+    '{"client": 1, "kind": "get", "start": 0, "finish": 1, "result": null}\n{"client"': "line 2: expected one JSON object",
+    '{"client": 1, "kind": "putt", "start": 0, "finish": 1}': 'line 1: kind is "putt"',
+    '{"kind": "get", "start": 0, "finish": 1}': 'line 1: "client" is missing',
+    '{"client": 1, "kind": "get", "start": 2, "finish": 1, "result": null}': "line 1: it finishes at 1",
+    WRITE + "\n{:process 0, :type :ok, :f :read, :value 1}": "line 2: process 0 is answered for :read",
+    WRITE + "\n{:process 0, :type :maybe, :f :write}": "line 2: :type is :maybe",
+    WRITE.replace(":write", ":fly"): "line 1: :f is :fly",
+    WRITE[:-1]: "line 1: ",
+    WRITE.replace(":invoke", ":ok"): "line 1: process 0 is answered",
+}
+
+
+def history_in(text: str) -> History:
+    return read(io.BytesIO(re.sub(r"^\n? +", "", text, flags=re.MULTILINE).encode()))
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_what_is_linearizable_is_found_to_be(name: str) -> None:
+    history = history_in(GOOD[name])
+    assert len(history) > 0
+    assert check(history).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_not_linearizable_is_found_out(name: str) -> None:
+    result = check(history_in(BAD[name]))
+    assert result.verdict is Verdict.ILLEGAL
+    assert all(1 <= len(key.witness) <= 6 and key.sentence for key in result.violations)
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_what_cannot_be_read_is_refused_with_its_line(text: str) -> None:
+    with pytest.raises(Unreadable) as caught:
+        read(io.BytesIO(text.encode()))
+    assert UNREADABLE[text] in str(caught.value)
+
+
+def test_what_is_written_is_read_again() -> None:
+    history = history_in(GOOD["JSON Lines"])
+    target = io.StringIO()
+    jsonl.write(history, target)
+    again = read(io.BytesIO(target.getvalue().encode()))
+    assert [(each.kind, each.key, each.argument, each.result, each.outcome) for each in again] == [
+        (each.kind, each.key, each.argument, each.result, each.outcome) for each in history
+    ]
+
+
+def test_the_examples_of_the_documentation_can_be_read() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    for language, operations in (("json", 5), ("clojure", 2)):
+        blocks = re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+        history = read(io.BytesIO("".join(blocks).encode()))
+        assert len(history) == operations
+        assert check(history).verdict is Verdict.OK
