@@ -97,7 +97,7 @@ WRITE = "{:process 0, :type :invoke, :f :write, :value 1}"
 UNREADABLE = {
     "": "the history is empty",
     "hello": "line 1: expected JSON Lines, a Jepsen history in EDN, or a log",
-    '{"client": 1, "kind": "get", "start": 0, "finish": 1, "result": null}\n{"client"': "line 2: expected one JSON object",
+    '{"client": 1, "kind": "get", "start": 0, "finish": 1, "result": null}\n{"': "line 2: expected one JSON object",
     '{"client": 1, "kind": "putt", "start": 0, "finish": 1}': 'line 1: kind is "putt"',
     '{"kind": "get", "start": 0, "finish": 1}': 'line 1: "client" is missing',
     '{"client": 1, "kind": "get", "start": 2, "finish": 1, "result": null}': "line 1: it finishes at 1",
