@@ -28,6 +28,9 @@ _PAUSE_S: Final = (0.2, 1.2)
 _LASTS_S: Final = (0.3, 2.5)
 # Probability that the next fault begins while the last one still lasts.
 _OVERLAP: Final = 0.35
+# Probabilities that a stall of a disk is one of all disks, and that it ends with the death of its node.
+_POWER_FAILS: Final = 0.3
+_DIES_STALLED: Final = 0.4
 _FAULT_REQUEST_S: Final = 2.0
 _UNDO_ATTEMPTS: Final = 50
 
@@ -192,22 +195,46 @@ class Nemesis:
         return undo
 
     async def _disk_stall(self, incident: Incident) -> Undo:
-        number = self._node()
-        if number in self._down:
-            raise NotReached(f"node {number} is down already")
-        incident.text, incident.nodes = f"disk of node {number} stalls", (number,)
-        await self._inject(number, "disk-stall", True)
+        rng = self._rng
+        may_die = KILL in self._kinds and self._cluster is not None
+        # What was acknowledged and is on no disk shows when those die who claimed it: all at once, as if power failed.
+        numbers = sorted(self._endpoints) if may_die and rng.random() < _POWER_FAILS else [self._node()]
+        dies = len(numbers) > 1 or (may_die and rng.random() < _DIES_STALLED)
+        if self._down.intersection(numbers):
+            raise NotReached(f"of nodes {numbers} some are down already")
+        whose = "all disks stall" if len(numbers) > 1 else f"disk of node {numbers[0]} stalls"
+        incident.text = whose + (", then power fails" if len(numbers) > 1 else ", then it is killed" if dies else "")
+        incident.nodes = tuple(numbers)
+        for number in numbers:
+            await self._inject(number, "disk-stall", True)
 
         async def undo() -> None:
-            # It may be down or paused just now. (A new process begins with a disk that works.)
-            for _ in range(_UNDO_ATTEMPTS):
-                with contextlib.suppress(NotReached, ProtocolError, TimeoutError):
-                    await self._inject(number, "disk-stall", False)
-                    return
-                await asyncio.sleep(_FAULT_REQUEST_S / 10)
-            raise ConfigurationError(f"node {number} could not be told that its disk works again; see its log")
+            if dies:
+                await self._restart([number for number in numbers if number not in self._down])
+            for number in numbers:
+                # It may be down or paused just now. (A new process begins with a disk that works.)
+                for _ in range(_UNDO_ATTEMPTS):
+                    with contextlib.suppress(NotReached, ProtocolError, TimeoutError):
+                        await self._inject(number, "disk-stall", False)
+                        break
+                    await asyncio.sleep(_FAULT_REQUEST_S / 10)
+                else:
+                    raise ConfigurationError(f"node {number} could not be told that its disk works again; see its log")
 
         return undo
+
+    async def _restart(self, numbers: list[int]) -> None:
+        """Kill nodes all at once, and start them again."""
+        cluster = self._cluster
+        assert cluster is not None
+        self._down.update(numbers)
+        for number in numbers:
+            cluster.kill(number)
+        for number in numbers:
+            cluster.start(number)
+        for number in numbers:
+            await asyncio.to_thread(cluster.wait_ready, number)
+        self._down.difference_update(numbers)
 
     async def _clock(self, incident: Incident) -> Undo:
         number = self._node()
