@@ -19,7 +19,6 @@ from comparison.systems.contract import BUILD
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE / "results" / "results.json"
 _QUICK_SCENARIOS: Final = ("throughput", "failure", "hot-key")
-_QUICK_MINUTES: Final = 5.0
 PARTIAL, NOTHING, INTERRUPTED = 1, 3, 130
 
 
@@ -44,9 +43,11 @@ class Names(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--scenario", "scenarios", type=Names(list(SCENARIOS)), metavar="NAME,...", help=f"Of {', '.join(SCENARIOS)}."
 )
-@click.option("--quick", is_flag=True, help="An answer in five minutes: fewer points, shorter, twice.")
 @click.option(
-    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 3; 2 if quick]"
+    "--quick", is_flag=True, help="An answer in about five minutes: fewer scenarios and points, shorter, once."
+)
+@click.option(
+    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 3; 1 if quick]"
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.1), metavar="S", help="Of one measurement.  [default: 3; 1 if quick]"
@@ -55,7 +56,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--minutes",
     type=click.FloatRange(0.0),
     metavar="M",
-    help="Begin nothing after that.  [default: no limit; 5 if quick]",
+    help="Begin no turn after that.  [default: never stop]",
 )
 @click.option(
     "--dir",
@@ -87,7 +88,7 @@ def main(
     \b
     Examples:
         python -m comparison                                  # everything, three times
-        python -m comparison --quick                          # in five minutes
+        python -m comparison --quick                          # in about five minutes
         python -m comparison --only leaderless,etcd --scenario failure
         python -m comparison --render                         # the README again, from the raw results
 
@@ -108,11 +109,11 @@ def main(
     plan = Plan(
         [SYSTEMS[name] for name in only or SYSTEMS],
         [SCENARIOS[name] for name in SCENARIOS if name in names],
-        repeat or (2 if quick else 3),
+        repeat or (1 if quick else 3),
         Pace(seconds or (1.0 if quick else 3.0), quick),
         out.absolute(),
         folder.absolute(),
-        _QUICK_MINUTES if minutes is None and quick else minutes,
+        minutes,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False

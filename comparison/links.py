@@ -50,10 +50,18 @@ class Links:
         found: int = server.sockets[0].getsockname()[1]
         return found
 
-    def delay(self, number: int, port: int, source: int | None) -> float:
-        """Between that node and `source`, or whoever owns the socket bound to `port`."""
+    def set_delays(self, delays: Delays) -> None:
+        """From now on, also for connections that are there."""
+        self._delays = delays
+
+    def pair(self, number: int, port: int, source: int | None) -> frozenset[int]:
+        """That node and `source`, or whoever owns the socket bound to `port`."""
         source = source or self._owner(port)
-        return 0.0 if source is None else self._delays.get(frozenset((source, number)), 0.0)
+        return frozenset((number,) if source is None else (source, number))
+
+    def delay(self, pair: frozenset[int]) -> float:
+        """Between these two, just now."""
+        return self._delays.get(pair, 0.0)
 
     def _owner(self, port: int) -> int | None:
         local = f"0100007F:{port:04X}"
@@ -108,7 +116,7 @@ class _Pipe(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._late: deque[tuple[float, bytes]] = deque()
         self._ended = False
-        self._delay: float = other._delay if other is not None else 0.0
+        self._pair: frozenset[int] = other._pair if other is not None else frozenset()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -116,7 +124,7 @@ class _Pipe(asyncio.Protocol):
         transport.set_write_buffer_limits(high=_HIGH_WATER)
         self._links.track(self, True)
         if self._other is None:
-            self._delay = self._links.delay(self._number, transport.get_extra_info("peername")[1], self._source)
+            self._pair = self._links.pair(self._number, transport.get_extra_info("peername")[1], self._source)
             task = asyncio.ensure_future(self._connect())
             task.add_done_callback(self._connected)
 
@@ -135,8 +143,9 @@ class _Pipe(asyncio.Protocol):
             far.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._late.append((asyncio.get_running_loop().time() + self._delay, data))
-        if self._other is not None and (not self._delay or len(self._late) == 1):
+        delay = self._links.delay(self._pair)
+        self._late.append((asyncio.get_running_loop().time() + delay, data))
+        if self._other is not None and len(self._late) == 1:
             self._pass_on()
 
     def _pass_on(self) -> None:
@@ -157,7 +166,7 @@ class _Pipe(asyncio.Protocol):
         self._ended = True
         self._links.track(self, False)
         if self._other is not None:
-            asyncio.get_running_loop().call_later(self._delay, self._other.abort)
+            asyncio.get_running_loop().call_later(self._links.delay(self._pair), self._other.abort)
 
     def abort(self) -> None:
         """Close this end."""

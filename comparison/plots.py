@@ -76,14 +76,30 @@ def line(axes: Any, system: str, xs: list[float], ys: list[float], label: str, *
     axes.plot(xs, ys, color=COLOURS[system], marker=MARKERS[system], label=label, linewidth=2, markersize=5, **more)
 
 
-def plain(axes: Any, which: str = "both") -> None:
-    """1,000 rather than 10^3."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+def logarithmic(axes: Any, ticks: list[float]) -> None:
+    """Both axes; with these ticks below, and 1,000 rather than 10^3."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-    def show(value: float, _: int) -> str:
-        return f"{value:,.0f}" if value >= 1 else f"{value:g}"
-
-    for name in ("x", "y") if which == "both" else (which,):
-        axis = getattr(axes, f"{name}axis")
-        axis.set_major_formatter(FuncFormatter(show))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    show = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(show)
         axis.set_minor_formatter(NullFormatter())
+
+
+def bars(axes: Any, groups: list[str], series: dict[str, list[float | None]], labels: dict[str, str]) -> None:
+    """Groups of bars, one bar for each system, its figure above it."""
+    width = 0.8 / max(1, len(series))
+    for index, (system, values) in enumerate(series.items()):
+        places = [group + (index - (len(series) - 1) / 2) * width for group in range(len(groups))]
+        drawn = axes.bar(places, [value or 0 for value in values], width * 0.92, color=COLOURS[system])
+        drawn.set_label(labels[system])
+        for place, value in zip(places, values, strict=True):
+            if value is not None:
+                shown = f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+                axes.annotate(shown, (place, value), ha="center", va="bottom", fontsize=8, rotation=0)
+    axes.set_xticks(range(len(groups)), groups)
+    axes.grid(axis="x", visible=False)

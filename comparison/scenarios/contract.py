@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from comparison.links import Delays, Links
 from comparison.plots import Plot
 from comparison.results import Point, Results
 from comparison.systems.contract import Layout, System
@@ -51,6 +52,13 @@ class Turn:
         """A fresh cluster of three in place of the last one."""
         self.system.stop()
         self.system.start(layout or Layout(self.folders()))
+
+    def start_linked(self, delays: Delays, round_trip_s: float) -> None:
+        """The same, with links between the nodes that delay."""
+        links = Links(delays)
+        self.stack.callback(links.stop)
+        self.stack.callback(self.system.stop)
+        self.start(Layout(self.folders(), links=links, round_trip_s=round_trip_s))
 
 
 @dataclass(slots=True)

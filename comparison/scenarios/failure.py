@@ -10,7 +10,11 @@ from comparison.results import Results
 from comparison.scenarios.contract import Scenario, Section, Turn, number, table
 from comparison.systems.contract import Layout, System
 
-_FAULTS: Final = {"kill": "killed (SIGKILL)", "pause": "paused (SIGSTOP)", "stall": "its disk hangs"}
+_FAULTS: Final = {
+    "kill": "a node is killed (SIGKILL)",
+    "pause": "a node is paused (SIGSTOP)",
+    "stall": "a node's disk hangs",
+}
 _CLIENTS: Final = 60
 _TIMEOUT_S: Final = 1.0
 _BIN_S: Final = 0.01
@@ -32,7 +36,7 @@ class Failure(Scenario):
         for fault in _FAULTS:
             if fault not in system.faults:
                 continue
-            turn.say(f"{_FAULTS[fault]}")
+            turn.say(_FAULTS[fault])
             disks = None
             if fault == "stall":
                 disks = Disks(turn.folders(1)[0], 3)
@@ -42,7 +46,9 @@ class Failure(Scenario):
             turn.start(Layout(disks.folders) if disks else None)
             system.drive(Load(seconds=pace.pick(1.0, 0.5), fill=True))
             victim = system.leader() or 1
-            load = Load(_CLIENTS, before_s + fault_s + after_s, timeout_s=_TIMEOUT_S, timeline=True)
+            # Each client has its node, in every system, and goes to the next one when it gets no answer in time.
+            seconds = before_s + fault_s + after_s
+            load = Load(_CLIENTS, seconds, timeout_s=_TIMEOUT_S, timeline=True, route="any")
             running = system.begin_load(load)
             turn.stack.callback(running.stop)
             running.wait_measuring()
@@ -97,7 +103,7 @@ class Failure(Scenario):
                 )
             head = ["", "writes/s before", "nobody is answered, ms (worst)", "throughput meanwhile"]
             head += ["longest gap of one client, ms", "errors"]
-            tables.append(f"A node is {_FAULTS[fault]}:\n\n".replace("is its", "and its") + table(head, rows))
+            tables.append(f"When {_FAULTS[fault]}:\n\n" + table(head, rows))
         return Section(self._answer(results, systems, faults), tables, [self._plot(results, systems, faults)])
 
     def _answer(self, results: Results, systems: list[str], faults: list[str]) -> str:
@@ -107,13 +113,13 @@ class Failure(Scenario):
             ranked = sorted((s for s in systems if gaps[s] is not None), key=lambda s: gaps[s] or 0)
             shown = ", ".join(f"{results.title(s)} {number(gaps[s])}" for s in ranked)
             parts.append(f"{_FAULTS[fault]}: {shown}")
-        return "For how many milliseconds nobody at all was answered when a node was " + "; ".join(parts) + "."
+        return "For how many milliseconds nobody at all was answered when " + "; ".join(parts) + "."
 
     def _plot(self, results: Results, systems: list[str], faults: list[str]) -> Plot:
         def draw(figure: Any) -> None:
             grid = figure.subplots(len(systems), len(faults), squeeze=False, sharex=True)
             for column, fault in enumerate(faults):
-                grid[0][column].set_title(f"a node is {_FAULTS[fault]}".replace("is its", "and its"))
+                grid[0][column].set_title(_FAULTS[fault])
                 for row, system in enumerate(systems):
                     axes = grid[row][column]
                     records = list(results.select(self.name, system, fault=fault))
@@ -129,7 +135,8 @@ class Failure(Scenario):
                     times = [index * _BIN_S - data["fault_s"] for index in range(len(ok))]
                     shares = [100 * count / _BIN_S / level for count in ok]
                     axes.axvspan(0, data["undone_s"] - data["fault_s"], color="#f3e2c7", linewidth=0)
-                    axes.fill_between(times, shares, step="mid", color=COLOURS[system], linewidth=0)
+                    axes.fill_between(times, shares, step="mid", color=COLOURS[system], linewidth=0, alpha=0.35)
+                    axes.plot(times, _smoothed(shares), color=COLOURS[system], linewidth=1.4)
                     axes.set_ylim(0, 220)
                     axes.set_yticks([0, 100, 200])
                     axes.text(
@@ -146,8 +153,20 @@ class Failure(Scenario):
             for axes in grid[-1]:
                 axes.set_xlabel("seconds since then; shaded: while it lasts")
 
-        title = "Writes answered in each 10 ms, in percent of before, while a node (the leader, if any) fails"
+        title = (
+            "Writes answered in each 10 ms (line: in 100 ms), percent of before, as a node (the leader, if any) fails"
+        )
         return Plot("failure", title, draw, (13, 1.45 * len(systems) + 1.3))
+
+
+def _smoothed(values: list[float], width: int = 10) -> list[float]:
+    """Means of neighbours. A silence stays a silence, but for its edges."""
+    sums = [0.0]
+    for value in values:
+        sums.append(sums[-1] + value)
+    half = width // 2
+    bounds = [(max(0, index - half), min(len(values), index + half)) for index in range(len(values))]
+    return [(sums[high] - sums[low]) / (high - low) for low, high in bounds]
 
 
 def _judge(ok: list[int], fault_s: float, undone_s: float) -> dict[str, float]:

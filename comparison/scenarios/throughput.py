@@ -99,9 +99,7 @@ class Throughput(Scenario):
                 grid[0][column].set_title(mix)
                 grid[1][column].set_xlabel("clients")
                 for row in (0, 1):
-                    grid[row][column].set_xscale("log")
-                    grid[row][column].set_yscale("log")
-                    plots.plain(grid[row][column])
+                    plots.logarithmic(grid[row][column], results.points(self.name, "clients", mix=mix))
             grid[0][0].set_ylabel("operations a second")
             grid[1][0].set_ylabel("p99, milliseconds")
             handles, labels = grid[0][0].get_legend_handles_labels()
@@ -170,9 +168,7 @@ class OfferedLoad(Scenario):
                     plots.line(axes, system, [x for x, _ in pairs], [y or 0 for _, y in pairs], results.title(system))
                 axes.set_title(what)
                 axes.set_xlabel("writes a second")
-                axes.set_xscale("log")
-                axes.set_yscale("log")
-                plots.plain(axes)
+                plots.logarithmic(axes, rates)
             both[0].set_ylabel("milliseconds since due")
             both[0].legend()
 
