@@ -153,9 +153,7 @@ class Failure(Scenario):
             for axes in grid[-1]:
                 axes.set_xlabel("seconds since then; shaded: while it lasts")
 
-        title = (
-            "Writes answered in each 10 ms (line: in 100 ms), percent of before, as a node (the leader, if any) fails"
-        )
+        title = "Writes answered in each 10 ms (line: 100 ms), percent of before, as a node (the leader, if any) fails"
         return Plot("failure", title, draw, (13, 1.45 * len(systems) + 1.3))
 
 

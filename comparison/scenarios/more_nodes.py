@@ -76,10 +76,11 @@ class MoreNodes(Scenario):
                 )
             )
             plot.append(self._plot(results, known))
-        shown = ", ".join(
-            f"{results.title(s)} {' / '.join(number(results.median(self.name, s, 'ops_per_s', nodes=c)) for c in counts)}"
-            for s in systems
-        )
+
+        def speeds(system: str) -> str:
+            return " / ".join(number(results.median(self.name, system, "ops_per_s", nodes=count)) for count in counts)
+
+        shown = ", ".join(f"{results.title(system)} {speeds(system)}" for system in systems)
         return Section(
             f"Writes a second with {' / '.join(map(str, counts))} nodes on this one machine: {shown}.",
             tables,

@@ -53,10 +53,10 @@ class WideArea(Scenario):
         systems = results.systems(self.name)
         if not systems:
             return None
-        rows = []
+        rows: list[list[str]] = []
         for name, figures in _PAPER.items():
             rows.append([f"*{name}, in the paper*", "", *(f"*{figure}*" for figure in figures)])
-        shared = []
+        shared: list[list[str]] = []
         for system in systems:
             for leader in self._leaders(results, system):
                 where = "none" if leader is None else _REGIONS[leader - 1]

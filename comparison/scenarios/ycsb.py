@@ -74,8 +74,8 @@ class Ycsb(Scenario):
             [Plot("ycsb", "YCSB, 64 clients, 10,000 records of 1,000 bytes", draw, (12, 4.8))],
             [
                 "10,000 records of 1,000 bytes, zipf with 0.99. E, short scans, is left out: ZooKeeper, Redis, Gryadka "
-                "and PySyncObj have no scan in the order of keys. D needs inserts, which the load generators of Gryadka "
-                "and PySyncObj do not make."
+                "and PySyncObj have no scan in the order of keys. D needs inserts, which the load generators of "
+                "Gryadka and PySyncObj do not make."
             ],
         )
 
