@@ -3,12 +3,22 @@
 from pathlib import Path
 from typing import Final
 
-from comparison import plots
+from comparison import choosing, plots
 from comparison.results import Results
 from comparison.scenarios import ALL
 from comparison.scenarios.contract import Section
 
 PLOTS: Final = "plots"
+_LIMITS: Final = """## What was not measured
+
+- Networks. Everything is loopback, where a message costs processor time rather than time; the wide area is delays
+  alone, without loss and without limits of bandwidth.
+- Machines of one's own for each node. Nodes and load generators share the processors, so a system that is written in a
+  slower language pays for it here, paxoskv first of all, and spreading work over nodes gains nothing.
+- What these systems do besides: transactions, watches, leases, histories of keys, authentication, changes of
+  membership. etcd and ZooKeeper have most of these, paxoskv does not.
+- Stores larger than memory, and days of running.
+- Tuning. Every system has its defaults but for what stands in the raw results under `configuration`."""
 
 
 def sections(results: Results) -> dict[str, Section]:
@@ -27,13 +37,13 @@ def write(results: Results, source: Path, folder: Path) -> list[Path]:
 
 
 def _readme(results: Results, told: dict[str, Section], source: Path, folder: Path) -> str:
-    parts = ["# paxoskv beside other systems", *_choosing(results)]
+    parts = ["# paxoskv beside other systems", choosing.sentences(results)]
     if not results.complete:
         parts.append(_incomplete(results))
     parts += [_how(results, source, folder), _who(results)]
     for name, section in told.items():
         parts.append(_section(results, name, section))
-    parts += [_where_raft_wins(results), _limits(results)]
+    parts += [choosing.where_raft_wins(results), _LIMITS]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -106,15 +116,3 @@ def _who(results: Results) -> str:
     if results.left_out:
         parts.append("Left out:\n\n" + "\n".join(f"- {name}: {why}" for name, why in results.left_out.items()))
     return "\n\n".join(parts)
-
-
-def _choosing(results: Results) -> list[str]:
-    return []
-
-
-def _where_raft_wins(results: Results) -> str:
-    return ""
-
-
-def _limits(results: Results) -> str:
-    return ""

@@ -88,9 +88,9 @@ class Results:
         return [name for name in self.about.get("systems", {}) if name in there]
 
     def points(self, scenario: str, name: str, **point: Any) -> list[Any]:
-        """The values that one setting took, in order."""
-        found = {record["point"][name] for record in self.select(scenario, None, **point) if name in record["point"]}
-        return sorted(found)
+        """The values that one setting took, in order; where it was set."""
+        found = {record["point"].get(name) for record in self.select(scenario, None, **point)}
+        return sorted(value for value in found if value is not None)
 
     def title(self, system: str) -> str:
         """A system's name for people."""

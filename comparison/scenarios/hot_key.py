@@ -57,9 +57,9 @@ class HotKey(Scenario):
         ]
         notes = [
             "etcd and ZooKeeper have no increment: it is a read and a conditional write, again until nobody was "
-            "quicker, as their users write it. In both modes of paxoskv an increment is an operation, and those that wait "
-            "for one key are folded into one step; Redis and PySyncObj have them too. Gryadka's proposers, where there are "
-            "three, undo each other's promises.",
+            "quicker, as their users write it. In both modes of paxoskv an increment is an operation, and those that "
+            "wait for one key are folded into one step; Redis and PySyncObj have them too. Gryadka's proposers, where "
+            "there are three, undo each other's promises.",
             "After each run the key's value was compared with what was acknowledged, where the load generator does so "
             "(not PySyncObj's and Gryadka's): " + (f"WRONG for {', '.join(wrong)}." if wrong else "it always fitted."),
         ]
