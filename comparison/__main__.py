@@ -47,10 +47,10 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--quick", is_flag=True, help="An answer in about five minutes: fewer scenarios and points, shorter, once."
 )
 @click.option(
-    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 3; 1 if quick]"
+    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 2; 1 if quick]"
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.1), metavar="S", help="Of one measurement.  [default: 3; 1 if quick]"
+    "--seconds", type=click.FloatRange(0.1), metavar="S", help="Of one measurement.  [default: 2; 1 if quick]"
 )
 @click.option(
     "--minutes",
@@ -110,7 +110,7 @@ def main(
         [SYSTEMS[name] for name in only or SYSTEMS],
         [SCENARIOS[name] for name in SCENARIOS if name in names],
         repeat or (1 if quick else 3),
-        Pace(seconds or (1.0 if quick else 3.0), quick),
+        Pace(seconds or (1.0 if quick else 2.0), quick),
         out.absolute(),
         folder.absolute(),
         minutes,

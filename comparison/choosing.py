@@ -102,20 +102,26 @@ def _hot_key(results: Results) -> str:
 def _distance(results: Results) -> str:
     parts = []
     for kind, words in (("own", "its own key"), ("shared", "a key that all regions increment")):
-        waits = []
+        waits, starved = [], []
         for name in _REPLICATED:
             if name not in results.about.get("systems", {}):
                 continue
             # With a leader where it was best placed for these clients.
             by_leader: dict[int | None, list[float]] = {}
             for record in results.select("wide-area", name, kind=kind):
-                middle = statistics.mean(record["data"][f"p50_ms_{region}"] for region in (1, 2, 3))
-                by_leader.setdefault(record["point"]["leader"], []).append(middle)
+                middles = [record["data"][f"p50_ms_{region}"] for region in (1, 2, 3)]
+                if None not in middles:
+                    by_leader.setdefault(record["point"]["leader"], []).append(statistics.mean(middles))
+                elif name not in starved:
+                    starved.append(name)
             if by_leader:
                 waits.append((name, min(statistics.median(values) for values in by_leader.values())))
         waits.sort(key=lambda pair: pair[1])
         if waits:
             parts.append(f"for {words}: {_listed(results, waits, ' ms')}")
+            without = [results.title(name) for name in starved if name not in dict(waits)]
+            if without:
+                parts[-1] += f", while some regions' clients never got through in {' and '.join(without)}"
     if not parts:
         return ""
     return (

@@ -49,7 +49,10 @@ def _readme(results: Results, told: dict[str, Section], source: Path, folder: Pa
 
 def _section(results: Results, name: str, section: Section) -> str:
     scenario = ALL[name]
-    parts = [f"## {scenario.title}", f"*{scenario.question}* `--scenario {name}`", section.answer]
+    rounds = 1 + max(record["repeat"] for record in results.select(name))
+    often = "once" if rounds == 1 else f"{rounds} times"
+    about = f"*{scenario.question}* (`--scenario {name}`, measured {often})"
+    parts = [f"## {scenario.title}", about, section.answer]
     parts += [f"![{plot.title}]({PLOTS}/{plot.name}.svg)" for plot in section.plots]
     parts += section.tables
     parts += section.notes
@@ -92,7 +95,7 @@ def _how(results: Results, source: Path, folder: Path) -> str:
             "out), starts three nodes of each system on loopback, their data on one disk, gives all of them the same "
             f"keys (10,000), values (64 bytes unless said otherwise) and numbers of clients, in turn, each scenario "
             f"{options['repeats']} time{'s' * (options['repeats'] != 1)}, each time another system first. Figures are "
-            "medians of the repeats.",
+            "medians of the repeats; where there was no time for all of them, of fewer.",
             f"These are of {about['began']} at commit `{about['commit'] or 'unknown'}`: {machine['processors']} "
             f"processors ({machine['model']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, CPython "
             f"{machine['python']}, {options['seconds']:g} s for each figure, an fdatasync takes "

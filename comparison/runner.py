@@ -39,16 +39,17 @@ class Plan:
 
 
 def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
-    """Scenario by scenario; within one each system once, and again, each time another one first.
+    """All scenarios, in each of them all systems; and then all of it again, each time another system first.
 
-    So a slow spell of the machine meets all systems alike, and nobody always comes after the same one.
+    So a slow spell of the machine meets all systems alike, nobody always comes after the same one, repeats lie far apart,
+    and who breaks off early has something of everything.
     """
     found = []
-    for scenario in plan.scenarios:
-        for repeat in range(min(plan.repeats, scenario.repeats_max)):
-            first = repeat % max(1, len(systems))
+    for repeat in range(plan.repeats):
+        first = repeat % max(1, len(systems))
+        for scenario in plan.scenarios:
             for kind in [*systems[first:], *systems[:first]]:
-                if scenario.unfit(kind) is None:
+                if repeat < scenario.repeats_max and scenario.unfit(kind) is None:
                     found.append((scenario, repeat, kind))  # noqa: PERF401 (three loops in one line)
     return found
 

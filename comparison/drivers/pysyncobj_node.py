@@ -21,6 +21,7 @@ from paxoskv.load.timeline import Timeline
 _RETRY_S: Final = 0.005
 _EXPIRE_S: Final = 0.1
 _FILL_IN_FLIGHT: Final = 256
+_FILL_S_MAX: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +164,10 @@ class Work:
         for _ in range(_FILL_IN_FLIGHT):
             lanes += 1
             write()
+        limit = time.monotonic() + _FILL_S_MAX
         for _ in range(lanes):
-            left.acquire()
+            # A callback is lost when the leader changes; an absent key is as good as any here.
+            left.acquire(timeout=max(0.0, limit - time.monotonic()))
 
     def run(self) -> Outcome:
         """All of it."""

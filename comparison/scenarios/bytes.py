@@ -37,7 +37,7 @@ class Bytes(Scenario):
         turn.keep({"what": "memory"}, {"bytes_per_key": grown, "keys": count})
         turn.start()
         turn.say(f"overwriting {_OVERWRITTEN:,} keys")
-        found = system.drive(Load(256, pace.pick(20.0, 3.0), keys=_OVERWRITTEN, fill=True))
+        found = system.drive(Load(256, 5 * pace.seconds, keys=_OVERWRITTEN, fill=True))
         disk = sum(_disk_bytes(system.folder(number)) for number in system.numbers()) / len(system.numbers())
         turn.keep({"what": "overwritten"}, {"disk_bytes": disk, "operations": found["operations"]})
 

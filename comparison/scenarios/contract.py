@@ -17,7 +17,7 @@ from comparison.systems.contract import Layout, System
 class Pace:
     """How long things take."""
 
-    seconds: float = 3.0
+    seconds: float = 2.0
     """Of one measurement."""
     quick: bool = False
 

@@ -32,7 +32,7 @@ class Failure(Scenario):
 
     def run(self, turn: Turn) -> None:
         pace, system = turn.pace, turn.system
-        before_s, fault_s, after_s = pace.pick((2.0, 6.0, 3.0), (1.5, 3.0, 1.5))
+        before_s, fault_s, after_s = pace.pick((1.5, 5.0, 1.5), (1.0, 3.0, 1.0))
         for fault in _FAULTS:
             if fault not in system.faults:
                 continue

@@ -25,8 +25,8 @@ class Jitter(Scenario):
     def run(self, turn: Turn) -> None:
         turn.start()
         turn.system.drive(Load(seconds=1.0, fill=True))
-        # 200 measurements long: ten minutes at the usual three seconds.
-        seconds = turn.pace.seconds * turn.pace.pick(200, 10)
+        # Ten minutes at the usual two seconds for a measurement.
+        seconds = turn.pace.seconds * turn.pace.pick(300, 10)
         turn.say(f"{seconds:,.0f} s")
         turn.keep({"rate": _RATE}, turn.system.drive(Load(64, seconds, rate=_RATE)) | {"seconds": seconds})
 
