@@ -13,6 +13,7 @@ class Outbox:
         "bytes",
         "flights",
         "group",
+        "in_memory",
         "keys",
         "known",
         "prepare_ballots",
@@ -22,8 +23,10 @@ class Outbox:
         "versions",
     )
 
-    def __init__(self, group: ReplicaSet) -> None:
+    def __init__(self, group: ReplicaSet, in_memory: bool) -> None:
         self.group = group
+        self.in_memory = in_memory
+        """Whether the own acceptor has all its records in memory."""
         self.preparing: list[Chain] = []
         self.prepare_keys: list[bytes] = []
         self.prepare_ballots: list[int] = []

@@ -73,6 +73,8 @@ class Proposer:
         self.chains: dict[bytes, Chain] = {}
         self._touched: list[Chain] = []
         self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
+        self._outbox_used: Outbox | None = None
+        """The one that the last chain went into; the next one mostly does, too."""
         self._batches: dict[int, Batch] = {}
         self._relays: dict[int, Chain] = {}
         self._hints: dict[bytes, float] = {}
@@ -341,12 +343,15 @@ class Proposer:
     def _outbox(self, chain: Chain) -> Outbox:
         # Apart, because the own vote on a batch waits until the own disk has brought the last of its records.
         in_memory = chain.record is not None
-        outbox = self._outboxes.get((chain.group, in_memory))
+        outbox = self._outbox_used
+        if outbox is None or outbox.group is not chain.group or outbox.in_memory is not in_memory:
+            outbox = self._outboxes.get((chain.group, in_memory))
         if outbox is not None and outbox.bytes > _BATCH_BYTES_MAX:
             self._flush()
             outbox = None
         if outbox is None:
-            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group)
+            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group, in_memory)
+        self._outbox_used = outbox
         return outbox
 
     def _prepare(self, chain: Chain) -> None:
@@ -508,6 +513,7 @@ class Proposer:
         context = self._context
         outboxes = self._outboxes
         self._outboxes = {}
+        self._outbox_used = None
         for outbox in outboxes.values():
             outbox.drop_stale()
             number = context.next_batch()
@@ -541,9 +547,11 @@ class Proposer:
             if first is flight:
                 break
         chain.attempt = 0
+        if flights:
+            return
         if self._is_quiet(chain):
             self._close(chain)
-        elif not flights and not chain.touched:
+        elif not chain.touched:
             self._touch(chain)
 
     def _finish(self, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]) -> None:

@@ -144,8 +144,11 @@ PAXOS = (
         "failed condition leaves no trace",
         "B2",
         _CHAIN + "enter",
-        "tail.lineage[origin] = (number, version)",
-        "if evaluation.effect: tail.lineage[origin] = (number, version)",
+        "if evaluation.effect:",
+        "if not evaluation.effect:\n"
+        "        del tail.lineage[origin]\n"
+        "        tail.lineage.update({origin: last} if last else {})\n"
+        "    if evaluation.effect:",
         also=("paxoskv.paxos.proposer",),
     ),
     Canary(
