@@ -440,9 +440,7 @@ class PaxosEngine:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Memory is over its bound, and changed records take a good part of it."""
-        records = self.records
-        return records.bytes > records.cache_bytes and len(records.dirty) * 4 > len(records.resident)
+        return self.records.wants_checkpoint
 
     # Time, and the end of a turn.
 

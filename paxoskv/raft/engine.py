@@ -523,9 +523,7 @@ class RaftEngine:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Memory is over its bound, and changed records take a good part of it."""
-        cached = self.records
-        return cached.bytes > cached.cache_bytes and len(cached.dirty) * 4 > len(cached.resident)
+        return self.records.wants_checkpoint
 
     # Records that are not in memory.
 
