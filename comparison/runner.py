@@ -41,8 +41,8 @@ class Plan:
 def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
     """All scenarios, in each of them all systems; and then all of it again, each time another system first.
 
-    So a slow spell of the machine meets all systems alike, nobody always comes after the same one, repeats lie far apart,
-    and who breaks off early has something of everything.
+    So a slow spell of the machine meets all systems alike, nobody always comes after the same one, repeats lie far
+    apart, and who breaks off early has something of everything.
     """
     found = []
     for repeat in range(plan.repeats):
