@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from comparison.processes import mortal
+
 _GRACE_S: Final = 90.0
 _JOIN_S: Final = 5.0
 
@@ -67,7 +69,7 @@ class Running:
         self._measuring = threading.Event()
         self._said: list[str] = []
         self.process = subprocess.Popen(
-            self._command,
+            mortal(self._command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

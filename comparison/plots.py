@@ -72,7 +72,9 @@ def write(plot: Plot, folder: Path, ending: str = "svg") -> Path:
 
 
 def line(axes: Any, system: str, xs: list[float], ys: list[float], label: str, **more: Any) -> None:
-    """One system's."""
+    """One system's; nothing where it has no points."""
+    if not xs:
+        return
     axes.plot(xs, ys, color=COLOURS[system], marker=MARKERS[system], label=label, linewidth=2, markersize=5, **more)
 
 
@@ -80,6 +82,9 @@ def logarithmic(axes: Any, ticks: list[float]) -> None:
     """Both axes; with these ticks below, and 1,000 rather than 10^3."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
+    if not axes.has_data():
+        axes.text(0.5, 0.5, "nothing to show", ha="center", color="#888888", transform=axes.transAxes)
+        return
     axes.set_xscale("log")
     axes.set_yscale("log")
     show = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,11 +68,16 @@ def loopback_bytes() -> int:
     return 0
 
 
+def mortal(command: Sequence[str]) -> list[str]:
+    """A command that ends when this process does, however that comes about; where setpriv is there to see to it."""
+    return ["setpriv", "--pdeathsig", "KILL", *command] if shutil.which("setpriv") else list(command)
+
+
 def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[bytes]":
     """Start a process in a group of its own, whose output goes to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
-            list(command),
+            mortal(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -69,9 +69,9 @@ class Failure(Scenario):
             if disks is not None:
                 disks.stop()
             start = found["began_unix"]
-            ok = found["timeline"]["ok"]
-            # Its last entry is the last answer, however long before the end that came.
-            ok += [0] * (int(load.seconds / _BIN_S) - len(ok))
+            # Its last entry is the last answer, whenever that came.
+            bins = int(load.seconds / _BIN_S)
+            ok = found["timeline"]["ok"] = [*found["timeline"]["ok"], *[0] * bins][:bins]
             found |= _judge(ok, began - start, undone - start)
             found["errors_count"] = sum(found["timeline"]["errors"])
             turn.keep({"fault": fault}, found)

@@ -148,8 +148,8 @@ class OfferedLoad(Scenario):
                 cells.append(f"{significant(middle)} / {significant(high)}" if kept else "-" if achieved else "")
             rows.append([results.title(system), *cells])
         ranked = sorted(limits, key=lambda system: -limits[system])
-        answer = "Rates that were kept up with (of those tried): " + ", ".join(
-            f"{results.title(system)} {limits[system]:,} writes/s" for system in ranked
+        answer = "Rates that were kept up with (of those tried): " + (
+            ", ".join(f"{results.title(system)} {limits[system]:,} writes/s" for system in ranked) or "none"
         )
         tables = [
             "Milliseconds from due to answered, p50 / p99, by writes a second; - where fewer than "
@@ -170,6 +170,6 @@ class OfferedLoad(Scenario):
                 axes.set_xlabel("writes a second")
                 plots.logarithmic(axes, rates)
             both[0].set_ylabel("milliseconds since due")
-            both[0].legend()
+            figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
         return Section(answer + ".", tables, [Plot("offered-load", "Open loop: latency against offered load", draw)])

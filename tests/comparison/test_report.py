@@ -104,6 +104,15 @@ def test_every_plot_can_be_drawn(results: Results, tmp_path: Path) -> None:
     assert len(names) == len(set(names)) >= 8
 
 
+def test_a_system_that_keeps_up_with_nothing_is_drawn_all_the_same(results: Results, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra 'compare'")
+    for record in results.records:
+        record["data"]["ops_per_s"] = 1.0
+    section = report.sections(results)["offered-load"]
+    assert "none" in section.answer
+    assert plots.write(section.plots[0], tmp_path).exists()
+
+
 def test_results_come_back_as_they_were_saved(results: Results, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     before = copy.deepcopy(results)

@@ -211,6 +211,27 @@ def test_ctrl_c_ends_it_with_what_was_measured(tmp_path: Path) -> None:
     process.stderr.close()
 
 
+def test_nodes_do_not_outlive_it_however_it_ends(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, "--only", "leaderless", "--scenario", "hot-key", "--seconds", "60"),
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "1 clients through one node" in line:
+            break
+    place = str(tmp_path / "data")
+    assert nodes_in(place)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    # The kernel sees to it, in its own time.
+    while nodes_in(place):
+        os.sched_yield()
+
+
 def nodes_in(place: str) -> list[int]:
     """Processes that have it in their command line."""
     found = []
