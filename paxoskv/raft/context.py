@@ -33,6 +33,8 @@ class Context:
         self.rng = rng
         self.timing = timing
         self.now = float("-inf")
+        self.began_at = float("-inf")
+        """When this process came to be."""
         self.resumed_at = float("-inf")
         """When this process last came to after a pause; what it did not hear before that proves nothing."""
         self.wall_ms = 0
@@ -44,6 +46,8 @@ class Context:
 
     def advance(self, now: float) -> None:
         """Set the time."""
+        if self.began_at == float("-inf"):
+            self.began_at = now
         # Ticks come with every heartbeat at the least.
         if now - self.now > 4 * self.timing.heartbeat_s:
             self.resumed_at = now

@@ -606,9 +606,6 @@ class RaftEngine:
     def tick(self, now: float) -> None:
         context = self.context
         context.advance(now)
-        if self._ticked_at == float("-inf") and self._lease_reads:
-            # Before it started, this process may have heard from a leader.
-            self.election.heard_at = now
         self._ticked_at = now
         hangs = self._disk_hangs
         self.election.may_stand = not self._retiring and not hangs
