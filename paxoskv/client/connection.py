@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from paxoskv.core.errors import NotReached, ProtocolError
+from paxoskv.core.errors import BadRequest, NotReached, ProtocolError
 from paxoskv.core.operations import Argument, Expiry
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
@@ -171,6 +171,14 @@ class Connection(asyncio.Protocol):
         if refusal := await self._ask((wire.FAULT,), name, argument):
             raise ProtocolError(f"{self.address}: {refusal}")
 
+    async def command(self, name: str, argument: object) -> None:
+        """Have the node's engine do something that is no operation on a key, such as "raft-transfer" to a node.
+
+        Raises BadRequest when the node refuses.
+        """
+        if refusal := await self._ask((wire.COMMAND,), name, argument):
+            raise BadRequest(f"{self.address}: {refusal}")
+
     async def _ask(self, head: tuple[int], *rest: object) -> Any:
         if self.closed or self._transport is None:
             raise NotReached(f"{self.address}: {self._reason}")
@@ -231,7 +239,7 @@ class Connection(asyncio.Protocol):
             self.hello = wire.parse_node_hello(body)
             if not self._introduced.done():
                 self._introduced.set_result(None)
-        elif kind in (wire.STATUS, wire.FAULT) and len(body) == 3:
+        elif kind in (wire.STATUS, wire.FAULT, wire.COMMAND) and len(body) == 3:
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2])

@@ -131,7 +131,7 @@ class Election:
 
     @property
     def _hears_leader(self) -> bool:
-        """A leader works, as far as this node knows. Where leases stand on it, one that it heard of before it started."""
+        """A leader works, as far as this node knows; where leases stand on it, as far as it knew before it started."""
         context = self._context
         heard_at = max(self.heard_at, context.began_at) if self.bound else self.heard_at
         return self.role == LEADER or context.now < heard_at + context.timing.election_s
@@ -163,8 +163,9 @@ class Election:
 
     def _count(self, voter: int) -> None:
         self._voters.add(voter)
-        # Without its own vote, which waits for its disk, it could be elected in one term twice: once it had forgotten in a
-        # crash that it led, by those who vote for it again. Their logs would have two entries for one index and term.
+        # Without its own vote, which waits for its disk, it could be elected twice in one term: the second time when it
+        # has forgotten in a crash that it led, by those who vote for it again. And so one index and term could have two
+        # entries.
         if len(self._voters) < self._context.quorum or self._context.node not in self._voters:
             return
         if self.role == TRYING:

@@ -644,10 +644,12 @@ class RaftEngine:
         self.context.advance(now)
         if name != "raft-transfer":
             return f"unknown command {name!r}; there is raft-transfer, with the id of the node that shall lead"
+        if argument == self.node and self.leader is not None:
+            return ""
         if self.leader is None:
             leads = f"node {self.election.leader} does" if self.election.leader else "nobody is known to, just now"
             return f"node {self.node} does not lead; {leads}"
-        if argument not in self.context.peers:
+        if type(argument) is not int or argument not in self.context.peers:
             return f"leadership goes to one of the nodes {', '.join(map(str, self.context.peers))}, not {argument!r}"
         if argument not in self.context.up:
             return f"node {argument} cannot be reached from the leader"

@@ -146,6 +146,8 @@ class ClientConnection(asyncio.Protocol):
             self._write(framing.pack((wire.STATUS, body[1], json.dumps(self._node.status()))))
         elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
+        elif kind == wire.COMMAND and len(body) == 4 and type(body[1]) is int:
+            self._write(framing.pack((wire.COMMAND, body[1], self._node.command(body[2], body[3]))))
         else:
             raise ProtocolError(f"unknown kind of frame: {kind!r}")
 

@@ -424,6 +424,14 @@ class Node:
         self.log.warning("fault injected", fault=name, argument=argument)
         return ""
 
+    def command(self, name: Any, argument: Any) -> str:
+        """An operator's wish for the engine; answers why it is not granted, or nothing."""
+        refusal = self._engine.command(name, argument, self.now())
+        self.log.info("command", name=name, argument=argument, refusal=refusal)
+        if not self._scheduled:
+            self._schedule()
+        return refusal
+
     # Stop.
 
     async def drain(self, timeout_s: float) -> int:

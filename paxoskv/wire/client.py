@@ -3,10 +3,11 @@
 Every frame is an array whose first element is its type:
 
 - client to node: ``[HELLO, wire_version]``, ``[REQUESTS, [request, ...]]``, ``[STATUS, id]``,
-  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``
+  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``,
+  ``[COMMAND, id, name, argument]``
 - node to client: ``[HELLO, wire_version, cluster, node, key_bytes_max, value_bytes_max]``,
   ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``,
-  ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``
+  ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``, ``[COMMAND, id, error or ""]``
 
 A request is ``[id, kind, key, argument, condition, timeout_ms]``, an answer ``[id, status, value, version]``,
 as in `core.operations`. A request goes on with ``expiry, lifetime_ms`` if it has an expiry: as in `core.operations`,
@@ -35,6 +36,7 @@ FAULT: Final = 4
 GOODBYE: Final = 5
 SCAN: Final = 6
 PAGE: Final = 7
+COMMAND: Final = 8
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000

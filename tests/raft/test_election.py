@@ -1,11 +1,11 @@
-"""Elections: dissertation, sections 3.4, 3.6.1, 3.10, 4.2.3 and 9.6; figure 2 of the paper, RequestVote and Candidates."""
+"""Elections: dissertation, sections 3.4, 3.6.1, 4.2.3 and 9.6; the paper's figure 2, RequestVote and Candidates."""
 
 from harness.raft import Cluster
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
-from paxoskv.raft.election import CANDIDATE, FOLLOWER, LEADER, TRYING
+from paxoskv.raft.election import CANDIDATE, LEADER, TRYING
 
 
 def put(value: bytes, key: bytes = b"k") -> Operation:
