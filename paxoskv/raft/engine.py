@@ -37,6 +37,10 @@ from paxoskv.raft.snapshot import Sender
 JOURNAL_BACKLOG_BYTES_MAX: Final = 32 * 1024 * 1024
 # Entries that are applied are kept in memory for followers that lag; who lags more gets a snapshot of what has changed.
 LOG_BYTES_MAX: Final = 32 * 1024 * 1024
+# For a follower whose snapshot is under way as much more is kept as it needs after that, up to so many times as much.
+LOG_HELD: Final = 4
+# What may wait to be applied, for records that are being loaded; past that nothing more is taken.
+UNAPPLIED_BYTES_MAX: Final = 64 * 1024 * 1024
 # More than so many entries behind, a node does not take on its clients' operations, whose answers it would see late.
 LAG_MAX: Final = 1024
 # Operations applied in one turn; a longer backlog takes several, so that heartbeats get through.
@@ -135,6 +139,7 @@ class RaftEngine:
                 "terms_led",
                 "preemptions",
                 "ignored_while_disk_hangs",
+                "ignored_while_behind",
                 "load_stalls",
                 "chunks_taken",
                 "snapshots_taken",
@@ -256,6 +261,9 @@ class RaftEngine:
         if message.entries:
             if self.is_muted:
                 self._counters["ignored_while_disk_hangs"] += 1
+                return
+            if self._is_behind:
+                self._counters["ignored_while_behind"] += 1
                 return
             first = log.merge(previous, message.entries)
             if first:
@@ -419,6 +427,11 @@ class RaftEngine:
         """The disk is so far behind that this node takes nothing more."""
         return self._backlog_bytes > JOURNAL_BACKLOG_BYTES_MAX
 
+    @property
+    def _is_behind(self) -> bool:
+        """So much that is committed waits to be applied that this node takes nothing more."""
+        return self.log.unapplied_bytes > UNAPPLIED_BYTES_MAX and self.machine.applied < self.log.committed
+
     def _journal_append(self, message: messages.Append, first: int) -> None:
         """The log has the message's entries now, and what it had from index `first` on no more."""
         if self._durable >= first or (self._appended and self._appended[-1][1] >= first):
@@ -464,7 +477,9 @@ class RaftEngine:
             missing = self._missing()
             if missing:
                 return missing
-            self.machine.apply(self.machine.applied + 1, self.log.at(self.machine.applied + 1))
+            index = self.machine.applied + 1
+            self.machine.apply(index, self.log.at(index))
+            self.log.applied(index)
         self._replayed = False
         self._durable = self.log.last_index
         self.log.compact(self._log_bytes, self.machine.applied)
@@ -594,6 +609,7 @@ class RaftEngine:
             index = machine.applied + 1
             for number, results in machine.apply(index, log.at(index)):
                 self.origin.applied(number, results)
+            log.applied(index)
 
     # Time, and the end of a turn.
 
@@ -696,15 +712,23 @@ class RaftEngine:
             self._backlog_bytes += self._turn_bytes
             self._turn_bytes = 0
         if self.log.bytes > self._log_bytes * 5 // 4:
-            self.log.compact(self._log_bytes, self.machine.applied)
+            self._compact()
         if self.records.bytes > self.records.cache_bytes and not self._stalled:
             self.records.evict(_EVICTION_SWEEP_MAX)
         return effects
 
+    def _compact(self) -> None:
+        # Who gets a snapshot goes on with what follows it. If that were gone by then, it would need another one, and
+        # under a constant load one more after that.
+        held = self.machine.applied
+        if self.leader is not None and self.log.bytes <= self._log_bytes * LOG_HELD:
+            held = min(held, self.leader.held())
+        self.log.compact(self._log_bytes, held)
+
     def _lead(self, leader: Leader) -> None:
         self.origin.request(self._read_here)
         leader.begin_round()
-        if not self.is_muted:
+        if not self.is_muted and not self._is_behind:
             for message in leader.propose():
                 self._effects.journal.append(message)
                 self._appended.append((self._sequence, message.previous_index + len(message.entries)))

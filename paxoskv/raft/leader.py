@@ -436,7 +436,7 @@ class Leader:
                 if follower.sent_at + self._context.timing.heartbeat_s <= self._context.now:
                     self._send_empty(peer, follower)
                 return None
-            if any([other.sender is not None for other in self.followers.values()]):
+            if any([self._is_taking_snapshot(other) for other in self.followers]):
                 return None
             self._snapshots += 1
             self.counters["snapshots_sent"] += 1
@@ -445,6 +445,20 @@ class Leader:
         scan = follower.sender.pump(peer, may_scan)
         self.counters["chunks_sent"] += follower.sender.chunks - chunks
         return None if scan is None else (follower.sender, scan)
+
+    def _is_taking_snapshot(self, peer: int) -> bool:
+        """One that is gone, or says nothing, keeps none from the others."""
+        follower = self.followers[peer]
+        since = self._context.now - self._context.timing.election_s
+        return follower.sender is not None and peer in self._context.up and follower.heard_at > since
+
+    def held(self) -> int:
+        """Up to this index the log is not needed by those that are getting a snapshot now."""
+        followers = self.followers.items()
+        bases = [
+            f.sender.base.index for peer, f in followers if f.sender is not None and self._is_taking_snapshot(peer)
+        ]
+        return min(bases, default=self._log.last_index)
 
     def on_stored(self, sender: int, message: Stored) -> None:
         """A follower has a part of its snapshot on disk."""

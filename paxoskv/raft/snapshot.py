@@ -39,8 +39,7 @@ class Sender:
         self._records = machine.records
         self._term = term
         self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
-        records = machine.records
-        self._unsaved = sorted({*records.dirty, *records.writing}, reverse=True)
+        self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
         self._after: bytes | None = b""
         """The last key read from storage, None at its end."""
