@@ -439,6 +439,15 @@ class Cluster:
         for packet in self.of(source, target, kind):
             self.deliver(packet)
 
+    def say(self, source: int, target: int, message: Message) -> list[Message]:
+        """One node hears a message, whoever sent it; what it answers to `source` at once, which is not sent."""
+        before = list(self.packets)
+        self.engine(target).receive(source, [raft.decode(raft.encode(message))], self.now)
+        self.turn(target)
+        said = [packet for packet in self.of(target, source) if packet not in before]
+        self.packets = [packet for packet in self.packets if packet not in said]
+        return [packet.message for packet in said]
+
     def exchange(self, *numbers: int) -> None:
         """Deliver and commit among these nodes, and drop what goes to and comes from others, until nothing happens."""
         busy = True

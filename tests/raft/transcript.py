@@ -4,10 +4,12 @@ A text of blocks, as in `scenarios.runner`. An entry is `index/term`. What a blo
 the answers that clients get.
 
     elect 1                      node 1 stands for election, and everything works until all follow it
-    stand 1                      node 1 has heard of no leader for long enough, and asks the others
+    stand 1                      node 1 has heard of no leader for long enough, and asks the others; `stand 3 beside 1 2`
+                                 meanwhile everything works among those
     submit 1 put k x             node 1 is asked by a client; `get k`, `append k x`
     deliver 1>2                  the oldest message on that link arrives; `deliver 1>2 Append` the oldest of that kind;
                                  `deliver *` all that is in flight arrives, and what that causes stays in flight
+    split 1>2 1                  the oldest Append on that link is two, of which the first has one entry
     duplicate 1>2, drop 1>2      it arrives and stays in flight all the same, or never arrives; `drop *`
     commit 1                     the node's disk finishes the oldest row that it was given; `commit *` all of them
     exchange 1 2                 among these nodes everything works, until nothing happens any more; the rest is lost
@@ -23,17 +25,17 @@ the answers that clients get.
 from collections.abc import Callable
 from typing import Any, Final
 
-from harness.raft import Cluster, Packet
+from harness.raft import LIMIT, Cluster, Packet
 from scenarios.runner import name_of
 
 from paxoskv.core import operations
 from paxoskv.core.errors import BY_STATUS
 from paxoskv.core.operations import Operation, Result
 from paxoskv.raft import messages
-from paxoskv.raft.election import TRYING
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.raft.entry import POSITION_BITS
 from paxoskv.raft.messages import Message
+from paxoskv.wire import framing, peer, raft
 
 _KINDS: Final = {name: kind for kind, name in enumerate(operations.KIND_NAMES)}
 
@@ -56,6 +58,7 @@ class Transcript:
             "deliver": self._deliver,
             "duplicate": lambda link, kind=None: cluster.deliver(self._find(link, kind), keep=True),
             "drop": self._drop,
+            "split": self._split,
             "commit": self._commit,
             "exchange": self._exchange,
             "crash": lambda node, _="", rows="0": cluster.crash(int(node), int(rows)),
@@ -83,14 +86,15 @@ class Transcript:
         self.cluster.elect(int(node))
         self.cluster.packets.clear()
 
-    def _stand(self, node: str) -> None:
-        election = self.cluster.engine(int(node)).election
-        before = set(self.cluster.packets)
+    def _stand(self, node: str, _: str = "", *others: str) -> None:
+        cluster = self.cluster
+        election = cluster.engine(int(node)).election
         trials = election.counters["trials"]
         while election.counters["trials"] == trials:
-            self.cluster.tick(0.05, int(node))
-            if election.role != TRYING:
-                self.cluster.packets = [packet for packet in self.cluster.packets if packet in before]
+            cluster.tick(0.05, *map(int, others or ["0"]))
+            if others:
+                cluster.exchange(*map(int, others))
+            cluster.tick(0.0, int(node))
 
     def _submit(self, node: str, kind: str, key: str, argument: str = "") -> None:
         operation = Operation(_KINDS[kind], key.encode(), argument.encode() or None, deadline=self.cluster.now + 1000)
@@ -115,6 +119,24 @@ class Transcript:
             self.cluster.packets.clear()
         else:
             self.cluster.packets.remove(self._find(link, kind))
+
+    def _split(self, link: str, count: str) -> None:
+        packet = self._find(link, "Append")
+        whole = packet.message
+        assert isinstance(whole, messages.Append)
+        first, rest = whole.entries[: int(count)], whole.entries[int(count) :]
+        middle = whole.previous_index + len(first)
+        term = first[-1].term if first else whole.previous_term
+        parts = [
+            messages.Append(whole.term, whole.previous_index, whole.previous_term, whole.committed, whole.round, first),
+            messages.Append(whole.term, middle, term, whole.committed, whole.round, rest),
+        ]
+        header, _ = peer.parse_frame(framing.unpack(packet.frame[framing.LENGTH_BYTES :]))
+        place = self.cluster.packets.index(packet)
+        self.cluster.packets[place : place + 1] = [
+            Packet(packet.source, packet.target, part, peer.pack_frames(header, [raft.encode(part)], LIMIT)[0])
+            for part in parts
+        ]
 
     def _commit(self, node: str) -> None:
         for number in self.cluster.nodes if node == "*" else [int(node)]:
