@@ -226,10 +226,9 @@ async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, sa
     await _sleep_or_fail(task, seconds / 3)
     victim = await _victim(cluster)
     with load.ledger.history.fault("kill", victim, f"node {victim} killed with SIGKILL"):
-        process = cluster.nodes[victim].process
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        say(f"node {victim} killed with SIGKILL (pid {process.pid}); the load goes on")
+        pid = cluster.nodes[victim].process.pid
+        await asyncio.to_thread(cluster.kill, victim)
+        say(f"node {victim} killed with SIGKILL (pid {pid}); the load goes on")
         await _sleep_or_fail(task, seconds / 3)
         restarted_at = time.monotonic()
         cluster.start(victim)

@@ -78,7 +78,7 @@ _RAFT_ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("leader", lambda status: status.get("raft", {}).get("leader") or "none known"),
     ("commit index", _at("raft", "commit_index")),
     ("applied index", _at("raft", "applied_index")),
-    ("match index of followers", _match),
+    ("match index", _match),
 ]
 _NAME_WIDTH = max(len(name) for name, _ in [*_ROWS, *_RAFT_ROWS])
 

@@ -1,4 +1,4 @@
-"""One effect for each operation, whatever is sent again: dissertation, section 6.3, with numbers of batches per origin."""
+"""One effect for each operation, whatever is sent again: dissertation, section 6.3; numbers of batches per origin."""
 
 from harness.raft import Cluster
 

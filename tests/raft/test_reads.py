@@ -73,7 +73,7 @@ def test_an_answer_to_an_earlier_round_proves_nothing() -> None:
 
 
 def test_where_three_vote_a_followers_request_is_proof_enough() -> None:
-    """It was in the leader's term after it was asked, and so was the leader: nobody else can have been elected by then."""
+    """It was in the leader's term after it was asked, and so was the leader: nobody else was elected by then."""
     cluster, leader = led()
     rounds = leader.counters["read_rounds"]
     read = get()
@@ -194,7 +194,7 @@ def test_without_the_option_there_are_no_leases() -> None:
 
 def test_who_promised_not_to_vote_keeps_to_it_though_the_connection_breaks_or_it_restarts() -> None:
     """A lease stands on nobody being elected for an election time-out after a majority answered."""
-    cluster, leader = led(lease_reads=True)
+    cluster, _ = led(lease_reads=True)
     beat(cluster, 1, 2)
     cluster.crash(2, notice=False)
     cluster.restart(2)
@@ -216,7 +216,7 @@ def test_who_promised_not_to_vote_keeps_to_it_though_the_connection_breaks_or_it
 
 def test_a_handover_ends_the_lease() -> None:
     """Whoever is told to stand is elected in spite of what the others promised."""
-    cluster, leader = led(lease_reads=True)
+    cluster, _ = led(lease_reads=True)
     beat(cluster, 1, 2, 3)
     cluster.engine(1).command("raft-transfer", 2, cluster.now)
     cluster.turn(1)

@@ -4,8 +4,8 @@ A text of blocks, as in `scenarios.runner`. An entry is `index/term`. What a blo
 the answers that clients get.
 
     elect 1                      node 1 stands for election, and everything works until all follow it
-    stand 1                      node 1 has heard of no leader for long enough, and asks the others; `stand 3 beside 1 2`
-                                 meanwhile everything works among those
+    stand 1                      node 1 has heard of no leader for long enough, and asks the others; `stand 3 beside 1
+                                 2` meanwhile everything works among those
     submit 1 put k x             node 1 is asked by a client; `get k`, `append k x`
     deliver 1>2                  the oldest message on that link arrives; `deliver 1>2 Append` the oldest of that kind;
                                  `deliver *` all that is in flight arrives, and what that causes stays in flight
