@@ -32,7 +32,7 @@ from paxoskv.raft.snapshot import Sender
 
 APPEND_BYTES_MAX: Final = 512 * 1024
 # What may be on its way to one follower, in bytes and in messages; and what may be in the log without being committed.
-WINDOW_BYTES: Final = 8 * 1024 * 1024
+WINDOW_BYTES: Final = 2 * 1024 * 1024
 WINDOW_MESSAGES: Final = 128
 _OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
 _ROUNDS_MAX: Final = 4

@@ -41,6 +41,8 @@ class Sender:
         self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
         self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
+        self._first = frozenset(self._unsaved)
+        """They go first, and not again when storage is read and has them by then."""
         self._after: bytes | None = b""
         """The last key read from storage, None at its end."""
         self._found: deque[tuple[bytes, bytes]] = deque()
@@ -94,6 +96,8 @@ class Sender:
                 key, blob = self._unsaved.pop(), b""
             elif self._found:
                 key, blob = self._found.popleft()
+                if key in self._first:
+                    continue
             else:
                 break
             record = resident.get(key)

@@ -145,6 +145,27 @@ def test_only_what_has_changed_since_is_sent() -> None:
     assert dirty == 50, "the others it has in its own journal"
 
 
+def test_no_record_is_sent_twice_though_a_checkpoint_writes_what_was_sent_before(small_chunks: None) -> None:
+    cluster = behind(20)
+    cluster.step_checkpoint(1)
+    cluster.step_checkpoint(1)
+    cluster.restart(3)
+    sent: list[bytes] = []
+    seen: set[Packet] = set()
+    while not cluster.engine(3).status()["engine"]["snapshots_taken"]:
+        cluster.step_checkpoint(1)
+        for packet in list(cluster.packets):
+            if isinstance(packet.message, messages.Chunk) and packet not in seen:
+                seen.add(packet)
+                sent += packet.message.keys
+            cluster.deliver(packet)
+        for number in cluster.up:
+            cluster.commit(number)
+            cluster.load(number)
+        cluster.tick(0.005)
+    assert sorted(sent) == [b"%06d" % key for key in range(20)]
+
+
 def test_deleted_keys_are_gone_for_the_follower_too() -> None:
     cluster = Cluster(log_bytes=0)
     cluster.elect(1)
