@@ -41,7 +41,8 @@ LOG_BYTES_MAX: Final = 32 * 1024 * 1024
 LOG_HELD: Final = 4
 # What may wait to be applied, for records that are being loaded; past that nothing more is taken.
 UNAPPLIED_BYTES_MAX: Final = 64 * 1024 * 1024
-# More than so many entries behind, a node does not take on its clients' operations, whose answers it would see late.
+# More than so many entries behind, a node refuses its clients' operations, whose answers it would see late: they go to
+# another node.
 LAG_MAX: Final = 1024
 # Operations applied in one turn; a longer backlog takes several, so that heartbeats get through.
 _APPLY_MAX: Final = 20_000
@@ -752,9 +753,12 @@ class RaftEngine:
         leader = election.leader
         if not leader or leader not in self.context.up:
             return
-        self.origin.request(self._read_there)
-        if self._verified and self._leader_committed <= self._verified + LAG_MAX:
-            self.origin.forward(leader, election.term)
+        if self._leader_committed > self.machine.applied + LAG_MAX:
+            self.origin.refuse()
+        else:
+            self.origin.request(self._read_there)
+            if self._verified:
+                self.origin.forward(leader, election.term)
         match = min(self._durable, self._verified)
         if (self._answer_at_once or match > self._answered) and election.is_durable:
             self._answer_at_once = False

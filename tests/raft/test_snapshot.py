@@ -145,6 +145,26 @@ def test_only_what_has_changed_since_is_sent() -> None:
     assert dirty == 50, "the others it has in its own journal"
 
 
+def test_who_is_far_behind_sends_its_clients_to_the_others_at_once(small_chunks: None) -> None:
+    cluster = Cluster(log_bytes=0)
+    cluster.elect(1)
+    cluster.crash(3)
+    for _ in range(1100):
+        cluster.submit(1, put(1, b"v"))
+        cluster.exchange(1, 2)
+    cluster.restart(3)
+    # Before it has heard how far the others are they wait.
+    write, read = put(2, b"w"), Operation(operations.GET, b"000001", deadline=1e9)
+    cluster.submit(3, write, read)
+    assert (cluster.result(write), cluster.result(read)) == (None, None)
+    cluster.settle(until=lambda: None not in (cluster.result(write), cluster.result(read)))
+    results = [cluster.result(write), cluster.result(read)]
+    assert [result and result.status for result in results] == [18, 18], "unavailable: definite, and retried elsewhere"
+    assert cluster.engine(3).status()["engine"]["refused_while_behind"] == 2
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.run(3, put(2, b"w")).status == operations.OK
+
+
 def test_no_record_is_sent_twice_though_a_checkpoint_writes_what_was_sent_before(small_chunks: None) -> None:
     cluster = behind(20)
     cluster.step_checkpoint(1)
