@@ -134,7 +134,7 @@ class Transcript:
         header, _ = peer.parse_frame(framing.unpack(packet.frame[framing.LENGTH_BYTES :]))
         place = self.cluster.packets.index(packet)
         self.cluster.packets[place : place + 1] = [
-            Packet(packet.source, packet.target, part, peer.pack_frames(header, [raft.encode(part)], LIMIT)[0])
+            Packet(packet.source, packet.target, part, peer.pack_frames(header, [raft.CODEC.encode(part)], LIMIT)[0])
             for part in parts
         ]
 

@@ -94,23 +94,23 @@ def fields(value: Any) -> Any:
 
 @given(everything)
 def test_what_is_sent_arrives(message: Message) -> None:
-    assert fields(raft.decode(raft.encode(message))) == fields(message)
+    assert fields(raft.CODEC.decode(raft.CODEC.encode(message))) == fields(message)
 
 
 @given(everything, st.data())
 def test_broken_bytes_are_refused_or_are_another_message(message: Message, data: st.DataObject) -> None:
-    encoded = bytearray(raft.encode(message))
+    encoded = bytearray(raft.CODEC.encode(message))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, len(encoded) - 1))
         encoded[place] = data.draw(st.integers(0, 255))
     with contextlib.suppress(ProtocolError):
-        raft.decode(bytes(encoded[: data.draw(st.integers(0, len(encoded)))] or b"\xc0"))
+        raft.CODEC.decode(bytes(encoded[: data.draw(st.integers(0, len(encoded)))] or b"\xc0"))
 
 
 @given(st.binary(max_size=64))
 def test_arbitrary_bytes_raise_protocol_errors_and_nothing_else(data: bytes) -> None:
     with contextlib.suppress(ProtocolError):
-        raft.decode(data)
+        raft.CODEC.decode(data)
 
 
 ENTRY = msgpack.packb((3, 1024, 0))
@@ -149,15 +149,15 @@ MALFORMED = {
 @pytest.mark.parametrize("what", MALFORMED)
 def test_what_no_node_of_ours_sends_is_refused(what: str) -> None:
     with pytest.raises(ProtocolError):
-        raft.decode(msgpack.packb(MALFORMED[what]))
+        raft.CODEC.decode(msgpack.packb(MALFORMED[what]))
 
 
 def test_the_examples_above_are_wrong_in_one_thing_each() -> None:
     for body in ((1, 1, 1, 1), (0, 9, 1, 1, 0, 0, [ENTRY]), (6, 1, [BATCH]), (10, 1, 1, 1, 1, [b"k"], [bytes(9)])):
-        raft.decode(msgpack.packb(body))
+        raft.CODEC.decode(msgpack.packb(body))
 
 
 def test_an_append_is_encoded_once() -> None:
     message = messages.Append(3, 1, 1, 1, 0, [Entry(3, 1024, 0, ())])
-    assert raft.encode(message) is raft.encode(message)
-    assert raft.decode(raft.encode(message)).encoded == message.encoded  # type: ignore[union-attr]
+    assert raft.CODEC.encode(message) is raft.CODEC.encode(message)
+    assert raft.CODEC.decode(raft.CODEC.encode(message)).encoded == message.encoded  # type: ignore[union-attr]
