@@ -5,11 +5,12 @@ and the load generator, which could not keep up otherwise.
 """
 
 import asyncio
+import collections
 import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, cast
 
 from paxoskv.core.errors import BadRequest, NotReached, ProtocolError
@@ -52,6 +53,10 @@ class Connection(asyncio.Protocol):
         """False while the transport holds more than it should; submitting then only grows its buffer."""
         self.on_room: Callable[[], object] | None = None
         """Called when `writable` becomes true again."""
+        self.writes_to = ""
+        """The address of the node that takes writes with the least detour, as far as this one knows one."""
+        self.on_route: Callable[[], object] | None = None
+        """Called when `writes_to` has changed."""
         self._on_lost = on_lost
         self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = framing.FrameBuffer(framing.FRAME_BYTES_CEILING - 1)
@@ -247,6 +252,10 @@ class Connection(asyncio.Protocol):
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2:])
+        elif kind == wire.WRITES_TO and len(body) == 2 and type(body[1]) is str:
+            self.writes_to = body[1]
+            if self.on_route is not None:
+                self.on_route()
         elif kind == wire.GOODBYE and len(body) == 2:
             raise ProtocolError(f"the node closed the connection: {body[1]}")
         else:
@@ -270,6 +279,12 @@ class Connection(asyncio.Protocol):
         for identifier, callback in callbacks.items():
             callback(UNSENT if identifier in unsent else LOST, reason, 0)
         self._on_lost(self, self._reason)
+
+
+def favoured(connections: Iterable[Connection | None]) -> str:
+    """The address to which most of these nodes would have writes sent, "" if nobody says any."""
+    said = collections.Counter([each.writes_to for each in connections if each is not None and each.writes_to])
+    return said.most_common(1)[0][0] if said else ""
 
 
 def _explain(error: OSError | UnicodeError) -> str:

@@ -635,6 +635,10 @@ class RaftEngine:
     def retired(self) -> bool:
         return self._retiring and (self.leader is None or not self.leader.target)
 
+    @property
+    def writes_to(self) -> int:
+        return self.election.leader
+
     def command(self, name: str, argument: Any, now: float) -> str:
         self.context.advance(now)
         if name != "raft-transfer":

@@ -97,6 +97,7 @@ class Node:
         self._refusals: dict[str, str] = {}
         self._checkpointing = False
         self._storage_uuids = dict(storage.peers)
+        self._writes_to = 0
         self._turns = 0
         self._turn_operations = 0
         self._drained = asyncio.Event()
@@ -227,6 +228,10 @@ class Node:
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
+        if self._engine.writes_to != self._writes_to:
+            self._writes_to = self._engine.writes_to
+            for client in self.connections:
+                client.write_route()
         if self.stopping and not self._in_flight() and self._engine.retired:
             self._drained.set()
         if effects.loads:
@@ -371,6 +376,11 @@ class Node:
     def client_count(self) -> int:
         """Connections on the client port."""
         return len(self.connections) + len(self.silent_connections) + len(self.redis_sessions.connections)
+
+    @property
+    def writes_to(self) -> str:
+        """The client address of the node that takes writes with the least detour, "" when that is any, or not known."""
+        return str(self.config.node(self._writes_to).client) if self._writes_to else ""
 
     # For people.
 

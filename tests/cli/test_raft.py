@@ -108,10 +108,18 @@ def test_every_operation_of_the_command_line_works(paxoskv: Call) -> None:
     assert said("get", "all").exit_code == 1
 
 
-def test_bench_measures_it(paxoskv: Call) -> None:
-    result = paxoskv("bench", "--clients", "8", "--duration", "0.5", "--keys", "100", "--json")
-    assert result.exit_code == 0
-    assert json.loads(result.stdout)["operations"] > 0
+def test_bench_writes_through_the_leader_as_the_client_library_does_and_reads_through_all(
+    paxoskv: Call, cluster: LocalCluster
+) -> None:
+    assert paxoskv("raft", "transfer", "--to", "2", "--timeout", "30").exit_code == 0
+    leads(paxoskv, 2)
+    load = ("bench", "--clients", "8", "--duration", "0.5", "--keys", "100", "--json")
+    writes, reads = paxoskv(*load), paxoskv(*load, "--read-ratio", "1")
+    assert (writes.exit_code, reads.exit_code) == (0, 0)
+    assert list(json.loads(writes.stdout)["coordinators"]) == [cluster.endpoints[1]]
+    assert set(json.loads(reads.stdout)["coordinators"]) == set(cluster.endpoints)
+    anywhere = json.loads(paxoskv(*load, "--route", "any").stdout)
+    assert set(anywhere["coordinators"]) == set(cluster.endpoints)
 
 
 def test_in_paxos_mode_nobody_leads(tmp_path: Path) -> None:
