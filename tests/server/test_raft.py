@@ -102,6 +102,30 @@ async def test_leadership_goes_where_it_is_told_to_while_clients_write(cluster: 
             await command(cluster, begun, "raft-transfer", target)
 
 
+async def test_every_node_tells_its_clients_who_leads_and_again_when_that_changes(cluster: LocalCluster) -> None:
+    begun = await leader_of(cluster)
+    target = begun % 3 + 1
+    clients = [node.client for node in cluster.config.nodes.values()]
+    connections = [await Connection.open(*client, 10.0, lambda connection, reason: None) for client in clients]
+    changed = asyncio.Event()
+    for connection in connections:
+        connection.on_route = changed.set
+
+    async def all_say(number: int) -> None:
+        async with asyncio.timeout(60):
+            while {connection.writes_to for connection in connections} != {str(clients[number - 1])}:
+                await changed.wait()
+                changed.clear()
+
+    try:
+        await all_say(begun)
+        await command(cluster, begun, "raft-transfer", target)
+        await all_say(target)
+    finally:
+        for connection in connections:
+            connection.close()
+
+
 async def test_a_leader_whose_disk_hangs_hands_over_and_writes_go_on(cluster: LocalCluster) -> None:
     leader = await leader_of(cluster)
     other = leader % 3 + 1
