@@ -1,0 +1,126 @@
+// Where everything is: nodes in a ring, their clients beside them, links between.
+
+const ROW = 21;
+const HEAD = 31;
+const FOOT = 27;
+const SLOT = 27;
+const SLOTS_MAX = 5;
+const LINK_GAP = 9;
+const LINK_BEND = 0.07;
+
+class Stage {
+  constructor(reel, clock, canvas) {
+    this.reel = reel;
+    this.clock = clock;
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.filter = null;
+    this.targets = [];
+    this.frames = 0;
+  }
+
+  // Which keys a node's card shows: the one of the filter, or those with most to show, the same all the time.
+  keys() {
+    if (this.filter !== null) return [this.filter];
+    return this.reel.keys.slice(0, this.rowsMax).sort();
+  }
+
+  resize() {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = window.devicePixelRatio || 1;
+    this.width = Math.max(240, box.width);
+    this.height = Math.max(200, box.height);
+    this.canvas.width = Math.round(this.width * ratio);
+    this.canvas.height = Math.round(this.height * ratio);
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.arrange();
+  }
+
+  arrange() {
+    const { width, height, reel } = this;
+    const { nodes } = reel;
+    this.cardWidth = clamp(width * 0.21, 134, 216);
+    this.clientWidth = clamp(width * 0.17, 78, 186);
+    const storeys = nodes.length <= 2 ? 1 : nodes.length <= 6 ? 2 : 3;
+    const log = reel.paxos ? 15 : 27;
+    this.rowsMax = clamp(Math.floor(((height - 36) / (storeys + (nodes.length > 3 ? 0.9 : 0.35)) - HEAD - FOOT - log) / ROW), 1, 5);
+    this.cardHeight = HEAD + log + this.keys().length * ROW + FOOT + 3;
+    this.slots = new Map(nodes.map((node) => [node, 0]));
+    for (const call of reel.calls.items) {
+      if (this.slots.has(call.node)) this.slots.set(call.node, Math.max(this.slots.get(call.node), Math.min(SLOTS_MAX, call.slot + 1)));
+    }
+    this.cards = new Map();
+    const places = ring(nodes.length);
+    const reachX = Math.max(this.cardWidth * 0.55, width / 2 - this.cardWidth / 2 - this.clientWidth - 40);
+    const reachY = Math.max(0, height / 2 - this.cardHeight / 2 - 18);
+    nodes.forEach((node, number) => {
+      const [x, y] = places[number];
+      const [centreX, centreY] = [width / 2 + x * reachX, height / 2 + y * reachY];
+      this.cards.set(node, {
+        node,
+        x: Math.round(centreX - this.cardWidth / 2),
+        y: Math.round(centreY - this.cardHeight / 2),
+        centreX,
+        centreY,
+        right: x >= -0.01,
+      });
+    });
+    this.links = new Map();
+    for (const source of nodes) for (const target of nodes) if (source !== target) this.links.set(`${source} ${target}`, this.link(source, target));
+  }
+
+  // A gentle arc from the edge of one card to that of the other; the way back is another one beside it.
+  link(source, target) {
+    const [from, to] = [this.cards.get(source), this.cards.get(target)];
+    const [dx, dy] = [to.centreX - from.centreX, to.centreY - from.centreY];
+    const length = Math.hypot(dx, dy) || 1;
+    const [normalX, normalY] = [-dy / length, dx / length];
+    const start = this.edge(from, dx, dy, normalX, normalY);
+    const end = this.edge(to, -dx, -dy, normalX, normalY);
+    const bend = length * LINK_BEND;
+    const middle = [(start[0] + end[0]) / 2 + normalX * bend, (start[1] + end[1]) / 2 + normalY * bend];
+    return { start, middle, end };
+  }
+
+  edge(card, dx, dy, normalX, normalY) {
+    const scale = Math.min((this.cardWidth / 2 + 5) / Math.max(1e-9, Math.abs(dx)), (this.cardHeight / 2 + 5) / Math.max(1e-9, Math.abs(dy)));
+    return [card.centreX + dx * scale + normalX * LINK_GAP, card.centreY + dy * scale + normalY * LINK_GAP];
+  }
+
+  // Where a call's capsule is.
+  seat(call) {
+    const card = this.cards.get(call.node);
+    const seats = this.slots.get(call.node);
+    const x = card.right ? card.x + this.cardWidth + 30 : card.x - 30 - this.clientWidth;
+    const y = card.centreY + (call.slot - (seats - 1) / 2) * SLOT;
+    return { x, y, width: this.clientWidth, right: card.right, card };
+  }
+
+  // What is under the pointer, the topmost first.
+  at(x, y) {
+    for (let index = this.targets.length - 1; index >= 0; index -= 1) {
+      const target = this.targets[index];
+      if (x >= target.left && x <= target.right && y >= target.top && y <= target.bottom) return target;
+    }
+    return null;
+  }
+}
+
+// Places on a ring, the first at its top, stretched to fill a square from -1 to 1.
+function ring(size) {
+  if (size === 1) return [[0, 0]];
+  if (size === 2) return [[-1, 0], [1, 0]];
+  const raw = Array.from({ length: size }, (_, number) => {
+    const angle = -Math.PI / 2 + (2 * Math.PI * number) / size;
+    return [Math.cos(angle), Math.sin(angle)];
+  });
+  const [xs, ys] = [raw.map(([x]) => x), raw.map(([, y]) => y)];
+  const stretch = (value, values) => (2 * (value - Math.min(...values))) / (Math.max(...values) - Math.min(...values)) - 1;
+  return raw.map(([x, y]) => [stretch(x, xs), stretch(y, ys)]);
+}
+
+function along(link, share) {
+  const rest = 1 - share;
+  const [a, b, c] = [rest * rest, 2 * rest * share, share * share];
+  return [a * link.start[0] + b * link.middle[0] + c * link.end[0], a * link.start[1] + b * link.middle[1] + c * link.end[1]];
+}
