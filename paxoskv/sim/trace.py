@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from paxoskv.core.engine import Engine
 from paxoskv.core.operations import KIND_NAMES
 from paxoskv.sim.configuration import Configuration, Fault
-from paxoskv.sim.modes import Mode
+from paxoskv.sim.mode import Mode
 from paxoskv.sim.timeline import Timeline
 from paxoskv.wire import framing, peer
 
