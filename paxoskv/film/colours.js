@@ -11,9 +11,9 @@ function readTheme() {
 
 // A ballot's hue is its node's, so that one sees whose claim it is; its shade is its round's, so that one sees that it
 // has changed.
-const HUES = [214, 22, 158, 280, 338, 190, 48, 96, 250];
+const HUES = [214, 24, 160, 272, 326, 190, 48, 96, 242];
 const SHADES = [0, -11, 9];
-const SHIFTS = [0, 14, -12];
+const SHIFTS = [0, 8, -8];
 const colourCache = new Map();
 
 function ballotColour(reel, text) {

@@ -8,7 +8,7 @@ const widths = new Map();
 const LABELS = {
   Prepare: (m) => `prepare ${m.ballot}`,
   Promised: (m) => (m.ballot ? `promise ${m.ballot}` : "promise"),
-  Accept: (m) => `accept ${shown(m.value, 12)}`,
+  Accept: (m) => `accept ${m.value === null ? "absent" : shown(m.value, 12)}`,
   Accepted: () => "accepted",
   Refused: (m) => `no: ${m.promised}`,
   Read: (m) => `version of ${shown(m.key, 8)}?`,
@@ -408,16 +408,16 @@ function paintDisk(now, card) {
   rows.slice(-12).forEach((row) => {
     const from = now.filmAt(row.start);
     const to = row.end === Infinity || stalled ? from + now.clock.typical * 4 : now.filmAt(row.end);
-    const share = clamp((now.film - from) / Math.max(1e-12, to - from), 0, stalled ? 0.55 : 1);
+    const share = clamp((now.film - from) / Math.max(1e-12, to - from), 0, stalled ? 0.5 : 1);
     context.fillStyle = stalled ? theme.bad : theme.doubt;
-    rounded(context, end - 9 - (end - 9 - begin) * smooth(share), y + 3, 9, 8, 2);
+    rounded(context, end - 9 - (end - 9 - begin) * smooth(share), y + 4, 9, 8, 2);
     context.fill();
   });
   context.font = `11px ${theme.sans}`;
   if (stalled) {
-    context.textAlign = "right";
+    context.textAlign = "left";
     context.fillStyle = theme.bad;
-    context.fillText("disk hangs", end, y + 8);
+    context.fillText("hangs", begin, y + 8.5);
   } else if (!rows.length) {
     const stored = reel.stored.get(card.node).at(now.position) ?? 0;
     context.textAlign = "left";

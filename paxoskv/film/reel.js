@@ -224,7 +224,8 @@ class Reel {
       const consequence = same && (event[0] === "state" || event[0] === "node");
       const fan =
         same && event[0] === "send" && previous[0] === "send" && event[2] === previous[2] && event[5].join() === previous[5].join();
-      if (!consequence && !fan) starts.push(index);
+      const struck = same && event[0] === "crash" && previous[0] === "fault" && previous[2] === event[1];
+      if (!consequence && !fan && !struck) starts.push(index);
       previous = event;
     });
     this.groups = Uint32Array.from(starts);

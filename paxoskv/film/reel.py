@@ -218,7 +218,11 @@ class _Packer:
                 state = [event["promised"], event.get("accepted", "-"), value]
                 self._values[key, state[1]] = value
             else:
+                # What a log's entries made of a key was on a majority of disks before.
                 state = ["-", str(event.get("version", "-")), _cut(event.get("value"))]
+                self._states[node, key] = state
+                self._on_disk(node, key)
+                return
         else:
             state = [event.get(name) for name in ("role", "term", "leader", "last", "committed", "applied")]
         self._states[node, key] = state

@@ -6,7 +6,7 @@ const FOOT = 27;
 const SLOT = 27;
 const SLOTS_MAX = 5;
 const LINK_GAP = 9;
-const LINK_BEND = 0.07;
+const LINK_BEND = 0.12;
 
 class Stage {
   constructor(reel, clock, canvas) {
@@ -77,7 +77,7 @@ class Stage {
     const [normalX, normalY] = [-dy / length, dx / length];
     const start = this.edge(from, dx, dy, normalX, normalY);
     const end = this.edge(to, -dx, -dy, normalX, normalY);
-    const bend = length * LINK_BEND;
+    const bend = Math.hypot(end[0] - start[0], end[1] - start[1]) * LINK_BEND;
     const middle = [(start[0] + end[0]) / 2 + normalX * bend, (start[1] + end[1]) / 2 + normalY * bend];
     return { start, middle, end };
   }

@@ -49,6 +49,7 @@ _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
 # So long past its time, a value is swept by whoever finds it.
 _OVERDUE_MS: Final = 60_000
+_NEVER: Final = float("inf")
 
 
 class _ParkedOperations:
@@ -434,6 +435,8 @@ class PaxosEngine:
 
     def folded(self, keys: Sequence[bytes]) -> None:
         self.records.folded(keys)
+        # Here too, since after the last slice there may be no turn for a long time.
+        self._evict()
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -475,14 +478,19 @@ class PaxosEngine:
         return f"unknown command {name!r}; the leaderless engine takes none"
 
     def deadline(self) -> float | None:
-        wanted = [self.proposer.deadline(), self.reader.deadline(), self.repair.deadline()]
         if self.pages.busy:
             return self.context.now
+        # One comparison for each part and no list of them: every turn asks.
+        soonest = self.sweep.deadline() if self.sweep is not None else _NEVER
+        if (wanted := self.proposer.deadline()) is not None and wanted < soonest:
+            soonest = wanted
+        if (wanted := self.reader.deadline()) is not None and wanted < soonest:
+            soonest = wanted
+        if (wanted := self.repair.deadline()) is not None and wanted < soonest:
+            soonest = wanted
         if self._parked_operations or self.directed.waiting or self.scanner.waiting:
-            wanted.append(self.context.now + self.context.timing.tick_s)
-        if self.sweep is not None:
-            wanted.append(self.sweep.deadline())
-        return min((deadline for deadline in wanted if deadline is not None), default=None)
+            soonest = min(soonest, self.context.now + self.context.timing.tick_s)
+        return None if soonest == _NEVER else soonest
 
     def take_effects(self) -> Effects[Message]:
         context = self.context
@@ -512,9 +520,13 @@ class PaxosEngine:
             self._backlog.append((acceptor.sequence, size))
             self._backlog_bytes += size
             acceptor.end_turn()
-        if self.records.bytes > self.records.cache_bytes:
-            self.records.evict(_EVICTION_SWEEP_MAX)
+        self._evict()
         return effects
+
+    def _evict(self) -> None:
+        records = self.records
+        if records.bytes > records.cache_bytes:
+            records.evict(_EVICTION_SWEEP_MAX)
 
     def status(self) -> dict[str, Any]:
         return {

@@ -7,10 +7,11 @@ from paxoskv.core.engine import Engine
 from paxoskv.core.operations import KIND_NAMES
 from paxoskv.core.text import shown, text
 from paxoskv.sim.configuration import Configuration, Fault
-from paxoskv.sim.modes import Mode
+from paxoskv.sim.mode import Mode
 from paxoskv.sim.timeline import Timeline
 from paxoskv.trace.events import VERSION, Events
 from paxoskv.wire import framing, peer
+from paxoskv.workload import key_names
 
 if TYPE_CHECKING:
     from paxoskv.sim.universe import Call
@@ -28,7 +29,7 @@ class Trace(Events):
         """The first line; the universe calls it."""
         self._timeline = timeline
         self._mode = mode
-        self._keys = [b"%c" % (97 + index) for index in range(configuration.keys)]
+        self._keys = key_names(configuration.keys)
         self._calls: dict[int, int] = {}
         self.event(
             "begin",
