@@ -28,12 +28,17 @@ const NOTES = {
   committed: "An entry that is on a majority of disks is committed: no later leader can be without it.",
   crash: "Its memory is gone. Its disk is not.",
   start: "It reads its disk and goes on from there, with every promise that it has given.",
+  call: "Any node takes any operation on any key.",
+  callRaft: "Any node takes any operation; those that do not lead hand it to the leader.",
+  ok: "The answer leaves only when a majority of disks has what it promises.",
+  read: "The value is what a majority agrees upon, as new as anything that anybody was ever told.",
   unknown: "The client cannot tell whether it happened. It may yet happen, or may have happened already.",
 };
 
 const nodeName = (node) => `node ${node}`;
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const ballotAndKey = (message) => `ballot ${message.ballot}${message.key === undefined ? "" : ` for key ${shown(message.key)}`}`;
+const valueOf = (message) => (message.value === null ? "“absent”" : quoted(message.value));
 const plainBallot = (version) => String(version).split("/")[0];
 
 function keysOf(message) {
@@ -50,7 +55,7 @@ const MESSAGE_SENTENCES = {
   Promised: (m, who, whom) =>
     `${who} promises ${whom} ${m.ballot ? ballotAndKey(m) : "what it asked for"}` +
     (m.accepted && m.accepted !== "-" ? `, and says that it has accepted ${m.accepted}` : ", and has accepted nothing yet"),
-  Accept: (m, who, whom) => `${who} asks ${whom} to accept ${quoted(m.value)} for key ${shown(m.key)} under ballot ${m.ballot}`,
+  Accept: (m, who, whom) => `${who} asks ${whom} to accept ${valueOf(m)} for key ${shown(m.key)} under ballot ${plainBallot(m.ballot)}`,
   Accepted: (m, who, whom) =>
     m.ballot ? `${who} tells ${whom} that it has accepted ${m.ballot} for ${keysOf(m)}` : `${who} tells ${whom} that it has accepted ${keysOf(m) || "what it asked"}`,
   Refused: (m, who, whom) => `${who} refuses ${whom} for key ${shown(m.key)}: it has promised ballot ${m.promised}`,
@@ -58,7 +63,7 @@ const MESSAGE_SENTENCES = {
   Version: (m, who, whom) =>
     `${who} tells ${whom} that it has accepted ${m.accepted === "-" ? "nothing" : m.accepted}${m.key === undefined ? "" : ` for key ${shown(m.key)}`}`,
   Fetch: (m, who, whom) => `${who} asks ${whom} for the value of key ${shown(m.key)}`,
-  Register: (m, who, whom) => `${who} sends ${whom} the value ${quoted(m.value)}, version ${m.accepted}`,
+  Register: (m, who, whom) => `${who} sends ${whom} the value, ${valueOf(m)}, of version ${m.accepted}`,
   Relay: (m, who, whom) => `${who} hands ${whom}, which holds key ${shown(m.key)} at ballot ${m.ballot}, what its clients want: ${listed(m.operations.slice(0, 3).map((one) => shown(one)))}${m.operations.length > 3 ? ` and ${m.operations.length - 3} more` : ""}`,
   RelayAnswer: (m, who, whom) => `${who} tells ${whom} what became of the operations it handed over`,
   NotHolder: (m, who, whom) => `${who} tells ${whom} that it does not hold the key at that ballot; it has promised ${m.promised}`,
@@ -96,6 +101,8 @@ function noteKind(message) {
   if (message.kind === "VoteRequest" && message.trial) return "trial";
   return message.kind;
 }
+
+const noteOf = (frame) => (frame.messages.length ? NOTES[noteKind(frame.messages[0])] : "");
 
 function sentenceOf(message, who, whom) {
   const words = MESSAGE_SENTENCES[message.kind];
@@ -138,7 +145,8 @@ const FAULT_WORDS = {
   link: ["Node {node} has lost its connection to node {peer}", "Node {node} is connected to node {peer}"],
 };
 
-function faultSentence(kind, node, peer, ends) {
+function faultSentence(kind, node, peer, ends, text) {
+  if (text) return `${ends ? "It is over: " : ""}${ends ? text : capital(text)}`;
   const words = FAULT_WORDS[kind];
   if (!words) return `${capital(kind)}${node === null ? "" : ` at node ${node}`} ${ends ? "ends" : "begins"}`;
   const all = node === null ? words[ends ? 1 : 0].replace("node {node}", "several nodes") : words[ends ? 1 : 0];
@@ -172,7 +180,7 @@ function caption(reel, start, end) {
       return sendCaption(reel, start, end);
     case "receive": {
       const frame = reel.frames[node];
-      return { text: receivedSentence(frame), key: frame.messages[0] && noteKind(frame.messages[0]) };
+      return { text: receivedSentence(frame), note: noteOf(frame) };
     }
     case "drop": {
       const frame = reel.frames[node];
@@ -181,7 +189,7 @@ function caption(reel, start, end) {
     }
     case "call": {
       const call = reel.callOf.get(node);
-      return { text: `Client ${call.client} asks node ${call.node}: ${request(call, 40)}` };
+      return { text: `Client ${call.client} asks node ${call.node}: ${request(call, 40)}`, note: reel.paxos ? NOTES.call : NOTES.callRaft };
     }
     case "return": {
       const call = reel.callOf.get(node);
@@ -189,11 +197,15 @@ function caption(reel, start, end) {
         return { text: `Client ${call.client} gets no answer to: ${request(call, 40)}`, note: NOTES.unknown, tone: "bad" };
       }
       const certainly = call.outcome === "failed" ? "is told that it certainly did not happen" : `has its answer: ${answer(call, 60)}`;
-      return { text: `Client ${call.client} ${certainly} (${request(call, 24)})`, tone: call.outcome === "ok" ? "good" : "bad" };
+      return {
+        text: `Client ${call.client} ${certainly} (${request(call, 24)})`,
+        note: call.outcome !== "ok" ? "" : call.kind === "get" ? NOTES.read : NOTES.ok,
+        tone: call.outcome === "ok" ? "good" : "bad",
+      };
     }
     case "fault":
     case "heal":
-      return { text: faultSentence(event[1], event[2], event[3], name === "heal"), tone: name === "heal" ? "good" : "bad" };
+      return { text: faultSentence(event[1], event[2], event[3], name === "heal", event[4]), tone: name === "heal" ? "good" : "bad" };
     case "failure":
       return { text: `This must not happen: ${event[2]}`, tone: "bad" };
     default:
@@ -209,19 +221,19 @@ function sendCaption(reel, start, end) {
   for (let index = start; index < end; index += 1) if (reel.events[index][0] === "send") targets.push(reel.events[index][3]);
   const everybody = targets.length > 1 && targets.length === reel.nodes.length - 1;
   const whom = everybody ? "the others" : nodesOf(targets);
-  return { text: frameSentence(frame, whom), note: frame.messages.length ? NOTES[noteKind(frame.messages[0])] : "", key: frame.messages[0] && noteKind(frame.messages[0]) };
+  return { text: frameSentence(frame, whom), note: noteOf(frame) };
 }
 
 const RECEIVED = {
   Prepare: (m) => `the request to promise ${ballotAndKey(m)}`,
   Promised: (m) => `the promise of ${m.ballot ? ballotAndKey(m) : "its ballot"}`,
-  Accept: (m) => `the request to accept ${quoted(m.value)} for key ${shown(m.key)} under ballot ${m.ballot}`,
+  Accept: (m) => `the request to accept ${valueOf(m)} for key ${shown(m.key)} under ballot ${plainBallot(m.ballot)}`,
   Accepted: (m) => `the acceptance of ${m.ballot ?? "what it proposed"}${keysOf(m) ? ` for ${keysOf(m)}` : ""}`,
   Refused: (m) => `the refusal: ballot ${m.promised} was promised for key ${shown(m.key)}`,
   Read: (m) => `the question which version of key ${shown(m.key)} it has`,
   Version: (m) => `the version ${m.accepted === "-" ? "nothing accepted" : m.accepted}`,
   Fetch: (m) => `the request for the value of key ${shown(m.key)}`,
-  Register: (m) => `the value ${quoted(m.value)}`,
+  Register: (m) => `the value, ${valueOf(m)}`,
   Relay: (m) => `operations on key ${shown(m.key)} to do for another node`,
   RelayAnswer: () => "the answers to the operations it handed over",
   NotHolder: () => "that its operations were not taken",
@@ -249,20 +261,35 @@ function changesOf(reel, start, end, durable) {
     const event = reel.events[index];
     if (event[0] !== "state" || event[6] !== durable) continue;
     const [, node, key, promised, accepted, value] = event;
-    if (!reel.paxos) changes.push(`${shown(key)} = ${quoted(value)}`);
+    const holds = value === null ? `${shown(key)} absent` : `${shown(key)} = ${quoted(value)}`;
+    if (!reel.paxos) changes.push(holds);
     else {
       const before = reel.stateHistory(node, key).at(index);
       const newer = !before || before.accepted !== accepted || durable;
-      changes.push(newer && accepted !== "-" && plainBallot(accepted) === promised ? `${shown(key)} = ${quoted(value)}, accepted under ballot ${promised}` : `the promise of ballot ${promised} for key ${shown(key)}`);
+      changes.push(newer && accepted !== "-" && plainBallot(accepted) === promised ? `${holds}, accepted under ballot ${promised}` : `the promise of ballot ${promised} for key ${shown(key)}`);
     }
   }
   const distinct = [...new Set(changes)];
   return distinct.length > 2 ? [...distinct.slice(0, 2), `${distinct.length - 2} more`] : distinct;
 }
 
+// Of a node's log and vote likewise.
+function logChanges(reel, start, end, durable) {
+  const changes = [];
+  for (let index = start + 1; index < end; index += 1) {
+    const event = reel.events[index];
+    if (event[0] !== "node" || event[8] !== durable) continue;
+    const [, node, , term, , last] = event;
+    const before = (durable ? reel.durableRoles : reel.roles).get(node).at(index);
+    if (!before || before.last < last) changes.push(`its log up to entry ${last}`);
+    if (before && before.term !== term) changes.push(`term ${term}, and its vote in it`);
+  }
+  return changes;
+}
+
 function journalCaption(reel, start, end) {
   const [, node, , bytes] = reel.events[start];
-  const changes = changesOf(reel, start, end, 0);
+  const changes = reel.paxos ? changesOf(reel, start, end, 0) : logChanges(reel, start, end, 0);
   return {
     text: changes.length ? `Node ${node} writes to its disk: ${listed(changes)}` : `Node ${node} writes ${plural(bytes, "byte")} to its disk`,
     note: NOTES.commit,
@@ -271,7 +298,7 @@ function journalCaption(reel, start, end) {
 
 function commitCaption(reel, start, end) {
   const [, node] = reel.events[start];
-  const changes = changesOf(reel, start, end, 1);
+  const changes = reel.paxos ? changesOf(reel, start, end, 1) : logChanges(reel, start, end, 1);
   return { text: changes.length ? `Node ${node} has it on disk: ${listed(changes)}` : `Node ${node} has it on disk`, note: NOTES.commit };
 }
 

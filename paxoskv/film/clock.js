@@ -10,6 +10,7 @@ const FLIGHT_S = 1.15; // A typical flight takes so long on the screen, at first
 class Clock {
   constructor(reels) {
     this.typical = typicalFlight(reels);
+    this.origin = reels[0].origin;
     const times = new Float64Array(reels.reduce((sum, reel) => sum + reel.length, 0));
     let filled = 0;
     for (const reel of reels) {

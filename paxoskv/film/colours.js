@@ -10,10 +10,10 @@ function readTheme() {
 }
 
 // A ballot's hue is its node's, so that one sees whose claim it is; its shade is its round's, so that one sees that it
-// has changed.
-const HUES = [214, 24, 160, 272, 326, 190, 48, 96, 242];
-const SHADES = [0, -11, 9];
-const SHIFTS = [0, 8, -8];
+// has changed. In OKLCH, where equal steps look equal.
+const HUES = [256, 48, 155, 305, 5, 205, 85, 125, 280];
+const SHADES = [0, -0.075, 0.06];
+const SHIFTS = [0, 12, -12];
 const colourCache = new Map();
 
 function ballotColour(reel, text) {
@@ -41,8 +41,7 @@ function mixedColour(node, round) {
   if (!node) return theme.soft;
   const variant = round % 3;
   const hue = HUES[(node - 1) % HUES.length] + SHIFTS[variant];
-  const light = (theme.dark ? 62 : 43) + SHADES[variant] * (theme.dark ? 1 : 0.8);
-  return `hsl(${hue} ${theme.dark ? 62 : 64}% ${light}%)`;
+  return `oklch(${(theme.dark ? 0.73 : 0.54) + SHADES[variant]} ${theme.dark ? 0.125 : 0.145} ${hue})`;
 }
 
 function faded(context, alpha, draw) {

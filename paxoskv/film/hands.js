@@ -25,10 +25,10 @@ function describeMessage(message) {
 function describeFrame(reel, frame) {
   const flight = frame.flights[0];
   const parts = [];
-  parts.push(...row("left", duration(reel.times[frame.index])));
+  parts.push(...row("left", duration(reel.origin + reel.times[frame.index])));
   const arrivals = frame.flights.filter((one) => one.end !== Infinity);
   if (arrivals.length) {
-    const ends = arrivals.map((one) => duration(reel.times[one.end])).join(" and ");
+    const ends = arrivals.map((one) => duration(reel.origin + reel.times[one.end])).join(" and ");
     parts.push(...row(flight.dropped ? "lost" : "arrives", flight.dropped ? `${ends} (${flight.reason})` : ends));
   }
   if (frame.bytes) parts.push(...row("size", plural(frame.bytes, "byte")));
@@ -41,7 +41,7 @@ function describeCall(reel, call) {
   const parts = [...row("asks", `node ${call.node}`), ...row("key", value(call.key))];
   if (call.argument !== null) parts.push(...row("argument", value(call.argument)));
   if (call.condition !== null) parts.push(...row("only if", value(call.condition)));
-  parts.push(...row("called", duration(reel.times[call.start])));
+  parts.push(...row("called", duration(reel.origin + reel.times[call.start])));
   if (call.end === Infinity || call.end >= positionOf(reel)) parts.push(...row("answer", "waits for it"));
   else {
     parts.push(...row("answer", `${answer(call, 200)}, after ${duration(reel.times[call.end] - reel.times[call.start])}`));

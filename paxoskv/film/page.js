@@ -141,8 +141,8 @@ function showTime() {
   const span = clock.timeOf(clock.end);
   const haste = film.playing ? clock.haste(film.at) : 1;
   byId("time").replaceChildren(
-    make("b", { textContent: moment(at, span) }),
-    ` of ${moment(span, span)}`,
+    make("b", { textContent: moment(at + clock.origin, span + clock.origin) }),
+    ` of ${moment(span + clock.origin, span + clock.origin)}`,
     haste > 1.5 ? ` · ${trimmed(haste)}× on` : "",
   );
   const scrubber = byId("scrubber");
@@ -159,10 +159,9 @@ function showCaptions() {
   for (const { reel, box } of film.captions) {
     const lines = linesBefore(reel, positionOf(reel));
     const [first, ...others] = lines;
-    const noted = lines.find((line) => line.note);
     box.now.textContent = first ? first.text : "Nothing has happened yet.";
     box.now.className = `now ${first?.tone ?? ""}`;
-    box.note.textContent = noted?.note ?? "";
+    box.note.textContent = first?.note ?? "";
     box.list.replaceChildren(...others.map((line) => make("li", { textContent: line.text })));
   }
 }

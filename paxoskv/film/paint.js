@@ -189,7 +189,7 @@ function paintCard(now, card) {
     let top = y + HEAD;
     if (!now.reel.paxos) {
       paintLog(now, card, top);
-      top += 12;
+      top += 17;
     }
     paintRows(now, card, top);
     paintDisk(now, card);
@@ -262,9 +262,9 @@ function paintRows(now, card, top) {
   const { reel } = now;
   const x = card.x + 12;
   const keys = now.stage.keys();
-  const keyWidth = Math.min(width * 0.24, 12 + Math.max(8, ...keys.map((key) => 7 * Math.min(8, key.length))));
+  const keyWidth = Math.min(width * 0.28, 10 + Math.max(20, ...keys.map((key) => 7.4 * Math.min(9, key.length))));
   const promisedX = x + keyWidth;
-  const valueX = reel.paxos ? promisedX + 47 : promisedX;
+  const valueX = reel.paxos ? promisedX + 55 : promisedX;
   const valueWidth = card.x + width - 10 - valueX;
   context.font = `9.5px ${theme.sans}`;
   context.textAlign = "left";
@@ -272,8 +272,8 @@ function paintRows(now, card, top) {
   context.fillText("key", x, top + 4);
   if (reel.paxos) {
     context.fillText("promised", promisedX, top + 4);
-    context.fillText("accepted", valueX + 6, top + 4);
-  } else context.fillText("value", valueX + 6, top + 4);
+    context.fillText("accepted", valueX + 2, top + 4);
+  } else context.fillText("value", valueX + 2, top + 4);
   keys.forEach((key, number) => {
     const middle = top + 15 + ROW * number + ROW / 2 - 2;
     const history = reel.stateHistory(card.node, key);
@@ -464,26 +464,24 @@ function paintCalls(now) {
   for (const [node, number] of hidden) {
     const seat = stage.seat({ node, slot: SLOTS_MAX - 0.2 });
     stage.context.font = `11px ${theme.sans}`;
-    stage.context.textAlign = seat.right ? "left" : "right";
+    stage.context.textAlign = "left";
     stage.context.fillStyle = theme.faint;
-    stage.context.fillText(`and ${plural(number, "client")} more`, seat.right ? seat.x + 4 : seat.x + seat.width - 4, seat.y + 6);
+    stage.context.fillText(`and ${plural(number, "client")} more`, seat.x + 12, seat.y + 4);
   }
 }
 
 function paintCall(now, call) {
   const { stage } = now;
   const { context } = stage;
-  const { x, y, width, right, card } = stage.seat(call);
+  const { x, y, width, from, to } = stage.seat(call);
   const ended = call.end < now.position;
   const colour = !ended ? theme.soft : call.outcome === "unknown" ? theme.doubt : call.outcome === "failed" || call.status ? theme.bad : theme.good;
   stage.targets.push({ left: x, right: x + width, top: y - 12, bottom: y + 12, kind: "call", call });
-  const cardEdge = right ? card.x + stage.cardWidth : card.x;
-  const ownEdge = right ? x : x + width;
   context.strokeStyle = theme.line;
   context.lineWidth = 1;
   context.beginPath();
-  context.moveTo(cardEdge, clamp(y, card.y + 10, card.y + stage.cardHeight - 10));
-  context.lineTo(ownEdge, y);
+  context.moveTo(...from);
+  context.lineTo(...to);
   context.stroke();
   rounded(context, x, y - 11.5, width, 23, 12);
   context.fillStyle = theme.panel;
@@ -493,20 +491,23 @@ function paintCall(now, call) {
   paintMark(now, call, x + 12, y, ended, colour);
   context.textAlign = "left";
   context.font = `11.5px ${theme.sans}`;
-  const room = width - 30;
+  const number = `${call.client} `;
+  context.fillStyle = theme.faint;
+  context.fillText(number, x + 22, y + 0.5);
+  const left = x + 22 + widthOf(context, number);
+  const room = width - 8 - (left - x);
   const words = ended ? `${request(call)}: ${answer(call)}` : request(call);
   context.fillStyle = ended ? colour : theme.ink;
   let text = fitted(context, words, room);
   if (ended && text !== words) text = fitted(context, answer(call, 30), room);
-  context.fillText(text, x + 22, y + 0.5);
+  context.fillText(text, left, y + 0.5);
   const travel = now.clock.typical * 0.42;
   const went = (now.film - now.filmAt(call.start)) / travel;
   const comes = call.end === Infinity || call.outcome === "unknown" ? 2 : (now.filmAt(call.end) - now.film) / travel;
   const share = went < 1 ? went : !ended && comes < 1 ? comes : null;
   if (share !== null) {
-    const edgeY = clamp(y, card.y + 10, card.y + stage.cardHeight - 10);
     context.beginPath();
-    context.arc(ownEdge + (cardEdge - ownEdge) * share, y + (edgeY - y) * share, 3.5, 0, 2 * Math.PI);
+    context.arc(from[0] + (to[0] - from[0]) * share, from[1] + (to[1] - from[1]) * share, 3.5, 0, 2 * Math.PI);
     context.fillStyle = went < 1 ? theme.ink : theme.good;
     context.fill();
   }

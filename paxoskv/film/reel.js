@@ -136,6 +136,8 @@ class Reel {
       } else if (name === "failure") this.failures.push(index);
     });
     for (const kind of [this.flights, this.calls, this.rows, this.faults]) kind.seal(this.length);
+    // Entries that were sent before the trace begins are at least as old as those after them.
+    for (let index = this.terms.length - 2; index > 0; index -= 1) this.terms[index] ??= this.terms[index + 1];
   }
 
   // Which event ends what others begin.

@@ -39,7 +39,7 @@ class Reel:
 
     begin: Event
     times: list[float] = field(default_factory=list)
-    """When each event happened, in seconds from the first."""
+    """When each event happened, in seconds from the origin."""
     events: list[list[Any]] = field(default_factory=list)
     """[name, field, ...]; the fields are listed in reel.js, which reads them."""
     messages: list[Message] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Reel:
     keys: dict[str, int] = field(default_factory=dict)
     """How many events concern each key."""
     origin: float = 0.0
-    """The time of the first event, in the trace's own seconds."""
+    """Which of the trace's own seconds is the film's zero."""
     left_out: str = ""
     """A sentence about what is not in the film."""
 
@@ -74,8 +74,9 @@ def make_reel(events: Iterable[Event], cut: Cut | None = None, events_max: int =
     """The film of a trace. Where it has more than `events_max` events, the first ones; `left_out` says so."""
     iterator = iter(events)
     begin = next(iterator)
-    reel = Reel(begin)
-    packer = _Packer(reel, cut or Cut())
+    cut = cut or Cut()
+    reel = Reel(begin, origin=cut.start or 0.0)
+    packer = _Packer(reel, cut)
     total = shown = 0
     last = begin["t"]
     for event in iterator:
@@ -105,7 +106,6 @@ class _Packer:
         self._silent = False
         """Before the cut: state is followed, nothing is shown."""
         self._known: dict[str, int] = {}
-        self._origin: float | None = None
         self._asked: dict[tuple[int, str, int], list[Message]] = {}
         """What the requests of a node under a batch number were about."""
         self._frames: dict[int | str, int] = {}
@@ -145,17 +145,15 @@ class _Packer:
         if handler is not None:
             handler(event)
         elif event["e"] in ("fault", "heal"):
-            self._put(event["e"], event["kind"], event.get("node"), event.get("peer"))
+            self._put(event["e"], event["kind"], event.get("node"), event.get("peer"), event.get("text"))
         elif event["e"] == "failure":
             self._put("failure", event["kind"], _cut(event["message"], 2000))
         elif event["e"] in ("pause", "resume"):
-            self._put("fault" if event["e"] == "pause" else "heal", "pause", event["node"], None)
+            self._put("fault" if event["e"] == "pause" else "heal", "pause", event["node"], None, None)
 
     def finish(self) -> None:
         """There is no more."""
-        if self._silent:
-            self._silent = False
-            self._catch_up()
+        self._silent = True
 
     def _catch_up(self) -> None:
         """Show what there was when the cut begins."""
@@ -166,9 +164,7 @@ class _Packer:
         if self._silent:
             return
         reel = self._reel
-        if self._origin is None:
-            self._origin = reel.origin = self._now
-        reel.times.append(round(max(0.0, self._now - self._origin), 9))
+        reel.times.append(round(max(0.0, self._now - reel.origin), 9))
         reel.events.append([name, *fields])
 
     def _wanted(self, key: str | None) -> bool:

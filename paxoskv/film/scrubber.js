@@ -113,7 +113,7 @@ class Scrubber {
       const film = (this.total * mark) / marks;
       context.textAlign = mark === 0 ? "left" : mark === marks ? "right" : "center";
       const x = mark === 0 ? 0 : mark === marks ? this.width : this.xOf(film);
-      context.fillText(duration(this.clock.timeOf(Math.min(film, this.clock.end))), x, this.height - 1);
+      context.fillText(duration(this.clock.origin + this.clock.timeOf(Math.min(film, this.clock.end))), x, this.height - 1);
     }
   }
 

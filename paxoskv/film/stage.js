@@ -28,21 +28,26 @@ class Stage {
   resize() {
     const box = this.canvas.getBoundingClientRect();
     const ratio = window.devicePixelRatio || 1;
-    this.width = Math.max(240, box.width);
-    this.height = Math.max(200, box.height);
-    this.canvas.width = Math.round(this.width * ratio);
-    this.canvas.height = Math.round(this.height * ratio);
-    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    const [width, height] = [Math.max(240, box.width), Math.max(200, box.height)];
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    // Few nodes on a large screen are drawn larger.
+    const few = this.reel.nodes.length <= 3;
+    this.zoom = clamp(Math.min(width / (few ? 900 : 1160), height / (few ? 360 : 470)), 1, 1.6);
+    this.width = width / this.zoom;
+    this.height = height / this.zoom;
+    this.context.setTransform(ratio * this.zoom, 0, 0, ratio * this.zoom, 0, 0);
     this.arrange();
   }
 
   arrange() {
     const { width, height, reel } = this;
     const { nodes } = reel;
-    this.cardWidth = clamp(width * 0.21, 134, 216);
-    this.clientWidth = clamp(width * 0.17, 78, 186);
+    const narrow = width < 700;
+    this.cardWidth = clamp(width * (narrow ? 0.3 : 0.21), 150, 206);
+    this.clientWidth = narrow ? this.cardWidth : clamp(width * 0.17, 110, 186);
     const storeys = nodes.length <= 2 ? 1 : nodes.length <= 6 ? 2 : 3;
-    const log = reel.paxos ? 15 : 27;
+    const log = reel.paxos ? 15 : 32;
     this.rowsMax = clamp(Math.floor(((height - 36) / (storeys + (nodes.length > 3 ? 0.9 : 0.35)) - HEAD - FOOT - log) / ROW), 1, 5);
     this.cardHeight = HEAD + log + this.keys().length * ROW + FOOT + 3;
     this.slots = new Map(nodes.map((node) => [node, 0]));
@@ -51,18 +56,20 @@ class Stage {
     }
     this.cards = new Map();
     const places = ring(nodes.length);
-    const reachX = Math.max(this.cardWidth * 0.55, width / 2 - this.cardWidth / 2 - this.clientWidth - 40);
-    const reachY = Math.max(0, height / 2 - this.cardHeight / 2 - 18);
+    const reachX = Math.max(this.cardWidth * 0.55, width / 2 - this.cardWidth / 2 - (narrow ? 14 : this.clientWidth + 40));
+    // Where clients have no room beside their nodes, they are below.
+    const below = narrow ? Math.max(0, ...nodes.slice(1).map((node) => this.slots.get(node))) * SLOT + 6 : 0;
+    const reachY = Math.max(0, (height - below) / 2 - this.cardHeight / 2 - 14);
     nodes.forEach((node, number) => {
       const [x, y] = places[number];
-      const [centreX, centreY] = [width / 2 + x * reachX, height / 2 + y * reachY];
+      const [centreX, centreY] = [width / 2 + x * reachX, (height - below) / 2 + y * reachY];
       this.cards.set(node, {
         node,
         x: Math.round(centreX - this.cardWidth / 2),
         y: Math.round(centreY - this.cardHeight / 2),
         centreX,
         centreY,
-        right: x >= -0.01,
+        side: narrow && (number > 0 || nodes.length < 3) ? "below" : x >= -0.01 ? "right" : "left",
       });
     });
     this.links = new Map();
@@ -87,17 +94,28 @@ class Stage {
     return [card.centreX + dx * scale + normalX * LINK_GAP, card.centreY + dy * scale + normalY * LINK_GAP];
   }
 
-  // Where a call's capsule is.
+  // Where a call's capsule is, and the ends of the line between it and its node.
   seat(call) {
     const card = this.cards.get(call.node);
-    const seats = this.slots.get(call.node);
-    const x = card.right ? card.x + this.cardWidth + 30 : card.x - 30 - this.clientWidth;
-    const y = card.centreY + (call.slot - (seats - 1) / 2) * SLOT;
-    return { x, y, width: this.clientWidth, right: card.right, card };
+    const { cardWidth, cardHeight, clientWidth: width } = this;
+    if (card.side === "below") {
+      const y = card.y + cardHeight + 20 + call.slot * SLOT;
+      const line = card.x - 5;
+      return { x: card.x, y, width, from: [line, y], to: [line, card.y + cardHeight - 8] };
+    }
+    const y = card.centreY + (call.slot - (this.slots.get(call.node) - 1) / 2) * SLOT;
+    const end = clamp(y, card.y + 10, card.y + cardHeight - 10);
+    if (card.side === "right") {
+      const x = card.x + cardWidth + 30;
+      return { x, y, width, from: [x, y], to: [card.x + cardWidth, end] };
+    }
+    const x = card.x - 30 - width;
+    return { x, y, width, from: [x + width, y], to: [card.x, end] };
   }
 
   // What is under the pointer, the topmost first.
-  at(x, y) {
+  at(clientX, clientY) {
+    const [x, y] = [clientX / this.zoom, clientY / this.zoom];
     for (let index = this.targets.length - 1; index >= 0; index -= 1) {
       const target = this.targets[index];
       if (x >= target.left && x <= target.right && y >= target.top && y <= target.bottom) return target;

@@ -7,6 +7,7 @@ from paxoskv.core.operations import KIND_NAMES
 from paxoskv.core.text import text, words
 from paxoskv.paxos import messages, register
 from paxoskv.paxos.ballot import show_ballot, show_version
+from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Message, Refusal
 from paxoskv.paxos.records import Record
 
@@ -101,6 +102,12 @@ def record(of: Record) -> Description:
         "accepted": show_version(of.accepted),
         "value": _value(of.register),
     }
+
+
+def held(engine: PaxosEngine, key: bytes) -> Description:
+    """What a node has promised and accepted for a key; nothing if that is not in memory."""
+    found = engine.records.resident.get(key)
+    return {} if found is None else record(found)
 
 
 def keys(said: Message) -> Iterator[bytes]:

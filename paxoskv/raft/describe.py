@@ -1,4 +1,4 @@
-"""Messages, nodes and records in the words of the papers, for traces that people read. Nothing depends on it but those."""
+"""Messages, nodes and records in the papers' words, for traces that people read. Nothing depends on it but those."""
 
 from collections.abc import Iterator, Sequence
 from itertools import repeat

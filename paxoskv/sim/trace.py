@@ -23,14 +23,18 @@ class Trace(Events):
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__(write, lambda: self._timeline.now)
 
-    def begin(
-        self, timeline: Timeline, configuration: Configuration, mode: Mode, title: str = "", explanation: str = ""
-    ) -> None:
-        """The first line; the universe calls it."""
+    def follow(self, timeline: Timeline, configuration: Configuration, mode: Mode) -> None:
+        """Whose time it is, and what to look at."""
         self._timeline = timeline
         self._mode = mode
         self._keys = key_names(configuration.keys)
         self._calls: dict[int, int] = {}
+
+    def begin(
+        self, timeline: Timeline, configuration: Configuration, mode: Mode, title: str = "", explanation: str = ""
+    ) -> None:
+        """The first line; the universe calls it."""
+        self.follow(timeline, configuration, mode)
         self.event(
             "begin",
             version=VERSION,

@@ -21,6 +21,15 @@ class Events:
         """Any event."""
         self._write(json.dumps({"t": round(self._now(), 9), "e": name, **fields}, separators=(",", ":")))
 
+    def forget(self) -> None:
+        """Write every state again, when it next may have changed."""
+        self._states.clear()
+
+    @property
+    def remembered(self) -> int:
+        """How many states are compared with what comes."""
+        return len(self._states)
+
     # Nodes.
 
     def started(self, node: int, incarnation: int) -> None:
