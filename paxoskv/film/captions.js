@@ -50,6 +50,8 @@ function keysOf(message) {
   return `keys ${listed([...distinct, ...more])}`;
 }
 
+const theyOrIt = (whom, plural, singular) => (/^node \d+$/.test(whom) ? singular : plural);
+
 const MESSAGE_SENTENCES = {
   Prepare: (m, who, whom) => `${who} asks ${whom} to promise ${ballotAndKey(m)}`,
   Promised: (m, who, whom) =>
@@ -59,7 +61,7 @@ const MESSAGE_SENTENCES = {
   Accepted: (m, who, whom) =>
     m.ballot ? `${who} tells ${whom} that it has accepted ${m.ballot} for ${keysOf(m)}` : `${who} tells ${whom} that it has accepted ${keysOf(m) || "what it asked"}`,
   Refused: (m, who, whom) => `${who} refuses ${whom} for key ${shown(m.key)}: it has promised ballot ${m.promised}`,
-  Read: (m, who, whom) => `${who} asks ${whom} which version of key ${shown(m.key)} they have accepted`,
+  Read: (m, who, whom) => `${who} asks ${whom} which version of key ${shown(m.key)} ${theyOrIt(whom, "they have", "it has")} accepted`,
   Version: (m, who, whom) =>
     `${who} tells ${whom} that it has accepted ${m.accepted === "-" ? "nothing" : m.accepted}${m.key === undefined ? "" : ` for key ${shown(m.key)}`}`,
   Fetch: (m, who, whom) => `${who} asks ${whom} for the value of key ${shown(m.key)}`,
@@ -73,7 +75,7 @@ const MESSAGE_SENTENCES = {
       : `${who}, leader of term ${m.term}, tells ${whom} that it is there, and that all up to entry ${m.committed} is committed`,
   Appended: (m, who, whom) => `${who} tells ${whom} that its log is on disk up to entry ${m.match}`,
   Rejected: (m, who, whom) => `${who} tells ${whom} that it lacks what comes before; it knows entry ${m.hint}`,
-  VoteRequest: (m, who, whom) => `${who} asks ${whom} ${m.trial ? "whether they would vote" : "to vote"} for it in term ${m.term}`,
+  VoteRequest: (m, who, whom) => `${who} asks ${whom} ${m.trial ? `whether ${theyOrIt(whom, "they", "it")} would vote` : "to vote"} for ${who} in term ${m.term}`,
   Vote: (m, who, whom) =>
     m.trial ? `${who} tells ${whom} that it ${m.granted ? "would" : "would not"} vote for it` : `${who} ${m.granted ? "votes for" : "does not vote for"} ${whom} in term ${m.term}`,
   Campaign: (m, who, whom) => `${who} asks ${whom} to stand for election at once`,
@@ -142,7 +144,7 @@ const FAULT_WORDS = {
   "disk-full": ["The disk of node {node} is full", "The disk of node {node} has room again"],
   "disk-failure": ["The next write to the disk of node {node} will fail", "The disk of node {node} is well again"],
   "clock-jump": ["The clock of node {node} jumps ahead", "The clock of node {node} runs evenly again"],
-  link: ["Node {node} has lost its connection to node {peer}", "Node {node} is connected to node {peer}"],
+  link: ["Node {node} has no connection to node {peer}", "Node {node} is connected to node {peer}"],
 };
 
 function faultSentence(kind, node, peer, ends, text) {

@@ -265,12 +265,14 @@ function nextFilter() {
 
 function buildLegend() {
   const entry = (className, text) => make("span", {}, make("i", { className }), text);
+  const raft = film.reels.every((reel) => !reel.paxos);
   byId("legend").replaceChildren(
     entry("question", "request"),
     entry("reply", "answer"),
     entry("memory", "in memory"),
-    entry("disk", "on disk"),
-    make("span", {}, make("b", { textContent: "✓" }), "chosen"),
+    ...(raft
+      ? [entry("written", "on disk"), entry("disk", "committed")]
+      : [entry("disk", "on disk"), make("span", {}, make("b", { textContent: "✓" }), "chosen")]),
   );
 }
 

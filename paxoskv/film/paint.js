@@ -213,15 +213,17 @@ function paintHead(now, card, up, paused) {
   else if (!now.reel.paxos) {
     const role = now.reel.roles.get(node).at(now.position);
     if (role) {
-      status = width > 160 ? `${role.role}, term ${role.term}` : role.role;
+      status = `${role.role}, term ${role.term}`;
       colour = role.role === "leader" ? ballotColour(now.reel, `t${role.term}`) : theme.soft;
       if (role.role === "leader") context.font = `650 12px ${theme.sans}`;
     }
   }
   if (status) {
+    const room = width - 34 - widthOf(context, name);
     if (!status.startsWith("leader")) context.font = `12px ${theme.sans}`;
     context.textAlign = "right";
     context.fillStyle = colour;
+    if (widthOf(context, status) > room) status = fitted(context, status.split(",")[0], room);
     context.fillText(status, x + width - 12, middle);
   }
 }

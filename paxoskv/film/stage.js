@@ -33,7 +33,7 @@ class Stage {
     this.canvas.height = Math.round(height * ratio);
     // Few nodes on a large screen are drawn larger.
     const few = this.reel.nodes.length <= 3;
-    this.zoom = clamp(Math.min(width / (few ? 900 : 1160), height / (few ? 360 : 470)), 1, 1.6);
+    this.zoom = clamp(Math.min(width / (few ? 900 : 1160), height / (few ? 360 : 470)), 1, 1.45);
     this.width = width / this.zoom;
     this.height = height / this.zoom;
     this.context.setTransform(ratio * this.zoom, 0, 0, ratio * this.zoom, 0, 0);

@@ -108,7 +108,9 @@ class Recorder:
         """`begin` are the fields of the first line that only the node knows. Raises OSError."""
         if path.is_dir():
             path = path / f"node-{begin['node']}.jsonl"
-        self.events = Events(self._write, time.monotonic)
+        self.moment = time.monotonic()
+        """When all that is written now happens: what a turn decides, happens at once."""
+        self.events = Events(self._write, lambda: self.moment)
         self._log = log
         self._begin = begin
         self._node: int = begin["node"]
@@ -133,6 +135,10 @@ class Recorder:
         if not self._off:
             self._attempt(lambda: self._file.write(line))
 
+    def tick(self) -> None:
+        """What follows happens now."""
+        self.moment = time.monotonic()
+
     def end_turn(self) -> None:
         """What was written so far can be read by others."""
         if not self._off:
@@ -140,6 +146,7 @@ class Recorder:
 
     def close(self) -> None:
         """The node stops, and says so."""
+        self.tick()
         self.events.event("stop", node=self._node)
         self.end_turn()
         self._attempt(self._file.close)
@@ -189,6 +196,7 @@ class TracedNode(Node):
     def inject_fault(self, name: Any, argument: Any) -> str:
         refused = super().inject_fault(name, argument)
         if not refused:
+            self.recorder.tick()
             kind = "heal" if argument is False else "fault"
             self.recorder.events.event(kind, kind=str(name), node=self.id, peer=None)
             if name == "clock-jump":
@@ -223,6 +231,7 @@ class Watched:
     def wall(self, milliseconds: int) -> None:
         """The beginning of a turn."""
         self._note_drops()
+        self._recorder.tick()
         self._engine.wall(milliseconds)
 
     def submit(self, operations_: Sequence[Operation], now: float) -> None:
@@ -256,6 +265,7 @@ class Watched:
 
     def peer_up(self, number: int, incarnation: int, now: float) -> None:
         """A link works."""
+        self._recorder.tick()
         if number in self._broken:
             self._broken.discard(number)
             self._events.event("heal", kind="link", node=self._node, peer=number)
@@ -263,6 +273,7 @@ class Watched:
 
     def peer_lost(self, number: int, now: float) -> None:
         """A link is broken."""
+        self._recorder.tick()
         if number not in self._broken:
             self._broken.add(number)
             self._events.event("fault", kind="link", node=self._node, peer=number)

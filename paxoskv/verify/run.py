@@ -186,8 +186,10 @@ def _fault_events(incident: Incident) -> Iterator[Event]:
     # Of its disk a node tells by itself.
     if incident.kind in (nemesis.DISK_STALL, nemesis.CLOCK):
         return
+    # How much of a node's links is cut, only the words tell.
+    kind = "network" if incident.kind == nemesis.PARTITION and "alone" not in incident.text else incident.kind
     for number in incident.nodes[:1]:
-        fault = {"kind": incident.kind, "node": number, "peer": incident.nodes[-1], "text": incident.text}
+        fault = {"kind": kind, "node": number, "peer": incident.nodes[-1], "text": incident.text}
         yield {"t": incident.start, "e": "fault", **fault}
         if incident.finish is not None:
             yield {"t": incident.finish, "e": "heal", **fault}
