@@ -21,15 +21,15 @@ def make_reels(
     Raises NotATrace.
     """
     clusters: dict[Any, list[Path]] = {}
-    for path in paths:
+    for number, path in enumerate(paths):
         begin = next(reading.read(path))
         # What was merged already, and what was simulated, is a film of its own.
         alone = begin["source"] != "live" or "node" not in begin
-        clusters.setdefault(path if alone else (begin.get("cluster"), begin["mode"]), []).append(path)
+        clusters.setdefault(number if alone else (begin.get("cluster"), begin["mode"]), []).append(path)
     reels = []
     for cluster, files in clusters.items():
-        if isinstance(cluster, Path):
-            events = reading.read(cluster, progress)
+        if isinstance(cluster, int):
+            events = reading.read(files[0], progress)
         else:
             events = iter(merging.merge([reading.read(path, progress) for path in files]))
         reel = make_reel(events, cut, events_max)

@@ -77,20 +77,23 @@ def make_reel(events: Iterable[Event], cut: Cut | None = None, events_max: int =
     cut = cut or Cut()
     reel = Reel(begin, origin=cut.start or 0.0)
     packer = _Packer(reel, cut)
-    total = shown = 0
-    last = begin["t"]
+    total = left_out = 0
+    last = end = begin["t"]
     for event in iterator:
         total += 1
         last = max(last, float(event["t"]))
-        if shown < events_max:
+        # What must not happen has its place in every film.
+        if len(reel.events) < events_max or event["e"] == "failure":
             packer.take(event)
-            shown = len(reel.events)
+            if event["e"] != "failure":
+                end = event["t"]
+        else:
+            left_out += 1
     packer.finish()
-    if shown >= events_max:
-        end = reel.origin + (reel.times[-1] if reel.times else 0.0)
+    if left_out:
         reel.left_out = (
-            f"The film ends at {end:.6g} s of {last:.6g} s, after {len(reel.events):,} events of a trace of "
-            f"{total:,}; cut it with --from, --to or --key to see the rest."
+            f"The film shows {len(reel.events):,} events, up to {end:.6g} s of {last:.6g} s; {left_out:,} of the "
+            f"trace's {total:,} are not in it. Cut it with --from, --to or --key to see others."
         )
     return reel
 

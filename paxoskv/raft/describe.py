@@ -66,6 +66,13 @@ def keys(said: Message) -> Iterator[bytes]:
         yield from said.keys
 
 
+def entries(said: Message) -> Iterator[tuple[int, set[bytes]]]:
+    """The entries in a message, each by its index with the keys that it changes once it is applied."""
+    if isinstance(said, messages.Append):
+        for index, entry in enumerate(said.entries, said.previous_index + 1):
+            yield index, set(_keys(_batches(entry)))
+
+
 def node(engine: RaftEngine) -> Description:
     """What a node is in the log's life: its role and term, whom it follows, and how far its log goes.
 

@@ -44,11 +44,13 @@ class _Words:
     keys: Callable[[Any], Iterable[bytes]]
     state: Callable[[Any, bytes], dict[str, Any]]
     node: Callable[[Any], dict[str, Any]]
+    entries: Callable[[Any], Iterable[tuple[int, Iterable[bytes]]]]
+    """Of what is journaled, what shows in keys only when the node's `applied` gets there."""
 
 
 _WORDS: Final[dict[type, _Words]] = {
-    PaxosEngine: _Words(paxos.message, paxos.keys, paxos.held, lambda engine: {}),
-    RaftEngine: _Words(raft.message, raft.keys, raft.record, raft.node),
+    PaxosEngine: _Words(paxos.message, paxos.keys, paxos.held, lambda engine: {}, lambda message: ()),
+    RaftEngine: _Words(raft.message, raft.keys, raft.record, raft.node, raft.entries),
 }
 
 
@@ -219,6 +221,8 @@ class Watched:
         self._numbers = itertools.count(1)
         self._clients: dict[int, int] = {}
         self._touched: dict[bytes, None] = {}
+        self._unapplied: dict[int, Iterable[bytes]] = {}
+        """The keys of entries that are in the log and not applied, by index."""
         self._broken: set[int] = set()
         self._left: list[tuple[str, int, int]] = []
         """Frames that were handed to their links last: (name, target, how many that link had dropped before)."""
@@ -297,7 +301,12 @@ class Watched:
             size = sum(len(encode(message)) for message in effects.journal)
             events.journaled(self._node, effects.sequence, size)
             self._touch(effects.journal)
-        events.state(self._node, None, self._words.node(self._engine))
+            for message in effects.journal:
+                self._unapplied.update(self._words.entries(message))
+        node = self._words.node(self._engine)
+        events.state(self._node, None, node)
+        for index in [index for index in self._unapplied if index <= node["applied"]]:
+            self._touched.update(dict.fromkeys(self._unapplied.pop(index)))
         for key in self._touched:
             events.state(self._node, text(key), self._words.state(self._engine, key))
         self._touched.clear()
