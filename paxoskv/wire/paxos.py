@@ -94,7 +94,7 @@ def _keys(column: Any) -> tuple[bytes, ...]:
 
 
 def _registers(column: Any) -> tuple[bytes, ...]:
-    if type(column) is not tuple or not all([is_shaped(register) for register in column]):
+    if type(column) is not tuple or not all(map(is_shaped, column)):
         raise ValueError(column)
     return column
 
