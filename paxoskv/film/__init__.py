@@ -60,7 +60,7 @@ def write_html(path: str | os.PathLike[str], reels: Sequence[Reel]) -> None:
 def title(reels: Sequence[Reel]) -> str:
     """What the window says."""
     names = [reel.begin.get("title") or f"A cluster in {reel.begin['mode']} mode" for reel in reels]
-    return " and ".join(dict.fromkeys(names))
+    return " and ".join(dict.fromkeys(names)).encode("utf-8", "replace").decode("utf-8")
 
 
 def _resource(name: str) -> str:

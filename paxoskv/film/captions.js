@@ -167,7 +167,7 @@ function caption(reel, start, end) {
     case "journal":
       return journalCaption(reel, start, end);
     case "commit":
-      return commitCaption(reel, start, end);
+      return commitCaption(reel, start);
     case "state":
       return { text: `Node ${node} changes what it holds of key ${shown(event[2])}` };
     case "node":
@@ -256,52 +256,48 @@ function receivedSentence(frame) {
   return `Node ${frame.target} receives from node ${frame.source} ${what}${more}`;
 }
 
-// What a node has on its way to the disk: the states that change with the row say.
-function changesOf(reel, start, end, durable) {
+// What a row of a node's journal holds: the changes that go with it, of keys, or of the log and the vote.
+function changesOf(reel, start, end) {
   const changes = [];
   for (let index = start + 1; index < end; index += 1) {
     const event = reel.events[index];
-    if (event[0] !== "state" || event[6] !== durable) continue;
-    const [, node, key, promised, accepted, value] = event;
-    const holds = value === null ? `${shown(key)} absent` : `${shown(key)} = ${quoted(value)}`;
-    if (!reel.paxos) changes.push(holds);
-    else {
-      const before = reel.stateHistory(node, key).at(index);
-      const newer = !before || before.accepted !== accepted || durable;
-      changes.push(newer && accepted !== "-" && plainBallot(accepted) === promised ? `${holds}, accepted under ballot ${promised}` : `the promise of ballot ${promised} for key ${shown(key)}`);
-    }
+    if (reel.paxos && event[0] === "state" && !event[6]) changes.push(keyChange(reel, index));
+    else if (!reel.paxos && event[0] === "node" && !event[8]) changes.push(...logChanges(reel, index));
   }
   const distinct = [...new Set(changes)];
   return distinct.length > 2 ? [...distinct.slice(0, 2), `${distinct.length - 2} more`] : distinct;
 }
 
-// Of a node's log and vote likewise.
-function logChanges(reel, start, end, durable) {
+function keyChange(reel, index) {
+  const [, node, key, promised, accepted, value] = reel.events[index];
+  const before = reel.stateHistory(node, key).at(index);
+  if (accepted === "-" || before?.accepted === accepted) return `the promise of ballot ${promised} for key ${shown(key)}`;
+  return `${value === null ? `${shown(key)} absent` : `${shown(key)} = ${quoted(value)}`}, accepted under ballot ${plainBallot(accepted)}`;
+}
+
+function logChanges(reel, index) {
+  const [, node, , term, , last] = reel.events[index];
+  const before = reel.roles.get(node)?.at(index);
   const changes = [];
-  for (let index = start + 1; index < end; index += 1) {
-    const event = reel.events[index];
-    if (event[0] !== "node" || event[8] !== durable) continue;
-    const [, node, , term, , last] = event;
-    const before = (durable ? reel.durableRoles : reel.roles).get(node).at(index);
-    if (!before || before.last < last) changes.push(`its log up to entry ${last}`);
-    if (before && before.term !== term) changes.push(`term ${term}, and its vote in it`);
-  }
+  if (last && before?.last !== last) changes.push(`its log up to entry ${last}`);
+  if (before && before.term !== term) changes.push(`term ${term}, and its vote in it`);
   return changes;
 }
 
 function journalCaption(reel, start, end) {
   const [, node, , bytes] = reel.events[start];
-  const changes = reel.paxos ? changesOf(reel, start, end, 0) : logChanges(reel, start, end, 0);
+  const changes = changesOf(reel, start, end);
   return {
     text: changes.length ? `Node ${node} writes to its disk: ${listed(changes)}` : `Node ${node} writes ${plural(bytes, "byte")} to its disk`,
     note: NOTES.commit,
   };
 }
 
-function commitCaption(reel, start, end) {
+function commitCaption(reel, start) {
   const [, node] = reel.events[start];
-  const changes = reel.paxos ? changesOf(reel, start, end, 1) : logChanges(reel, start, end, 1);
-  return { text: changes.length ? `Node ${node} has it on disk: ${listed(changes)}` : `Node ${node} has it on disk`, note: NOTES.commit };
+  const changes = reel.rowsOf(start).flatMap((row) => changesOf(reel, ...reel.groupBefore(row + 1)));
+  const words = changes.length > 2 ? [...changes.slice(0, 2), `${changes.length - 2} more`] : changes;
+  return { text: words.length ? `Node ${node} has it on disk: ${listed(words)}` : `Node ${node} has it on disk`, note: NOTES.commit };
 }
 
 function roleCaption(reel, index) {

@@ -331,7 +331,7 @@ function paintAccepted(now, card, key, state, x, middle, width) {
   const text = fitted(context, label, width - 14 - (chosen ? 12 : 0));
   const wide = widthOf(context, text) + 14 + (chosen ? 12 : 0);
   const high = 16;
-  const glow = chosen ? chosenGlow(now, key) : 0;
+  const glow = chosen ? chosenGlow(now, key, state.accepted) : 0;
   if (glow > 0) {
     faded(context, glow, () => {
       context.strokeStyle = theme.good;
@@ -386,9 +386,9 @@ function isChosen(now, key, accepted) {
   return ballot === chosenBallot && Number(step) <= Number(chosenStep);
 }
 
-function chosenGlow(now, key) {
+function chosenGlow(now, key, accepted) {
   const chosen = now.reel.chosen.get(key)?.at(now.position);
-  return chosen ? clamp(1 - now.age(chosen.index) / 1.1, 0, 1) : 0;
+  return chosen?.version === accepted ? clamp(1 - now.age(chosen.index) / 1.1, 0, 1) : 0;
 }
 
 function paintDisk(now, card) {

@@ -91,6 +91,11 @@ class Reel {
     this.group();
   }
 
+  // Which journal events a commit ends.
+  rowsOf(commit) {
+    return this.committedRows[commit] ?? [];
+  }
+
   perNode() {
     return new Map(this.nodes.map((node) => [node, new History()]));
   }
@@ -107,6 +112,7 @@ class Reel {
 
   read() {
     const ends = this.endings();
+    this.committedRows = ends.commits;
     const rows = new Map(this.nodes.map((node) => [node, 0]));
     this.events.forEach((event, index) => {
       const [name, node] = event;
@@ -115,7 +121,7 @@ class Reel {
       else if (name === "send") this.addFrame(index, event, ends);
       else if (name === "journal") this.rows.add(index, ends.rows[index] ?? Infinity, { node, sequence: event[2], bytes: event[3] });
       else if (name === "commit") {
-        rows.set(node, rows.get(node) + (ends.commits[index] ?? 1));
+        rows.set(node, rows.get(node) + (ends.commits[index]?.length ?? 1));
         this.stored.get(node)?.add(index, rows.get(node));
       } else if (name === "state") {
         const [, , key, promised, accepted, value, durable] = event;
@@ -154,10 +160,10 @@ class Reel {
       } else if (name === "journal") open.get(first)?.push(index);
       else if (name === "commit" || name === "crash") {
         const waiting = open.get(first) ?? [];
-        let ended = 0;
+        const ended = [];
         while (waiting.length && (name === "crash" || this.events[waiting[0]][2] <= event[2])) {
-          rows[waiting.shift()] = index;
-          ended += 1;
+          rows[waiting[0]] = index;
+          ended.push(waiting.shift());
         }
         if (name === "commit") commits[index] = ended;
       } else if (name === "fault" || name === "heal") {

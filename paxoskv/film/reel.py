@@ -137,7 +137,8 @@ class _Packer:
     def take(self, event: Event) -> None:
         """One event."""
         cut = self._cut
-        self._now = float(event["t"])
+        # Time does not go back, whatever a trace says.
+        self._now = max(self._now, float(event["t"]))
         if cut.end is not None and self._now > cut.end and event["e"] != "failure":
             return
         was_silent = self._silent

@@ -115,8 +115,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             "The node that coordinates a write crashes when only one other has heard of it; somebody else finishes it.",
             {
                 "paxos": "Node 1 dies when one other node has accepted its write. Its client will never know; but the "
-                "next reader, through node 3, meets the half-done write, claims the key with a higher ballot, and "
-                "finishes it before it answers. Nobody had to be elected, and nobody waited for a timeout.",
+                "next reader, through node 3, meets the half-done write, and finishes it before it answers. Who writes "
+                "next claims the key with a higher ballot. Nobody had to be elected, and nobody waited for a timeout.",
                 "raft": "The leader dies when one follower has its entry. Nothing can be read or written until the "
                 "others notice, and elect the one with the longer log. It opens a new term, and with that the entry is "
                 "committed.",

@@ -60,8 +60,8 @@ def parse(lines: Iterable[str], name: str, progress: Callable[[int], object] = l
         if not line.strip():
             continue
         try:
-            event = json.loads(line)
-        except ValueError:
+            event = json.loads(line, parse_constant=_refuse)
+        except (ValueError, RecursionError):
             if not empty and not line.endswith("\n"):
                 return
             raise NotATrace(_sentence(name, number, f"expected one JSON object, found {_short(line)}", empty)) from None
@@ -73,6 +73,10 @@ def parse(lines: Iterable[str], name: str, progress: Callable[[int], object] = l
             yield event
     if empty:
         raise NotATrace(f"{name} is empty; a trace begins with a line such as " + _EXAMPLE)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 _EXAMPLE: Final = '{"t":0,"e":"begin","version":1,"source":"simulation","mode":"paxos","nodes":[1,2,3]}'
@@ -102,6 +106,8 @@ def _what_is_wrong(event: Any, first: bool) -> str:
             wanted = " or ".join(_TYPE_NAMES[each] for each in types)
             found = json.dumps(event[field]) if field in event else "nothing"
             return f"expected {field!r} of {name!r} to be {wanted}, found {_short(found)}"
+    if name == "begin" and not (event["nodes"] and all(_is(node, (int,)) for node in event["nodes"])):
+        return f"expected 'nodes' of 'begin' to be the numbers of the nodes, found {_short(json.dumps(event['nodes']))}"
     if name == "begin" and event["version"] != VERSION:
         return f"it is a trace of version {event['version']}; this paxoskv reads version {VERSION}"
     return ""

@@ -40,6 +40,10 @@ def test_events_come_in_order_and_unknown_ones_are_left_alone() -> None:
         (BEGIN + '{"t":"now","e":"start"}\n', ["line 2", '"t", the time in seconds']),
         (BEGIN + '{"t":1,"e":"start","node":true,"incarnation":1}\n', ["'node' of 'start'", "a whole number", "true"]),
         (BEGIN + '{"t":1,"e":"start","node":1}\n', ["'incarnation' of 'start'", "found nothing"]),
+        (BEGIN + '{"t":NaN,"e":"start"}\n' + START, ["line 2", "expected one JSON object"]),
+        (BEGIN + "[" * 100_000 + "\n" + START, ["line 2", "expected one JSON object"]),
+        (BEGIN.replace("[1,2,3]", "[]"), ["line 1", "'nodes' of 'begin'", "found []"]),
+        (BEGIN.replace("[1,2,3]", '["a"]'), ["line 1", "'nodes' of 'begin'", '["a"]']),
         (BEGIN.replace('"version":1', '"version":7'), ["line 1", "version 7", "reads version 1"]),
     ],
 )
