@@ -290,13 +290,19 @@ class Watched:
         effects = self._engine.take_effects()
         events = self._events
         encode = self._driver.codec.encode
+        # The same messages go to several peers, and are looked at once.
+        frames: dict[tuple[int, ...], tuple[str, int, list[dict[str, Any]]]] = {}
         for target, messages in effects.sends.items():
-            name = self._name(messages)
-            size = sum(len(encode(message)) for message in messages)
-            said = [one for message in messages for one in self._words.message(message)]
+            identity = tuple(map(id, messages))
+            frame = frames.get(identity)
+            if frame is None:
+                size = sum(len(encode(message)) for message in messages)
+                said = [one for message in messages for one in self._words.message(message)]
+                frame = frames[identity] = (self._name(messages), size, said)
+                self._touch(messages)
+            name, size, said = frame
             self._left.append((name, target, self._driver.links[target].dropped_frames))
             events.frame(name, self._node, target, size, said)
-            self._touch(messages)
         if effects.journal:
             size = sum(len(encode(message)) for message in effects.journal)
             events.journaled(self._node, effects.sequence, size)
