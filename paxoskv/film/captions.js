@@ -31,7 +31,7 @@ const NOTES = {
   call: "Any node takes any operation on any key.",
   callRaft: "Any node takes any operation; those that do not lead hand it to the leader.",
   ok: "The answer leaves only when a majority of disks has what it promises.",
-  read: "The value is what a majority agrees upon, as new as anything that anybody was ever told.",
+  read: "The value is what a majority agrees upon, and as new as anything that anybody was told.",
   unknown: "The client cannot tell whether it happened. It may yet happen, or may have happened already.",
 };
 

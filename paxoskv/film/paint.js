@@ -584,10 +584,22 @@ function labelOf(frame) {
   return frame.messages.length > 1 && label ? `${label} +${frame.messages.length - 1}` : label;
 }
 
+// How much of a link a label takes at either end, so that it leaves and arrives beside the cards and not on them.
+function margin(link, wide) {
+  const [dx, dy] = [link.end[0] - link.start[0], link.end[1] - link.start[1]];
+  const length = Math.hypot(dx, dy) || 1;
+  return Math.min(0.35, ((Math.abs(dx) / length) * (wide / 2) + (Math.abs(dy) / length) * 9) / length);
+}
+
 function paintFlight(now, frame, share, wanted, labelled, alpha) {
   const { context, links } = now.stage;
   const link = links.get(`${frame.source} ${frame.target}`);
-  const [x, y] = along(link, share);
+  const label = wanted && labelled ? labelOf(frame) : "";
+  context.font = `600 11px ${theme.sans}`;
+  const wide = label ? widthOf(context, label) + 14 : 0;
+  const space = margin(link, wide);
+  const place = space + share * (1 - 2 * space);
+  const [x, y] = along(link, place);
   const colour = ballotColour(now.reel, frame.ballot);
   const kind = frame.messages[0]?.kind;
   const refusal = REFUSALS.has(kind) || (kind === "Vote" && !frame.messages[0].granted);
@@ -596,10 +608,9 @@ function paintFlight(now, frame, share, wanted, labelled, alpha) {
     context.strokeStyle = ink;
     context.lineWidth = 2.2;
     faded(context, 0.35, () => {
-      trace(context, link, Math.max(0, share - 0.22), share);
+      trace(context, link, Math.max(0, place - 0.22), place);
       context.stroke();
     });
-    const label = wanted && labelled ? labelOf(frame) : "";
     if (!label) {
       context.beginPath();
       context.arc(x, y, frame.messages.length ? 4.5 : 3, 0, 2 * Math.PI);
@@ -608,8 +619,6 @@ function paintFlight(now, frame, share, wanted, labelled, alpha) {
       now.stage.targets.push({ left: x - 8, right: x + 8, top: y - 8, bottom: y + 8, kind: "frame", frame });
       return;
     }
-    context.font = `600 11px ${theme.sans}`;
-    const wide = widthOf(context, label) + 14;
     rounded(context, x - wide / 2, y - 9, wide, 18, 9);
     const answers = ANSWERS.has(kind) || refusal;
     context.fillStyle = answers ? theme.panel : ink;

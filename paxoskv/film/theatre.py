@@ -43,11 +43,13 @@ class Theatre:
     The curtain rises, and the trace begins, once the cluster is ready; in raft mode once the node `leader` leads.
     """
 
-    def __init__(self, mode: str, title: str, text: str, write: Callable[[str], object], leader: int = 1) -> None:
-        self.mode = mode
-        for seed in count(1):
-            assert seed < _SEEDS_MAX, f"some seed makes node {leader} the leader"
-            self._build(_configuration(seed, mode), write)
+    def __init__(
+        self, mode: str, title: str, text: str, write: Callable[[str], object], leader: int, seed: int
+    ) -> None:
+        """The first seed from `seed` on with that leader decides what chance is left."""
+        for number in count(seed):
+            assert number < seed + _SEEDS_MAX, f"some seed makes node {leader} the leader"
+            self._build(_configuration(number, mode), write)
             if self._warm_up(leader):
                 break
         self._trace.raise_curtain(title, text, {number: each.engine for number, each in self._replicas.items()})
