@@ -23,7 +23,7 @@ ALLOWED = {
     "client": {"core", "wire"},
     "load": {"core", "client"},
     "verify": {"core", "client", "check", "server", "workload", "trace", ""},
-    "film": {"core", "sim", "trace", "workload"},
+    "film": {"core", "check", "sim", "trace", "workload"},
     "demo": {"core", "check", "server", ""},
     "sync": {"client"},
 }

@@ -69,8 +69,9 @@ def film(
     Examples:
         paxoskv film --scenario takeover
         paxoskv film --scenario takeover --mode both --html takeover.html
-        paxoskv simulate --seeds 17 --trace 17.jsonl; paxoskv film 17.jsonl --html 17.html
-        paxoskv film node-1.jsonl node-2.jsonl node-3.jsonl --from 2.5 --to 2.6 --key cart
+        paxoskv simulate --seeds 17 --trace 17.jsonl
+        paxoskv film 17.jsonl --html 17.html
+        paxoskv film node-1.jsonl node-2.jsonl node-3.jsonl --key cart
 
     \b
     Exit codes:

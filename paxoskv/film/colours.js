@@ -6,7 +6,7 @@ function readTheme() {
   const style = getComputedStyle(document.documentElement);
   const names = ["page", "panel", "ink", "soft", "faint", "line", "lane", "hover", "bad", "good", "doubt", "fault", "mono", "sans", "accent"];
   theme = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
-  theme.dark = document.documentElement.classList.contains("dark");
+  theme.dark = isDark();
 }
 
 // A ballot's hue is its node's, so that one sees whose claim it is; its shade is its round's, so that one sees that it

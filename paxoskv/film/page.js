@@ -22,24 +22,10 @@ const film = {
   pointer: null,
 };
 
-function trouble(text) {
-  byId("trouble").hidden = false;
-  byId("trouble").textContent = text;
-}
-
 // Theme.
 
-function remembered() {
-  try {
-    return localStorage.getItem("paxoskv-film-theme");
-  } catch {
-    return null; // Pages from files may not be allowed to remember.
-  }
-}
-
 function setTheme(dark) {
-  document.documentElement.classList.toggle("dark", dark);
-  byId("theme").textContent = dark ? "Light" : "Dark";
+  wear(dark);
   readTheme();
   if (film.scrubber) {
     film.scrubber.image = null;
@@ -47,18 +33,12 @@ function setTheme(dark) {
   }
 }
 
-const system = window.matchMedia("(prefers-color-scheme: dark)");
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
 setTheme(remembered() ? remembered() === "dark" : system.matches);
 
 function switchTheme() {
-  const dark = !document.documentElement.classList.contains("dark");
-  setTheme(dark);
-  try {
-    localStorage.setItem("paxoskv-film-theme", dark ? "dark" : "light");
-  } catch {
-    // As above.
-  }
+  setTheme(!isDark());
+  remember(isDark());
 }
 
 // Playing.

@@ -1,17 +1,5 @@
 // Words and numbers for people.
 
-const byId = (id) => document.getElementById(id);
-
-function make(tag, fields = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(fields)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
 const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
 const count = (number) => number.toLocaleString("en");
 const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;

@@ -341,7 +341,7 @@ def test_dark_and_light(page: Page, show: Show) -> None:
     assert at_step(page, 20) != light
     page.key("t")
     assert at_step(page, 20) == light
-    page.run("localStorage.removeItem('paxoskv-film-theme')")
+    page.run("localStorage.removeItem('paxoskv-theme')")
     media(page, "dark")
     page.run(FRAME)
     assert page.run("document.documentElement.classList.contains('dark')") is True
