@@ -123,7 +123,7 @@ function showTime() {
   byId("time").replaceChildren(
     make("b", { textContent: moment(at + clock.origin, span + clock.origin) }),
     ` of ${moment(span + clock.origin, span + clock.origin)}`,
-    haste > 1.5 ? ` · ${trimmed(haste)}× on` : "",
+    haste > 1.5 ? ` · a gap, ${trimmed(haste)}× faster` : "",
   );
   const scrubber = byId("scrubber");
   scrubber.setAttribute("aria-valuenow", String(film.step));

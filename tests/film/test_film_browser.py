@@ -1,12 +1,11 @@
 """Films in a real browser: they complain of nothing, fetch nothing, and look the same however one gets somewhere."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.browser import NotStarted, Page, browser, find
+from harness.browser import Page, page_or_skip
 
 from paxoskv.film import Reel, make_reel, write_html
 from paxoskv.film.scenarios import SCENARIOS, perform
@@ -29,22 +28,8 @@ SEEN = """film.stages.map((stage) => stage.canvas.toDataURL()).join()
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    program = find()
-    if program is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    with contextlib.ExitStack() as stack:
-        try:
-            opened = stack.enter_context(browser(program, tmp_path_factory.mktemp("profile")))
-        except NotStarted as error:
-            pytest.skip(str(error))
-        opened.size(1280, 800)
-        media(opened)
+    with page_or_skip(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-
-
-def media(page: Page, scheme: str = "light", motion: str = "reduce") -> None:
-    features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
-    page.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": is_} for name, is_ in features.items()])
 
 
 @pytest.fixture
@@ -175,7 +160,7 @@ def test_it_plays_and_pauses(page: Page, show: Show) -> None:
 
 
 def test_it_begins_by_itself_unless_somebody_minds(page: Page, tmp_path: Path) -> None:
-    media(page, motion="no-preference")
+    page.media("light", "no-preference")
     try:
         write_html(tmp_path / "moving.html", [scenario("duel")])
         page.open(tmp_path / "moving.html")
@@ -183,7 +168,7 @@ def test_it_begins_by_itself_unless_somebody_minds(page: Page, tmp_path: Path) -
         assert page.run("film.playing") is True
         page.run("pause()")
     finally:
-        media(page)
+        page.media("light")
 
 
 def test_a_key_alone(page: Page, show: Show) -> None:
@@ -342,10 +327,10 @@ def test_dark_and_light(page: Page, show: Show) -> None:
     page.key("t")
     assert at_step(page, 20) == light
     page.run("localStorage.removeItem('paxoskv-theme')")
-    media(page, "dark")
+    page.media("dark")
     page.run(FRAME)
     assert page.run("document.documentElement.classList.contains('dark')") is True
-    media(page)
+    page.media("light")
 
 
 def test_small_screens(page: Page, show: Show) -> None:
