@@ -168,6 +168,11 @@ function onKeyDown(event) {
   act();
 }
 
+// The space bar plays and pauses, whatever button was pressed last.
+function onKeyUp(event) {
+  if (event.key === " " && event.target.tagName === "BUTTON" && !byId("help").open) event.preventDefault();
+}
+
 function listenToScrubber() {
   const canvas = byId("scrubber");
   let resumes = false;
@@ -194,6 +199,7 @@ function resize() {
 
 function listen() {
   document.addEventListener("keydown", onKeyDown);
+  document.addEventListener("keyup", onKeyUp);
   byId("play").addEventListener("click", KEYS[" "]);
   byId("first").addEventListener("click", KEYS.Home);
   byId("back").addEventListener("click", KEYS.ArrowLeft);
@@ -204,10 +210,12 @@ function listen() {
   byId("speed").addEventListener("input", () => setSlow(10 ** (6 - Number(byId("speed").value))));
   listenToScrubber();
   for (const stage of film.stages) {
-    stage.canvas.addEventListener("pointermove", (event) => {
-      film.pointer = [stage, event.clientX, event.clientY];
-      showTip(...film.pointer);
-    });
+    for (const name of ["pointermove", "pointerdown"]) {
+      stage.canvas.addEventListener(name, (event) => {
+        film.pointer = [stage, event.clientX, event.clientY];
+        showTip(...film.pointer);
+      });
+    }
     stage.canvas.addEventListener("pointerleave", () => {
       film.pointer = null;
       byId("tip").hidden = true;

@@ -31,9 +31,10 @@ class Stage {
     const [width, height] = [Math.max(240, box.width), Math.max(200, box.height)];
     this.canvas.width = Math.round(width * ratio);
     this.canvas.height = Math.round(height * ratio);
-    // Few nodes on a large screen are drawn larger.
-    const few = this.reel.nodes.length <= 3;
-    this.zoom = clamp(Math.min(width / (few ? 900 : 1160), height / (few ? 360 : 470)), 1, 1.45);
+    // Few nodes on a large screen are drawn larger, many smaller.
+    const size = this.reel.nodes.length;
+    const [wanted, high] = size <= 3 ? [900, 360] : size <= 6 ? [1160, 470] : [1640, 760];
+    this.zoom = clamp(Math.min(width / wanted, height / high), size > 6 ? 0.6 : 1, 1.45);
     this.width = width / this.zoom;
     this.height = height / this.zoom;
     this.context.setTransform(ratio * this.zoom, 0, 0, ratio * this.zoom, 0, 0);
@@ -48,7 +49,7 @@ class Stage {
     this.clientWidth = narrow ? this.cardWidth : clamp(width * 0.17, 110, 186);
     const storeys = nodes.length <= 2 ? 1 : nodes.length <= 6 ? 2 : 3;
     const log = reel.paxos ? 15 : 32;
-    this.rowsMax = clamp(Math.floor(((height - 36) / (storeys + (nodes.length > 3 ? 0.9 : 0.35)) - HEAD - FOOT - log) / ROW), 1, 5);
+    this.rowsMax = clamp(Math.floor(((height - 36) / (storeys + (nodes.length > 3 ? 0.9 : 0.35)) - HEAD - FOOT - log) / ROW), 1, nodes.length > 6 ? 3 : 5);
     this.cardHeight = HEAD + log + this.keys().length * ROW + FOOT + 3;
     this.slots = new Map(nodes.map((node) => [node, 0]));
     for (const call of reel.calls.items) {
