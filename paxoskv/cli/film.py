@@ -1,8 +1,9 @@
 """`paxoskv film`: a trace as a film."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,10 +23,8 @@ _MODES = ("paxos", "raft", _BOTH)
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("film.html"),
-    show_default=True,
     callback=to_write,
-    help="Where to write the film.",
+    help="Where to write the film.  [default: film.html]",
 )
 @click.option("--scenario", metavar="NAME", help="A ready story instead of a trace; see --list.")
 @click.option(
@@ -49,7 +48,7 @@ _MODES = ("paxos", "raft", _BOTH)
 @json_option("One JSON object on standard output.")
 def film(
     traces: tuple[Path, ...],
-    html: Path,
+    html: Path | None,
     scenario: str | None,
     mode: str,
     as_list: bool,
@@ -81,6 +80,7 @@ def film(
     if as_list:
         _list(as_json)
         return
+    target = html or Path("film.html")
     if bool(traces) == (scenario is not None):
         raise click.UsageError("give trace files, or --scenario; `paxoskv film --list` names the scenarios")
     if start is not None and end is not None and start >= end:
@@ -94,16 +94,17 @@ def film(
         if scenario is not None:
             reels = _play(scenario, mode, cut)
         else:
-            reels = make_reels(traces, cut, events_max, _progress(as_json))
+            with _progress(as_json) as advance:
+                reels = make_reels(traces, cut, events_max, advance)
     except NotATrace as error:
         _refuse(str(error), as_json)
     if len(reels) > REELS_MAX:
         _refuse(f"these are {len(reels)} films, and at most {REELS_MAX} fit side by side; give fewer traces", as_json)
     try:
-        write_html(html, reels)
+        write_html(target, reels)
     except OSError as error:
-        _refuse(f"{html} cannot be written: {error.strerror or error}", as_json)
-    _say(html, reels, as_json)
+        _refuse(f"{target} cannot be written: {error.strerror or error}", as_json)
+    _say(target, reels, as_json)
 
 
 def _play(name: str, mode: str, cut: "Cut") -> "list[Reel]":
@@ -129,12 +130,20 @@ def _list(as_json: bool) -> None:
     click.echo("\npaxoskv film --scenario NAME [--mode paxos|raft|both] --html film.html")
 
 
-def _progress(as_json: bool) -> Callable[[int], None]:
+@contextlib.contextmanager
+def _progress(as_json: bool) -> Iterator[Callable[[int], None]]:
+    """Count lines on standard error, on terminals only, and leave nothing of it."""
+    wanted = sys.stderr.isatty() and not as_json
+
     def advance(count: int) -> None:
-        if sys.stderr.isatty() and not as_json:
+        if wanted:
             click.echo(f"\r{count:,} lines", err=True, nl=False)
 
-    return advance
+    try:
+        yield advance
+    finally:
+        if wanted:
+            click.echo("\r\x1b[K", err=True, nl=False)
 
 
 def _refuse(sentence: str, as_json: bool) -> NoReturn:

@@ -105,7 +105,7 @@ class Size(click.ParamType[int]):
 @click.option(
     "--trace-bytes",
     type=Size(),
-    default="64m",
+    default="16m",
     show_default=True,
     envvar="PAXOSKV_TRACE_BYTES",
     help="Size of the trace; past half of it the older half moves to a file beside it, over the one before.",
