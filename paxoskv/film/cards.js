@@ -7,14 +7,15 @@ function paintCard(now, card) {
   const up = now.isUp(node);
   const paused = now.faultsOf(node, "pause");
   stage.targets.push({ left: x, right: x + width, top: y, bottom: y + height, kind: "node", node });
+  // Shadows of the canvas's own are too slow for every frame.
+  context.fillStyle = theme.dark ? "rgb(0 0 0 / 16%)" : "rgb(20 30 50 / 3%)";
+  for (const spread of [4, 2.5, 1]) {
+    rounded(context, x - spread, y - spread + 3, width + 2 * spread, height + 2 * spread, 10 + spread);
+    context.fill();
+  }
   rounded(context, x, y, width, height, 10);
   context.fillStyle = theme.panel;
-  context.shadowColor = theme.dark ? "rgb(0 0 0 / 45%)" : "rgb(20 30 50 / 9%)";
-  context.shadowBlur = 14;
-  context.shadowOffsetY = 3;
   context.fill();
-  context.shadowColor = "transparent";
-  context.shadowBlur = context.shadowOffsetY = 0;
   context.lineWidth = 1;
   context.strokeStyle = up ? theme.line : theme.bad;
   context.setLineDash(up ? [] : [4, 4]);

@@ -62,6 +62,7 @@ def test_a_state_is_in_memory_first_and_on_disk_with_its_row() -> None:
         [1, "a", "1.1", "1.1/1", "v", 0],
         [1, "a", "1.1", "1.1/1", "v", 1],
     ]
+    assert [event[0] for event in film.events][-3:] == ["commit", "commit", "state"], "not with the row before its own"
 
 
 def test_a_crash_takes_back_what_was_in_memory_only() -> None:
