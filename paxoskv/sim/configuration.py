@@ -24,6 +24,7 @@ DISK_STALL: Final = "disk-stall"
 DISK_FULL: Final = "disk-full"
 DISK_FAILURE: Final = "disk-failure"
 CLOCK_JUMP: Final = "clock-jump"
+TRANSFER: Final = "transfer"
 
 # How often each is drawn. Crashes between the effects of one turn, and quick restarts, are what finds the most.
 _FAULT_WEIGHTS: Final = {
@@ -40,6 +41,10 @@ _FAULT_WEIGHTS: Final = {
     DISK_FAILURE: 2,
     CLOCK_JUMP: 1,
 }
+_RAFT_FAULT_WEIGHTS: Final = {**_FAULT_WEIGHTS, TRANSFER: 3}
+
+LEADER: Final = 0
+"""In place of a node's number: whoever leads when the fault strikes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Fault:
     """Something that goes wrong `delay_s` after the universe's operation number `operation` was issued.
 
     It lasts `lasts_s`: until a restart, a resumption, a healed link, a disk that works again. `peer` is the other end
-    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1.
+    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1. `node` may be LEADER.
     """
 
     kind: str
@@ -102,6 +107,12 @@ class Configuration:
     """A checkpoint begins past this."""
     drift: float
     """Relative error of the nodes' clocks."""
+    election_s: float
+    """Raft: how long a follower waits for a leader; the other times are in proportion."""
+    log_bytes: int
+    """Raft: what is kept in memory of the log; a follower that lacks more gets a snapshot."""
+    lease_reads: bool
+    """Raft: a leader that was heard by a majority lately reads by itself."""
     faults: tuple[Fault, ...]
 
 
@@ -147,32 +158,64 @@ def draw(
         cache_bytes=rng.choice((1 << 28, 1 << 28, 1500, 4000)),
         journal_bytes=rng.choice((1 << 25, 20_000, 2_000)),
         drift=rng.choice((0.0, 0.0001, 0.05)),
+        election_s=0.0,
+        log_bytes=0,
+        lease_reads=False,
         faults=(),
     )
+    if mode == "raft":
+        configuration = _draw_raft(seed, configuration)
     if faults:
         configuration = replace(configuration, faults=_draw_faults(seed, configuration))
     return configuration
 
 
+def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
+    """What only a log cluster has."""
+    rng = random.Random(f"{seed} raft")
+    # An election takes two round trips and two commits. Who waits less for one never sees its end.
+    slowest = 2 * configuration.wire.delay_s_max + 2 * configuration.commit_s_max + 4 * configuration.turn_s
+    return replace(
+        configuration,
+        election_s=max(rng.choice((0.01, 0.05, 0.4)), 2 * slowest),
+        log_bytes=rng.choice((1 << 25, 2_000, 0)),
+        # Leases stand on clocks that run at about the same speed.
+        lease_reads=rng.random() < 0.2 and configuration.drift < 0.05,
+    )
+
+
 def _draw_faults(seed: int, configuration: Configuration) -> tuple[Fault, ...]:
     rng = random.Random(f"{seed} faults")
-    kinds = list(_FAULT_WEIGHTS)
-    weights = list(_FAULT_WEIGHTS.values())
+    by_weight = dict(_RAFT_FAULT_WEIGHTS if configuration.mode == "raft" else _FAULT_WEIGHTS)
+    if configuration.lease_reads:
+        del by_weight[CLOCK_JUMP]
+    kinds = list(by_weight)
+    weights = list(by_weight.values())
     # A universe has a taste: a few kinds of fault, so that the same trouble meets itself.
     taste = rng.choices(kinds, weights, k=rng.choice((1, 2, 3, 6)))
     found = []
     for _ in range(rng.choice((0, 2, 5, 10, 20))):
         node = rng.randint(1, configuration.nodes)
         peer = rng.choice([other for other in range(1, configuration.nodes + 1) if other != node] or [node])
-        found.append(
-            Fault(
-                kind=rng.choice(taste),
-                operation=rng.randrange(max(1, configuration.operations)),
-                delay_s=rng.uniform(0, 0.003),
-                lasts_s=rng.choice((0.001, 0.005, 0.03, 0.2)) * rng.uniform(0.5, 2),
-                node=node,
-                peer=peer,
-                amount=rng.random(),
-            )
+        fault = Fault(
+            kind=rng.choice(taste),
+            operation=rng.randrange(max(1, configuration.operations)),
+            delay_s=rng.uniform(0, 0.003),
+            lasts_s=rng.choice((0.001, 0.005, 0.03, 0.2)) * rng.uniform(0.5, 2),
+            node=node,
+            peer=peer,
+            amount=rng.random(),
         )
+        found.append(_with_an_eye_to_elections(rng, configuration, fault) if configuration.mode == "raft" else fault)
     return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))
+
+
+def _with_an_eye_to_elections(rng: random.Random, configuration: Configuration, fault: Fault) -> Fault:
+    """The same, but often of the leader, and often while the next one is being elected."""
+    if rng.random() < 0.4:
+        fault = replace(fault, node=LEADER)
+    if rng.random() < 0.5:
+        fault = replace(fault, delay_s=rng.uniform(0, 2 * configuration.election_s))
+    if rng.random() < 0.3:
+        fault = replace(fault, lasts_s=configuration.election_s * rng.choice((0.5, 1, 2, 4)))
+    return fault

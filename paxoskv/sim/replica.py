@@ -11,7 +11,7 @@ from paxoskv.core.engine import Effects, Engine
 from paxoskv.core.operations import Operation, Result
 from paxoskv.sim.configuration import Configuration
 from paxoskv.sim.disk import Disk
-from paxoskv.sim.modes import Mode
+from paxoskv.sim.mode import Mode
 from paxoskv.sim.network import Network
 from paxoskv.sim.timeline import Timeline
 from paxoskv.sim.trace import Trace
@@ -19,7 +19,6 @@ from paxoskv.wire import framing, peer
 
 CLUSTER: Final = "universe"
 EPOCH: Final = 1
-VALUE_BYTES_MAX: Final = 1 << 20
 _FRAME_BYTES_MAX: Final = 4 << 20
 _SLICE_RECORDS: Final = 4
 
@@ -112,12 +111,14 @@ class Replica:
             self._configuration,
             not disk.records,
         )
-        for row in disk.replay():
-            journal = [self._mode.codec.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)]
+        rows = [msgpack.unpackb(row, use_list=False) for row in disk.replay()]
+        for row in [(), *rows]:
+            journal = [self._mode.codec.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.clock())
         self._clear()
         self.engine = engine
+        self._mode.watch.started(self.number, engine)
         if self._trace is not None:
             self._trace.started(self.number, disk.incarnation)
         for other in self.peers.values():
@@ -135,7 +136,7 @@ class Replica:
         self.die_after = None
         self.crashes += 1
         self._clear()
-        self.disk.crash()
+        self._mode.watch.committed(self.number, self.disk.crash())
         if self._trace is not None:
             self._trace.crashed(self.number)
         self.on_crash(self)
@@ -215,8 +216,15 @@ class Replica:
         self._schedule()
         return True
 
+    def command(self, name: str, argument: Any) -> None:
+        """An operator's wish, which may be refused."""
+        if self.engine is not None:
+            self.engine.command(name, argument, self.clock())
+            self._schedule()
+
     def _on_committed(self, sequence: int) -> None:
         self._committed = sequence
+        self._mode.watch.committed(self.number, sequence)
         if self._trace is not None:
             self._trace.committed(self.number, sequence)
         self._schedule()
@@ -253,6 +261,7 @@ class Replica:
             self._tick_due = False
             engine.tick(now)
         effects = engine.take_effects()
+        self._mode.watch.turn(self.number, engine, effects)
         if self.die_after is not None and effects.journal:
             self._die_in_turn(effects)
         else:
@@ -299,7 +308,7 @@ class Replica:
             self._network.send(self.number, target, frame)
 
     def _append(self, effects: Effects[Any]) -> None:
-        self._mode.observe(self.number, effects.journal)
+        self._mode.watch.journaled(self.number, effects.sequence, effects.journal)
         row: bytes = msgpack.packb([self._mode.codec.encode(message) for message in effects.journal])
         if self._trace is not None:
             self._trace.journaled(self.number, effects.sequence, len(row))

@@ -9,7 +9,7 @@ import random
 import traceback
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from paxoskv.core import errors, operations
@@ -35,6 +35,7 @@ _ANSWERED_S_MAX: Final = 3.0
 _PROBE_S_MAX: Final = 5.0
 _SETTLED_S_MAX: Final = 60.0
 _LATE_S_MAX: Final = 1.0
+_LEADER_S_MAX: Final = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -179,10 +180,12 @@ class Universe:
     def _work(self) -> None:
         for replica in self._replicas.values():
             replica.start()
+        if self._mode.leads is not None and not self.timeline.run(_LEADER_S_MAX, lambda: self._leader() is not None):
+            raise Stuck("nobody was elected, though nothing was wrong yet")
         for client in self._clients:
             client.begin()
         bound = self.configuration.operations * (self.configuration.timeout_s_max + 1.0)
-        if not self.timeline.run(bound, lambda: self._finished == len(self._clients)):
+        if not self.timeline.run(self.timeline.now + bound, lambda: self._finished == len(self._clients)):
             raise Stuck(f"after {bound:.0f} s {len(self._waiting)} calls had not even timed out")
 
     @property
@@ -272,9 +275,24 @@ class Universe:
 
     # Faults.
 
+    def _leader(self) -> Replica | None:
+        """One that leads, if any does."""
+        leads = self._mode.leads
+        if leads is not None:
+            for replica in self._replicas.values():
+                if replica.engine is not None and leads(replica.engine):
+                    return replica
+        return None
+
     def _strike(self, fault: Fault) -> None:
         if self._healing:
             return
+        if fault.node == configurations.LEADER:
+            leader = self._leader()
+            node = fault.peer if leader is None else leader.number
+            # Its other end, then, is the next node in order.
+            peer = fault.peer if fault.peer != node else node % len(self._replicas) + 1
+            fault = replace(fault, node=node, peer=peer)
         strike = _Strike(fault)
         self._strikes.append(strike)
         if self._trace is not None:
@@ -318,6 +336,10 @@ class Universe:
             replica.disk.fill() if begins else replica.disk.make_room()
         elif kind == configurations.DISK_FAILURE:
             replica.disk.fail_next = begins
+        elif kind == configurations.TRANSFER:
+            leader = self._leader()
+            if begins and leader is not None:
+                leader.command("raft-transfer", fault.peer)
         elif begins:
             assert kind == configurations.CLOCK_JUMP
             replica.jump(fault.amount * 10)
