@@ -226,16 +226,22 @@ class Chain:
     def _put_in_order(self) -> None:
         columns, versions = self.columns, self.versions
         starts, finishes = columns.starts, columns.finishes
-        rows = [row for row in self.form.absences if versions[row]] + self.form.sightings
-        rows.sort(key=starts.__getitem__)
-        rows[:0] = self.writers.values()
-        # Stable: of one version first who made it, then who saw it, by start.
-        rows.sort(key=versions.__getitem__)  # type: ignore[arg-type]
-        self.order = rows
-        ended = list(map(finishes.__getitem__, rows))
-        latest = list(itertools.accumulate(map(starts.__getitem__, rows), max))
-        if any(map(operator.gt, latest, ended)):
+        seers = [row for row in self.form.absences if versions[row]] + self.form.sightings
+        for in_order in (False, True):
+            if in_order:
+                seers.sort(key=starts.__getitem__)
+            rows = [*self.writers.values(), *seers]
+            # Stable: of one version first who made it, then who saw it: as they come, which is good enough where a
+            # history is ordered by start or by finish, and otherwise by start.
+            rows.sort(key=versions.__getitem__)  # type: ignore[arg-type]
+            ended = list(map(finishes.__getitem__, rows))
+            latest = list(itertools.accumulate(map(starts.__getitem__, rows), max))
+            if not any(map(operator.gt, latest, ended)):
+                break
+        else:
+            self.order = rows
             self._explain_time(next(at for at, pair in enumerate(zip(latest, ended, strict=True)) if pair[0] > pair[1]))
+        self.order = rows
         if not self.loose and not self.form.unknowns:
             return
         earliest = list(itertools.accumulate(reversed(ended), min))
@@ -243,9 +249,13 @@ class Chain:
         self._latest_start, self._earliest_finish = latest, earliest
         self._numbers_in_order = list(map(versions.__getitem__, rows))  # type: ignore[arg-type]
 
+    def end_of(self, gap: int) -> int:
+        """The place in `order` of what comes first after a gap."""
+        return bisect.bisect_right(self._numbers_in_order, self.numbers[gap])
+
     def finish_after(self, gap: int) -> float:
         """The earliest finish of anything that comes after a gap."""
-        at = bisect.bisect_right(self._numbers_in_order, self.numbers[gap])
+        at = self.end_of(gap)
         return self._earliest_finish[at] if at < len(self._earliest_finish) else math.inf
 
     def first_gap(self, start: float) -> int:
