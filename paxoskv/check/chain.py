@@ -287,17 +287,13 @@ class Chain:
                 f"{say.saw(late)}, but what it returned was written only later, by {say.who(early)}.", late, early
             )
         if wrote and self.writers.get(high or 0) == late:
-            raise Violated(
-                f"{say.saw(early)}, although it began after {say.who(late)} had made {noun} {high}: {noun}s must grow.",
-                early,
-                late,
-            )
+            if noun == "list":
+                self._explain_list(early, late)
+            because = f"{say.who(late)} had made version {high}" if noun == "version" else say.saw(late)
+            raise Violated(f"{say.saw(early)}, although it began after {because}: {noun}s must grow.", early, late)
         if wrote:
-            raise Violated(
-                f"{say.saw(early)}, although before it began {say.who(late)} had already seen {noun} {high}.",
-                early,
-                late,
-            )
+            already = f"{say.who(late)} had already seen version {high}" if noun == "version" else say.saw(late)
+            raise Violated(f"{say.saw(early)}, although before it began {already}.", early, late)
         witness = [early, late]
         text = f"{say.saw(early)}, which had been overwritten before it began: "
         if self.writers.get(high or 0) == late:
@@ -309,6 +305,22 @@ class Chain:
         if low in self.writers:
             witness.append(self.writers[low])
         raise Violated(text, *witness)
+
+    def _explain_list(self, early: int, late: int) -> None:
+        """Of two appends one began after the other was done, but the list has them the other way round."""
+        say, versions = self.say, self.versions
+        for row in sorted(self.form.sightings, key=lambda row: versions[row] or 0, reverse=True):
+            if (versions[row] or 0) >= (versions[late] or 0):
+                raise Violated(
+                    f"{say.saw(row)}, where {say.who(early)} comes before {say.who(late)}, although it began only after "
+                    "that had succeeded.",
+                    row,
+                    early,
+                    late,
+                )
+            break
+        lengths = f"{say.saw(early)}, although it began after {say.saw(late)}: it must have found a longer list."
+        raise Violated(lengths, early, late)
 
     def maker(self, position: int) -> int | None:
         """Who made a state, or saw it."""

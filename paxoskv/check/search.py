@@ -389,7 +389,7 @@ class Search:
         if len(self._stuck) >= _SHOWN_MAX:
             held += " or other values"
         if self._victim is None:
-            text = f"{say.saw(stuck)}, but by any order that explains the answers before, the key then held {held}."
+            text = f"{say.saw(stuck)}, but in every order that explains the earlier answers the key then held {held}."
             witness = [stuck]
         else:
             victim = rows[self._victim]
@@ -399,7 +399,8 @@ class Search:
                 else f"and nothing brings {quote(self._needs[self._victim])} back"  # type: ignore[arg-type]
             )
             text = (
-                f"{say.saw(victim)}, but by any order that explains the answers before, {say.saw(stuck)} first, {why}."
+                f"{say.saw(victim)}, but in every order that explains the earlier answers "
+                f"{say.who(stuck)} comes before it, {why}."
             )
             witness = [victim, stuck]
         for value in (self._needs[self._victim if self._victim is not None else self._urgent], *self._stuck):
