@@ -312,8 +312,8 @@ class Chain:
         for row in sorted(self.form.sightings, key=lambda row: versions[row] or 0, reverse=True):
             if (versions[row] or 0) >= (versions[late] or 0):
                 raise Violated(
-                    f"{say.saw(row)}, where {say.who(early)} comes before {say.who(late)}, although it began only after "
-                    "that had succeeded.",
+                    f"{say.saw(row)}, where {say.who(early)} comes before {say.who(late)}, although it began only "
+                    "after that had succeeded.",
                     row,
                     early,
                     late,
