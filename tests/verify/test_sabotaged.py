@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from verify.sabotage import CANARIES
 
 SABOTAGED = Path(__file__).parent / "sabotaged"
