@@ -403,7 +403,8 @@ class Search:
                 f"{say.who(stuck)} comes before it, {why}."
             )
             witness = [victim, stuck]
-        for value in (self._needs[self._victim if self._victim is not None else self._urgent], *self._stuck):
+        needed = self._needs[self._victim if self._victim is not None else self._urgent]
+        for value in dict.fromkeys((needed, *self._stuck)):
             if value is not _ANYTHING and len(witness) < WITNESS_OPERATIONS_MAX:
                 makers = self._makers(value)[0]  # type: ignore[arg-type]
                 before = [at for at in makers if self._starts[at] <= self._furthest and rows[at] not in witness]
