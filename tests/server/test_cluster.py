@@ -222,10 +222,13 @@ async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_pa
                 entries = await asyncio.gather(*[kv.get(f"k{i}") for i in range(start, start + 250)])
                 for number, entry in enumerate(entries, start):
                     assert entry.value == b"%08d" % number * 512
+            # What is changed and not yet written to its table comes on top of the bound; a checkpoint is on its way.
+            async with asyncio.timeout(60):
+                while any([status["cached_bytes"] > cache_bytes for status in await kv.status()]):
+                    await kv.get("k0")
             for status in await kv.status():
                 assert status["evictions"] > 1000
                 assert status["keys"] >= 2000
-                assert status["cached_bytes"] < 3 * cache_bytes, "what is in flight comes on top of the bound"
 
 
 async def test_a_full_disk_stops_the_votes_of_one_node_and_nothing_else(tmp_path: Path) -> None:
