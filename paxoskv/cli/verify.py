@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paxoskv.verify.run import Report
 
 _FAULTS = ("kill", "pause", "partition", "slow-link", "disk-stall", "clock")
+_KEYS_SHOWN_MAX = 3
 _EXIT_CODES = {"ok": 0, "illegal": 1, "unknown": 3}
 
 
@@ -130,6 +131,7 @@ def _show(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from paxoskv.check.sentences import describe, quote
     from paxoskv.verify.run import REPORT_NAME
 
     console = Console()
@@ -157,8 +159,13 @@ def _show(report: "Report") -> None:
         f"{result.operations:,} operations on {len(result.keys)} keys: [bold]{words[result.verdict.value]}[/bold] "
         f"(checked in {result.seconds:.2f} s)"
     )
-    for key in result.violations:
-        console.print(f"  key {key.key!r}: {key.sentence}", markup=False)
+    wrong = [key for key in result.keys if key.sentence]
+    for key in wrong[:_KEYS_SHOWN_MAX]:
+        click.echo(f"{quote(key.key)}: {key.sentence}")
+        for operation in key.witness:
+            click.echo(f"    {describe(operation)}")
+    if len(wrong) > _KEYS_SHOWN_MAX:
+        click.echo(f"and {len(wrong) - _KEYS_SHOWN_MAX} more keys, which the report shows")
     if report.unread:
         console.print(f"{report.unread} reads after the faults got no answer; see the logs of the nodes")
     click.echo(f"seed {report.plan.seed}; history and summary are in {report.plan.out}")

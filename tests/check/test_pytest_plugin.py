@@ -144,6 +144,15 @@ def test_a_search_out_of_its_budget_is_no_pass(tmp_path: Path) -> None:
     assert "no verdict on the history" in done.stdout
 
 
+def test_a_history_in_which_nothing_was_recorded_is_no_pass(tmp_path: Path) -> None:
+    (tmp_path / "test_nothing.py").write_text(
+        "def test_store(history, assert_linearizable):\n    assert_linearizable(history)\n"
+    )
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1
+    assert "the history is empty" in done.stdout
+
+
 def test_both_fixtures_introduce_themselves(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--fixtures")
     assert "A recorder of calls" in done.stdout
