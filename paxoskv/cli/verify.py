@@ -74,7 +74,8 @@ def verify(
 
     Starts a cluster of real processes, drives all operations through all coordinators, meanwhile kills, pauses and
     cuts off nodes, slows links, stalls disks and sets clocks; heals, reads every key through every node, and checks.
-    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided.
+    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided, also
+    where a node did not come back.
 
     \b
     Examples:
@@ -124,7 +125,7 @@ def verify(
         click.echo(json.dumps(report.to_json()))
     else:
         _show(report)
-    raise SystemExit(_EXIT_CODES[report.result.verdict.value])
+    raise SystemExit(_EXIT_CODES[report.verdict.value])
 
 
 def _show(report: "Report") -> None:
@@ -166,6 +167,8 @@ def _show(report: "Report") -> None:
             click.echo(f"    {describe(operation)}")
     if len(wrong) > _KEYS_SHOWN_MAX:
         click.echo(f"and {len(wrong) - _KEYS_SHOWN_MAX} more keys, which the report shows")
+    for sentence in report.unmended:
+        click.echo(f"not mended, so there is no verdict: {sentence}")
     if report.unread:
         console.print(f"{report.unread} reads after the faults got no answer; see the logs of the nodes")
     click.echo(f"seed {report.plan.seed}; history and summary are in {report.plan.out}")
