@@ -309,9 +309,10 @@ class Search:
             self._victim = None
         if limit == self._furthest and len(self._stuck) < _SHOWN_MAX:
             self._stuck[state.value] = None
-        best: dict[tuple[object, ...], int] = {}
+        best: dict[tuple[bool, tuple[object, ...]], int] = {}
         for at in pending:
-            call = calls[at]
+            # A delete that was refused can look like one that was not: both found, or left, nothing at that version.
+            call = sees[at], calls[at]
             rival = best.get(call)
             if rival is None or finishes[at] < finishes[rival]:
                 best[call] = at

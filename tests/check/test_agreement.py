@@ -90,6 +90,21 @@ def test_neither_a_file_nor_another_order_of_its_lines_changes_a_verdict() -> No
         assert check(again).verdict is check(history).verdict, seed
 
 
+def test_a_refused_delete_is_not_taken_for_one_that_took_effect() -> None:
+    """Seed 164677, made smaller: both say the same, and the search let the one that ends sooner stand for both."""
+    history = History(
+        [
+            Operation(1, 1, "put", KEY, 3.0, 5.0, "ok", b"1", None, None, 6),
+            Operation(2, 2, "get", KEY, 4.0, 9.0, "ok", None, None, b"1", None),
+            Operation(3, 3, "delete", KEY, 5.0, 24.0, "ok", None, 6, None, 8),
+            Operation(4, 1, "delete", KEY, 6.0, 18.0, "condition-failed", None, 6, None, 8),
+        ]
+    )
+    [found] = check(history, orders=True).keys
+    assert found.verdict is Verdict.OK
+    assert found.order == [1, 2, 3, 4]
+
+
 def test_what_disagrees_is_noticed() -> None:
     history = History()
     history.add(Operation(1, 1, "put", KEY, 0.0, 1.0, "ok", b"a", None, None, None))
