@@ -236,12 +236,11 @@ class Chain:
             rows.sort(key=versions.__getitem__)  # type: ignore[arg-type]
             ended = list(map(finishes.__getitem__, rows))
             latest = list(itertools.accumulate(map(starts.__getitem__, rows), max))
+            self.order = rows
             if not any(map(operator.gt, latest, ended)):
                 break
         else:
-            self.order = rows
             self._explain_time(next(at for at, pair in enumerate(zip(latest, ended, strict=True)) if pair[0] > pair[1]))
-        self.order = rows
         if not self.loose and not self.form.unknowns:
             return
         earliest = list(itertools.accumulate(reversed(ended), min))
@@ -309,18 +308,13 @@ class Chain:
     def _explain_list(self, early: int, late: int) -> None:
         """Of two appends one began after the other was done, but the list has them the other way round."""
         say, versions = self.say, self.versions
-        for row in sorted(self.form.sightings, key=lambda row: versions[row] or 0, reverse=True):
-            if (versions[row] or 0) >= (versions[late] or 0):
-                raise Violated(
-                    f"{say.saw(row)}, where {say.who(early)} comes before {say.who(late)}, although it began only "
-                    "after that had succeeded.",
-                    row,
-                    early,
-                    late,
-                )
-            break
-        lengths = f"{say.saw(early)}, although it began after {say.saw(late)}: it must have found a longer list."
-        raise Violated(lengths, early, late)
+        longest = max(self.form.sightings, key=lambda row: versions[row] or 0, default=NOBODY)
+        if longest != NOBODY and (versions[longest] or 0) >= (versions[late] or 0):
+            text = f"{say.saw(longest)}, where {say.who(early)} comes before {say.who(late)}"
+            raise Violated(f"{text}, although it began only after that had succeeded.", longest, early, late)
+        # Nobody saw it, but they told how long the list was.
+        text = f"{say.saw(early)}, although it began after {say.saw(late)}"
+        raise Violated(f"{text}: it must have found a longer list.", early, late)
 
     def maker(self, position: int) -> int | None:
         """Who made a state, or saw it."""
