@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 MODE ?= paxos
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help demo test lint types pytest sim verify bench side-by-side clean
+.PHONY: help demo test lint types pytest sim verify agreement bench side-by-side clean
 
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
 	@echo "make sim           2,000 hostile universes in virtual time"
 	@echo "make verify        a live cluster under all faults for a minute, its history checked"
+	@echo "make agreement     the checker against exhaustive search on 200,000 random histories"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
 	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
 	@echo "    MODE=raft      demo, sim and verify of the Raft baseline, not the leaderless engine"
@@ -45,6 +46,9 @@ sim: $(INSTALLED)
 
 verify: $(INSTALLED)
 	$(BIN)/paxoskv verify --mode $(MODE) --duration 60
+
+agreement: $(INSTALLED)
+	cd tests && $(abspath $(BIN))/python -m check.test_agreement 0 200000
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run
