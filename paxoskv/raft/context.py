@@ -23,15 +23,30 @@ class Timing:
     """Leases alone (6.4.1): the most by which clocks of two nodes differ in speed, relative."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much goes into one message, and how much is on its way at a time. Small ones make many messages of little."""
+
+    append_bytes: int = 512 * 1024
+    """Of entries in one Append, though never less than one entry."""
+    window_bytes: int = 8 * 1024 * 1024
+    """Of entries on their way to one follower."""
+    window_messages: int = 128
+    chunk_bytes: int = 256 * 1024
+    """Of records in one part of a snapshot, though never less than one record."""
+    window_chunks: int = 2
+
+
 class Context:
     """One engine's surroundings, and the turn's outgoing words."""
 
-    def __init__(self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing) -> None:
+    def __init__(self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing, limits: Limits) -> None:
         self.node = node
         self.peers = tuple(sorted(set(nodes) - {node}))
         self.quorum = len(nodes) // 2 + 1
         self.rng = rng
         self.timing = timing
+        self.limits = limits
         self.now = float("-inf")
         self.resumed_at = float("-inf")
         """When this process last came to after a pause; what it did not hear before that proves nothing."""

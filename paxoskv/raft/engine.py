@@ -22,7 +22,7 @@ from paxoskv.core.scan import Inner, LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
-from paxoskv.raft.context import Context, Timing
+from paxoskv.raft.context import Context, Limits, Timing
 from paxoskv.raft.election import LEADER, Election
 from paxoskv.raft.leader import Leader
 from paxoskv.raft.log import Log
@@ -58,6 +58,7 @@ class RaftEngine:
         rng: random.Random,
         *,
         timing: Timing | None = None,
+        limits: Limits | None = None,
         cache_bytes: int = 256 * 1024 * 1024,
         value_bytes_max: int = 1024 * 1024,
         operations_max: int = 65_536,
@@ -69,7 +70,7 @@ class RaftEngine:
         """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
         memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
-        self.context = Context(node, nodes, rng, timing or Timing())
+        self.context = Context(node, nodes, rng, timing or Timing(), limits or Limits())
         self.log = Log()
         self.records = Records(cache_bytes)
         self.records.complete = empty

@@ -30,10 +30,7 @@ from paxoskv.raft.messages import (
 from paxoskv.raft.origin import Origin
 from paxoskv.raft.snapshot import Sender
 
-APPEND_BYTES_MAX: Final = 512 * 1024
-# What may be on its way to one follower, in bytes and in messages; and what may be in the log without being committed.
-WINDOW_BYTES: Final = 8 * 1024 * 1024
-WINDOW_MESSAGES: Final = 128
+# What may be in the log without being committed.
 _OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
 _ROUNDS_MAX: Final = 4
 
@@ -185,7 +182,7 @@ class Leader:
             self._append(batches)
         journal = []
         while before < log.last_index:
-            entries = log.after(before, APPEND_BYTES_MAX)
+            entries = log.after(before, self._context.limits.append_bytes)
             journal.append(self._message(before, entries))
             before += len(entries)
         return journal
@@ -199,12 +196,11 @@ class Leader:
         return batches
 
     def _append(self, batches: list[Batch]) -> None:
+        bytes_max = self._context.limits.append_bytes
         part: list[Batch] = []
         size = count = 0
         for batch in batches:
-            if part and (
-                size + len(batch.encoded) > APPEND_BYTES_MAX or count + len(batch.keys) > ENTRY_OPERATIONS_MAX
-            ):
+            if part and (size + len(batch.encoded) > bytes_max or count + len(batch.keys) > ENTRY_OPERATIONS_MAX):
                 self._append_entry(part)
                 part, size, count = [], 0, 0
             part.append(batch)
@@ -257,15 +253,16 @@ class Leader:
 
     def _send_entries(self, peer: int, follower: Follower) -> None:
         log = self._log
+        limits = self._context.limits
         last = log.last_index
         while (
             follower.next <= last
             and not follower.paused
-            and follower.flight_bytes < WINDOW_BYTES
-            and len(follower.flights) < WINDOW_MESSAGES
+            and follower.flight_bytes < limits.window_bytes
+            and len(follower.flights) < limits.window_messages
         ):
             previous = follower.next - 1
-            entries = log.after(previous, APPEND_BYTES_MAX)
+            entries = log.after(previous, limits.append_bytes)
             size = sum([len(entry.encoded) for entry in entries])
             self._send(peer, follower, self._message(previous, entries))
             follower.next += len(entries)

@@ -111,6 +111,10 @@ class Configuration:
     """Raft: how long a follower waits for a leader; the other times are in proportion."""
     log_bytes: int
     """Raft: what is kept in memory of the log; a follower that lacks more gets a snapshot."""
+    append_bytes: int
+    """Raft: of entries in one message, and of records in one part of a snapshot."""
+    window_messages: int
+    """Raft: on their way to one follower."""
     lease_reads: bool
     """Raft: a leader that was heard by a majority lately reads by itself."""
     faults: tuple[Fault, ...]
@@ -160,6 +164,8 @@ def draw(
         drift=rng.choice((0.0, 0.0001, 0.05)),
         election_s=0.0,
         log_bytes=0,
+        append_bytes=0,
+        window_messages=0,
         lease_reads=False,
         faults=(),
     )
@@ -175,10 +181,16 @@ def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
     rng = random.Random(f"{seed} raft")
     # An election takes two round trips and two commits. Who waits less for one never sees its end.
     slowest = 2 * configuration.wire.delay_s_max + 2 * configuration.commit_s_max + 4 * configuration.turn_s
+    election_s = max(rng.choice((0.01, 0.05, 0.4)), 2 * slowest)
     return replace(
         configuration,
-        election_s=max(rng.choice((0.01, 0.05, 0.4)), 2 * slowest),
+        # Some clients think long enough for elections to pass between their operations, and some give up meanwhile.
+        think_s=max(configuration.think_s, election_s * rng.choice((0.0, 0.0, 0.02, 0.1, 0.3))),
+        timeout_s_min=min(configuration.timeout_s_min, election_s * rng.choice((0.3, 1.0, 10.0))),
+        election_s=election_s,
         log_bytes=rng.choice((1 << 25, 2_000, 0)),
+        append_bytes=rng.choice((1 << 19, 1 << 19, 200, 1)),
+        window_messages=rng.choice((128, 128, 1, 3)),
         # Leases stand on clocks that run at about the same speed.
         lease_reads=rng.random() < 0.2 and configuration.drift < 0.05,
     )
@@ -191,6 +203,8 @@ def _draw_faults(seed: int, configuration: Configuration) -> tuple[Fault, ...]:
         del by_weight[CLOCK_JUMP]
     kinds = list(by_weight)
     weights = list(by_weight.values())
+    if configuration.mode == "raft" and rng.random() < 0.25:
+        return _draw_falling_leaders(rng, configuration)
     # A universe has a taste: a few kinds of fault, so that the same trouble meets itself.
     taste = rng.choices(kinds, weights, k=rng.choice((1, 2, 3, 6)))
     found = []
@@ -219,3 +233,30 @@ def _with_an_eye_to_elections(rng: random.Random, configuration: Configuration, 
     if rng.random() < 0.3:
         fault = replace(fault, lasts_s=configuration.election_s * rng.choice((0.5, 1, 2, 4)))
     return fault
+
+
+def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> tuple[Fault, ...]:
+    """One leader after the other is gone soon after it was elected, and former ones come back.
+
+    That is how entries of several terms come to lie on few disks each: the dissertation's figures 3.6 and 3.7.
+    """
+    kinds = rng.choice(((CRASH_IN_TURN,), (CRASH_IN_TURN, CRASH), (PARTITION,), (CRASH, PARTITION, CUT_ONE_WAY)))
+    wait_s = configuration.election_s * rng.choice((0.3, 0.6, 1.2))
+    found = []
+    for _ in range(rng.choice((1, 2, 4))):
+        operation = rng.randrange(max(1, configuration.operations))
+        delay_s = 0.0
+        for _ in range(rng.choice((3, 6, 10))):
+            delay_s += rng.uniform(0, 2 * wait_s)
+            found.append(
+                Fault(
+                    kind=rng.choice(kinds),
+                    operation=operation,
+                    delay_s=delay_s,
+                    lasts_s=configuration.election_s * rng.choice((0.2, 0.6, 1.5)) * rng.uniform(0.5, 2),
+                    node=LEADER,
+                    peer=rng.randint(1, configuration.nodes),
+                    amount=rng.random(),
+                )
+            )
+    return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))

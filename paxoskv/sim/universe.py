@@ -138,7 +138,8 @@ class Universe:
         self._processes = configuration.clients
         self._waiting: dict[int, Call] = {}
         """The call that each process waits for."""
-        self._idle = configuration.clients
+        self.finished = 0
+        """How many clients have nothing left to ask."""
         self._clients = [_Client(self, number) for number in range(configuration.clients)]
 
     def _rng(self, part: str) -> random.Random:
@@ -185,12 +186,8 @@ class Universe:
         for client in self._clients:
             client.begin()
         bound = self.configuration.operations * (self.configuration.timeout_s_max + 1.0)
-        if not self.timeline.run(self.timeline.now + bound, lambda: self._finished == len(self._clients)):
+        if not self.timeline.run(self.timeline.now + bound, lambda: self.finished == len(self._clients)):
             raise Stuck(f"after {bound:.0f} s {len(self._waiting)} calls had not even timed out")
-
-    @property
-    def _finished(self) -> int:
-        return sum(client.finished for client in self._clients)
 
     def take_request(self) -> Request | None:
         """The next request of the workload, None when all were issued. Faults strike by their number."""
@@ -461,6 +458,7 @@ class _Client:
         request = universe.take_request()
         if request is None:
             self.finished = True
+            universe.finished += 1
             return
         configuration = universe.configuration
         self.node = universe.choose(self)
