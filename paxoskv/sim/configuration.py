@@ -188,7 +188,7 @@ def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
         think_s=max(configuration.think_s, election_s * rng.choice((0.0, 0.0, 0.02, 0.1, 0.3))),
         timeout_s_min=min(configuration.timeout_s_min, election_s * rng.choice((0.3, 1.0, 10.0))),
         election_s=election_s,
-        log_bytes=rng.choice((1 << 25, 2_000, 0)),
+        log_bytes=rng.choice((1 << 25, 2_000, 400)),
         append_bytes=rng.choice((1 << 19, 1 << 19, 200, 1)),
         window_messages=rng.choice((128, 128, 1, 3)),
         # Leases stand on clocks that run at about the same speed.
