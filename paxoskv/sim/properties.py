@@ -4,8 +4,8 @@
 have an entry of the same index and term are the same up to it. (S4) Leader completeness: what is committed is in the
 logs of all later leaders. (S5) State machine safety: where somebody has applied an entry, nobody applies another.
 
-(P1) Nobody stands whom a majority had not told before that it would elect it, but for whom the leader itself has told to
-stand (the dissertation's pre-vote, 9.6). (D1) What a node claims is on its disk, and is there again after a restart.
+(P1) Nobody stands whom a majority had not told before that it would elect it, but for whom the leader itself has told
+to stand (the dissertation's pre-vote, 9.6). (D1) What a node claims is on its disk, and is there again after a restart.
 
 All of it is done as things change, so that watching costs little: an entry is looked at when it is journaled, when it
 is committed and when it is applied. What a log holds is kept here by hand, from what was journaled, and not taken from
