@@ -71,7 +71,8 @@ class Wire:
     delay_s_min: float
     delay_s_max: float
     straggle: float
-    """Probability of a delay twenty times as long."""
+    """Probability of a delay that is `straggle_times` as long."""
+    straggle_times: float
     loss: float
     duplicate: float
     in_order: bool
@@ -152,6 +153,7 @@ def draw(
             delay_s_min=delay * 0.5,
             delay_s_max=delay * rng.choice((1.1, 2, 10)),
             straggle=rng.choice((0.0, 0.0, 0.01, 0.05)),
+            straggle_times=20.0,
             loss=0.0 if calm else rng.choice((0.0, 0.0, 0.01, 0.05)),
             duplicate=0.0 if calm else rng.choice((0.0, 0.02, 0.15)),
             in_order=calm or rng.random() < 0.4,
@@ -180,15 +182,19 @@ def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
     """What only a log cluster has."""
     rng = random.Random(f"{seed} raft")
     # An election takes two round trips and two commits. Who waits less for one never sees its end.
-    slowest = 2 * configuration.wire.delay_s_max + 2 * configuration.commit_s_max + 4 * configuration.turn_s
+    wire = configuration.wire
+    slowest = 2 * wire.delay_s_max + 2 * configuration.commit_s_max + 4 * configuration.turn_s
     election_s = max(rng.choice((0.01, 0.05, 0.4)), 2 * slowest)
     return replace(
         configuration,
         # Some clients think long enough for elections to pass between their operations, and some give up meanwhile.
         think_s=max(configuration.think_s, election_s * rng.choice((0.0, 0.0, 0.02, 0.1, 0.3))),
         timeout_s_min=min(configuration.timeout_s_min, election_s * rng.choice((0.3, 1.0, 10.0))),
+        timeout_s_max=min(configuration.timeout_s_max, election_s * rng.choice((0.6, 2.0, 10.0, 100.0))),
+        # Some messages are later than an election; none is so for ever.
+        wire=replace(wire, straggle_times=rng.choice((20.0, 20.0, min(200.0, 1 / wire.delay_s_max)))),
         election_s=election_s,
-        log_bytes=rng.choice((1 << 25, 2_000, 400)),
+        log_bytes=rng.choice((1 << 25, 2_000, 300, 50)),
         append_bytes=rng.choice((1 << 19, 1 << 19, 200, 1)),
         window_messages=rng.choice((128, 128, 1, 3)),
         # Leases stand on clocks that run at about the same speed.
