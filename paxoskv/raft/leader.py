@@ -265,10 +265,13 @@ class Leader:
             entries = log.after(previous, limits.append_bytes)
             size = sum([len(entry.encoded) for entry in entries])
             self._send(peer, follower, self._message(previous, entries))
+            if follower.probing:
+                # `next` stays: a rejection names what the message was to follow, and heartbeats follow the same.
+                follower.paused = True
+                return
             follower.next += len(entries)
             follower.flights.append((follower.next - 1, size))
             follower.flight_bytes += size
-            follower.paused = follower.probing
 
     def _send(self, peer: int, follower: Follower, message: Append) -> None:
         follower.sent_at = self._context.now
