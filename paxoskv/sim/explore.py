@@ -1,10 +1,9 @@
 """Exhaustive search: every interleaving of a few operations, for small bounds, over the engine that serves.
 
 A state is a whole cluster: its engines, its disks, the frames in flight, and what clients were told. It is kept as
-bytes, which are both its copy and its identity. Breadth first, so the first violation found is a shortest one.
+bytes; what identifies it is in `sim.canonical`. Breadth first, so the first violation found is a shortest one.
 """
 
-import hashlib
 import pickle
 import random
 import time
@@ -22,6 +21,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
+from paxoskv.sim.canonical import identity
 from paxoskv.wire import framing, paxos, peer
 from paxoskv.workload import Request
 
@@ -89,7 +89,7 @@ class _First:
         return among[0]
 
 
-class _Node:
+class Node:
     """An engine and its disk."""
 
     def __init__(self) -> None:
@@ -100,12 +100,12 @@ class _Node:
         self.seen: dict[int, int] = {}
 
 
-class _World:
+class World:
     """One state."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.now = 1.0
-        self.nodes = {number: _Node() for number in range(1, bounds.nodes + 1)}
+        self.nodes = {number: Node() for number in range(1, bounds.nodes + 1)}
         self.frames: list[tuple[int, int, bytes]] = []
         self.next: dict[int, int] = {}
         """By node, how many of its operations were submitted."""
@@ -171,7 +171,7 @@ class _World:
                 return
             self.commit_row(node)
 
-    def commit_row(self, node: _Node) -> None:
+    def commit_row(self, node: Node) -> None:
         sequence, row = node.queued.pop(0)
         node.rows.append(row)
         assert node.engine is not None
@@ -232,10 +232,10 @@ class _World:
         raise AssertionError("somebody waits for what will not come")
 
 
-Step = tuple[str, Callable[[_World], None]]
+Step = tuple[str, Callable[[World], None]]
 
 
-def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
+def steps(world: World, bounds: Bounds) -> Iterator[Step]:
     """Everything that can happen next."""
     scripts: dict[int, list[tuple[int, Request]]] = {}
     for number, (node, request) in enumerate(bounds.operations):
@@ -245,7 +245,7 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
         if position < len(script):
             number, request = script[position]
 
-            def ask(after: _World, node: int = node, number: int = number, request: Request = request) -> None:
+            def ask(after: World, node: int = node, number: int = number, request: Request = request) -> None:
                 after.next[node] = after.next.get(node, 0) + 1
                 after.submit(node, number, request)
 
@@ -255,20 +255,20 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
             continue  # The same bytes: its copy was tried.
         text = _describe(source, target, frame)
 
-        def take(after: _World, index: int = index) -> None:
+        def take(after: World, index: int = index) -> None:
             after.deliver(*after.frames.pop(index))
 
         yield text, take
         if world.losses:
 
-            def lose(after: _World, index: int = index) -> None:
+            def lose(after: World, index: int = index) -> None:
                 after.losses -= 1
                 after.frames.pop(index)
 
             yield f"{text}: lost", lose
         if world.duplicates:
 
-            def double(after: _World, index: int = index) -> None:
+            def double(after: World, index: int = index) -> None:
                 after.duplicates -= 1
                 after.deliver(*after.frames[index])
 
@@ -276,7 +276,7 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
     for number, there in world.nodes.items():
         if there.queued:
 
-            def commit(after: _World, number: int = number) -> None:
+            def commit(after: World, number: int = number) -> None:
                 after.commit_row(after.nodes[number])
                 after.turn(number)
 
@@ -284,14 +284,14 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
         if world.crashes:
             for keeping in range(len(there.queued) + 1):
 
-                def crash(after: _World, number: int = number, keeping: int = keeping) -> None:
+                def crash(after: World, number: int = number, keeping: int = keeping) -> None:
                     after.crashes -= 1
                     after.crash(number, keeping)
 
                 yield f"node {number} crashes and starts again", crash
     if world.ticks:
 
-        def tick(after: _World) -> None:
+        def tick(after: World) -> None:
             after.ticks -= 1
             after.tick()
 
@@ -301,9 +301,10 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
 def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda states, depth: None) -> Exploration:
     """Visit every state within the bounds, or stop at the first violation. `progress` hears of each new depth."""
     began = time.perf_counter()
-    first = _pack(_World(bounds))
-    parents: dict[bytes, tuple[bytes, str]] = {_identity(first): (b"", "")}
-    layer = [first]
+    world = World(bounds)
+    begin = identity(world)
+    parents: dict[bytes, tuple[bytes, str]] = {begin: (b"", "")}
+    layer = [(begin, _pack(world))]
     depth = transitions = 0
 
     def result(violation: str, last: bytes, step: str, complete: bool) -> Exploration:
@@ -318,9 +319,8 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
 
     while layer:
         progress(len(parents), depth)
-        following: list[bytes] = []
-        for packed in layer:
-            identity = _identity(packed)
+        following: list[tuple[bytes, bytes]] = []
+        for here, packed in layer:
             world = _unpack(packed)
             quiet = True
             for text, act in steps(world, bounds):
@@ -331,18 +331,17 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
                 try:
                     act(after)
                 except AssertionError as error:
-                    return result(f"assertion: {error}", identity, text, False)
+                    return result(f"assertion: {error}", here, text, False)
                 if any(answer is not None for _, answer in after.events[told:]) and (
                     illegal := _judge(after.events, bounds)
                 ):
-                    return result(illegal, identity, text, False)
-                packed_after = _pack(after)
-                found = _identity(packed_after)
+                    return result(illegal, here, text, False)
+                found = identity(after)
                 if found not in parents:
-                    parents[found] = (identity, text)
-                    following.append(packed_after)
+                    parents[found] = (here, text)
+                    following.append((found, _pack(after)))
             if (quiet or not world.frames) and (illegal := _end(world, bounds)):
-                return result(illegal, identity, "everything arrives, and every node is asked", False)
+                return result(illegal, here, "everything arrives, and every node is asked", False)
             if len(parents) >= bounds.states_max:
                 return result("", b"", "", False)
         layer = following
@@ -350,7 +349,7 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
     return result("", b"", "", True)
 
 
-def _end(world: _World, bounds: Bounds) -> str:
+def _end(world: World, bounds: Bounds) -> str:
     """From here, everything comes to rest, and every node reads every key: is that legal, too?"""
     try:
         world.settle()
@@ -412,18 +411,13 @@ def _judge(events: list[tuple[int, Result | None]], bounds: Bounds) -> str:
     return violations[0].sentence if violations else ""
 
 
-def _pack(world: _World) -> bytes:
-    world.frames.sort()
+def _pack(world: World) -> bytes:
     return pickle.dumps(world, protocol=5)
 
 
-def _unpack(packed: bytes) -> _World:
-    world: _World = pickle.loads(packed)
+def _unpack(packed: bytes) -> World:
+    world: World = pickle.loads(packed)
     return world
-
-
-def _identity(packed: bytes) -> bytes:
-    return hashlib.blake2b(packed, digest_size=16).digest()
 
 
 def _describe(source: int, target: int, frame: bytes) -> str:

@@ -395,18 +395,20 @@ class Universe:
                 self._probe_with(number, (operations.GET, key, None, None))
 
     def _probe_with(self, number: int, request: Request) -> None:
+        call = self._ask_and_wait(number, request)
         # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that.
-        for _ in range(1 if self._mode.leads is None else _PROBES_MAX):
-            process = self.new_process(0)
-            call = self.issue(process, number, request, _PROBE_S_MAX)
-            self.timeline.run(
-                self.timeline.now + _PROBE_S_MAX + 1, lambda process=process: process not in self._waiting
-            )  # type: ignore[misc]
-            if call.outcome == OK:
-                break
+        tries = 1 if self._mode.leads is None else _PROBES_MAX
+        while call.outcome == UNKNOWN and tries > 1:
+            tries -= 1
+            call = self._ask_and_wait(number, request)
         if call.outcome != OK or (call.status != operations.OK and request[0] == operations.GET):
             name = operations.KIND_NAMES[request[0]]
             raise Stuck(f"after the faults a {name} of {request[1]!r} through node {number} ended as {call.outcome}")
+
+    def _ask_and_wait(self, number: int, request: Request) -> Call:
+        call = self.issue(self.new_process(0), number, request, _PROBE_S_MAX)
+        self.timeline.run(self.timeline.now + _PROBE_S_MAX + 1, lambda: self._waiting.get(call.process) is not call)
+        return call
 
     def _settle(self) -> None:
         """Nobody waits for anything, and all hold the same."""
