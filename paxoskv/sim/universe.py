@@ -58,7 +58,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What must not happen and did. `kind`: assertion, illegal, liveness, convergence."""
+    """What must not happen and did. `kind`: assertion, exception, illegal, liveness."""
 
     kind: str
     message: str
@@ -159,6 +159,11 @@ class Universe:
         except AssertionError as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             failure = Failure("assertion", f"{error or frame.line} ({frame.name}, {frame.filename.split('/')[-1]})")
+        except Exception as error:
+            # What no engine may raise: a process would end by it, and again after each restart perhaps.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            name = type(error).__name__
+            failure = Failure("exception", f"{name}: {error} ({frame.name}, {frame.filename.split('/')[-1]})")
         return Outcome(
             self.configuration,
             failure,
