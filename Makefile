@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
-	@echo "make sim           2,000 hostile universes in virtual time"
+	@echo "make sim           2,000 hostile universes in virtual time for each mode, on all cores"
 	@echo "make verify        a live cluster under all faults for a minute, its history checked"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
 	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
@@ -38,7 +38,8 @@ pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 sim: $(INSTALLED)
-	$(BIN)/paxoskv simulate --seeds 0:2000
+	$(BIN)/paxoskv simulate --mode paxos --seeds 0:2000
+	$(BIN)/paxoskv simulate --mode raft --seeds 0:2000
 
 verify: $(INSTALLED)
 	$(BIN)/paxoskv verify --duration 60

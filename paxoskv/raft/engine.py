@@ -135,6 +135,7 @@ class RaftEngine:
                 "overloaded",
                 "terms_led",
                 "preemptions",
+                "stepped_down",
                 "ignored_while_disk_hangs",
                 "load_stalls",
                 "chunks_taken",
@@ -616,6 +617,7 @@ class RaftEngine:
         leader = self.leader
         if leader is not None:
             if not leader.tick():
+                self._counters["stepped_down"] += 1
                 self.election.follow(self.election.term, 0)
             elif hangs and not leader.target:
                 # Others' disks may do, for as long as memory lasts; but whatever this node has to load, nobody gets.

@@ -148,7 +148,17 @@ class Leader:
         self._snapshots = 0
         self._notify: set[int] = set()
         self.counters = dict.fromkeys(
-            ("entries", "read_rounds", "leases_used", "back_offs", "snapshots_sent", "chunks_sent", "transfers"), 0
+            (
+                "entries",
+                "read_rounds",
+                "early_reads",
+                "leases_used",
+                "back_offs",
+                "snapshots_sent",
+                "chunks_sent",
+                "transfers",
+            ),
+            0,
         )
 
     # Proposals.
@@ -370,6 +380,7 @@ class Leader:
         """A node, perhaps this one, asks up to where it must have applied the log to read."""
         committed = self._log.committed
         if committed < self.first:
+            self.counters["early_reads"] += 1
             self._early.append((node, number))
         elif self._is_confirmed(node, 0):
             self._answer_read(node, number, committed)

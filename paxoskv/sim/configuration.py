@@ -26,6 +26,9 @@ DISK_FAILURE: Final = "disk-failure"
 CLOCK_JUMP: Final = "clock-jump"
 TRANSFER: Final = "transfer"
 
+LEADER: Final = 0
+"""In place of a node's number: whoever leads when the fault strikes."""
+
 # How often each is drawn. Crashes between the effects of one turn, and quick restarts, are what finds the most.
 _FAULT_WEIGHTS: Final = {
     CRASH: 4,
@@ -43,8 +46,10 @@ _FAULT_WEIGHTS: Final = {
 }
 _RAFT_FAULT_WEIGHTS: Final = {**_FAULT_WEIGHTS, TRANSFER: 3}
 
-LEADER: Final = 0
-"""In place of a node's number: whoever leads when the fault strikes."""
+
+def fault_kinds(mode: str) -> tuple[str, ...]:
+    """What can go wrong in a mode's universes."""
+    return tuple(_RAFT_FAULT_WEIGHTS if mode == "raft" else _FAULT_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)

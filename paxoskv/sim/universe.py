@@ -78,7 +78,7 @@ class Outcome:
     frames: int
     crashes: int
     marks: Counter[str]
-    """How often each counter of the engines went up."""
+    """How often each branch that matters was reached."""
 
 
 @dataclass(slots=True, eq=False)
@@ -177,7 +177,11 @@ class Universe:
         )
 
     def _marks(self) -> Counter[str]:
-        marks: Counter[str] = Counter()
+        """Which branches that matter were reached, and how often; 0 for the others."""
+        kinds = configurations.fault_kinds(self.configuration.mode)
+        marks: Counter[str] = Counter({f"fault {kind}": 0 for kind in kinds})
+        marks.update(f"fault {strike.fault.kind}" for strike in self._strikes)
+        marks.update({"frames lost": self._network.lost, "frames doubled": self._network.duplicated})
         for replica in self._replicas.values():
             marks.update(replica.marks())
         return marks
