@@ -12,8 +12,9 @@ import hashlib
 import marshal
 import random
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack
@@ -48,19 +49,28 @@ _REQUESTS: Final = (Proposals, Reads, Fetches, Relays)
 _ANSWERS: Final = (Accepted, Promised, Refused, Versions, Registers, RelayAnswers)
 _ATOMS: Final = frozenset((int, bytes, bool, float, type(None)))
 
-# Attributes that nothing depends on which can still happen. Batches in flight know their set of replicas, and there is
-# only one; effects are empty between turns; memory is large enough, so nothing is ever evicted.
+# Attributes that nothing depends on which can still happen, and those by which the parts of an engine know each other.
+# Batches in flight know their set of replicas, and there is only one; effects are empty between turns; memory is large
+# enough, so nothing is ever evicted; and nobody scans.
 _IGNORED: Final = frozenset(
     (
+        "_acceptor",
         "_backlog",
         "_backlog_bytes",
         "_batch_number",
         "_changed",
         "_changes",
         "_clock",
+        "_context",
+        "_directed",
         "_effects",
         "_handlers",
         "_journaled_bytes",
+        "_load",
+        "_read",
+        "_records",
+        "_settle",
+        "_vote",
         "bytes",
         "counters",
         "dirty",
@@ -69,64 +79,63 @@ _IGNORED: Final = frozenset(
         "group",
         "journaled_bytes",
         "loads",
+        "pages",
         "placement",
         "rng",
+        "scanner",
+        "sweep",
         "timing",
         "used",
     )
 )
-_BY_BATCH: Final = {
-    (Proposer, "_batches"),
-    (Proposer, "_relays"),
-    (Reader, "_batches"),
-    (Reader, "_without_own"),
-    (Reader, "_fetches"),
-    (Directed, "_sent"),
-}
-"""Dictionaries whose keys are numbers of the node's own batches."""
-_BATCH_NUMBERS: Final = {(Batch, "number"), (ReadBatch, "number"), (KeyRead, "fetch"), (Chain, "relay_number")}
+
+
+class Form:
+    """One engine's state: what holds of it whatever its and its peers' batch numbers are, and those numbers apart."""
+
+    __slots__ = ("durable", "numbers", "own", "template")
+
+    def __init__(self, number: int, engine: PaxosEngine) -> None:
+        self.durable = engine.acceptor.durable
+        self.own = frozenset(_own_numbers(engine))
+        """Batches of its own that it waits for."""
+        walk = _Walk(number, self.durable)
+        self.template = hashlib.blake2b(marshal.dumps(walk.of(engine), 2), digest_size=16).digest()
+        self.numbers = walk.numbers
+        """(who has given the number, number), in the order of the walk."""
 
 
 def identity(world: "World") -> bytes:
     """A digest of the state: equal for states that differ in nothing that matters."""
-    live: dict[int, set[int]] = {number: set() for number in world.nodes}
-    for number, node in world.nodes.items():
-        if node.engine is not None:
-            live[number].update(_own_numbers(node.engine))
+    forms = {number: node.find_form(number) for number, node in sorted(world.nodes.items())}
+    live: dict[int, set[int]] = {number: set(form.own) for number, form in forms.items()}
     shapes = []
     for source, target, frame in world.frames:
         shape = _shape(source, target, frame)
         recipient = world.nodes[target]
         if shape.recipient != recipient.incarnation or recipient.seen.get(source, 0) > shape.incarnation:
             continue
-        if shape.answers is not None and not live[target].intersection(shape.answers):
+        if shape.answers is not None and forms[target].own.isdisjoint(shape.answers):
             continue
         shapes.append(shape)
-    for shape in shapes:
-        for requester, batch in shape.numbers:
+    for numbers in (*[shape.numbers for shape in shapes], *[form.numbers for form in forms.values()]):
+        for requester, batch in numbers:
             live[requester].add(batch)
-    for node in world.nodes.values():
-        if node.engine is not None:
-            for requester, batch in _numbers_of_others(node.engine):
-                live[requester].add(batch)
-    ranks = {
-        requester: {batch: rank for rank, batch in enumerate(sorted(batches), 1)} for requester, batches in live.items()
-    }
-    frames = sorted(marshal.dumps(shape.render(ranks), 2) for shape in shapes)
+    ranks = {requester: {batch: rank for rank, batch in enumerate(sorted(live[requester]), 1)} for requester in live}
     nodes = []
-    for number, node in sorted(world.nodes.items()):
-        engine = node.engine
-        durable = engine.acceptor.durable if engine is not None else 0
+    for number, form in forms.items():
+        node = world.nodes[number]
         nodes.append(
             (
                 node.incarnation,
                 tuple(sorted(node.seen.items())),
-                _recovered(tuple(node.rows)) if world.crashes else (),
-                tuple([_recovered((row,)) for _, row in node.queued]),
-                tuple([sequence - durable for sequence, _ in node.queued]),
-                None if engine is None else _Walk(number, ranks, durable).of(engine),
+                _recovered(node.rows) if world.crashes else (),
+                tuple([(sequence - form.durable, _recovered((row,))) for sequence, row in node.queued]),
+                form.template,
+                tuple([ranks[requester][batch] for requester, batch in form.numbers]),
             )
         )
+    frames = sorted([marshal.dumps(shape.render(ranks), 2) for shape in shapes])
     rest = (world.now, world.losses, world.duplicates, world.crashes, world.ticks, tuple(sorted(world.next.items())))
     state = (rest, _history(world.events), tuple(nodes), tuple(frames))
     return hashlib.blake2b(marshal.dumps(state, 2), digest_size=16).digest()
@@ -219,23 +228,12 @@ def _own_numbers(engine: PaxosEngine) -> Iterable[int]:
     yield from engine.directed._sent
 
 
-def _numbers_of_others(engine: PaxosEngine) -> Iterable[tuple[int, int]]:
-    """Batches of other nodes that this one still has to answer."""
-    for _, target, messages in engine._held:
-        for message in messages:
-            assert isinstance(message, Accepted | Promised | Refused)
-            yield target, message.number
-    for chain in engine.proposer.chains.values():
-        for job in [*chain.relayed, *[job for flight in chain.flights for job in flight.jobs]]:
-            yield job.origin, job.number
-
-
 class _Walk:
     """From an engine through everything that it holds, each object once."""
 
-    def __init__(self, node: int, ranks: dict[int, dict[int, int]], durable: int) -> None:
-        self._ranks = ranks
-        self._own = ranks[node]
+    def __init__(self, node: int, durable: int) -> None:
+        self.numbers: list[tuple[int, int]] = []
+        self._node = node
         self._durable = durable
         self._met: dict[int, int] = {}
 
@@ -243,70 +241,105 @@ class _Walk:
         kind = type(value)
         if kind in _ATOMS:
             return value
-        if isinstance(value, tuple | list | deque):
-            return tuple([self.of(item) for item in value])
         if kind is dict:
             return tuple([(self.of(key), self.of(item)) for key, item in value.items()])
+        if isinstance(value, tuple | list | deque):
+            return tuple([self.of(item) for item in value])
         if isinstance(value, set | frozenset):
             return tuple(sorted(value))
-        if isinstance(value, str):
-            return value.encode()
-        if callable(value):
+        if kind is MethodType:
             return None
         met = self._met.get(id(value))
         if met is not None:
             return b"again", met
         self._met[id(value)] = len(self._met)
-        return (kind.__name__.encode(), *[self._attribute(value, name) for name in _names(value)])
+        return (
+            kind.__name__.encode(),
+            *[
+                self.of(getattr(value, name)) if special is None else special(self, value, getattr(value, name))
+                for name, special in _plan(kind, value)
+            ],
+        )
 
-    def _attribute(self, owner: Any, name: str) -> Any:
-        value = getattr(owner, name)
-        kind = type(owner)
-        if (kind, name) in _BY_BATCH:
-            return tuple([(self._own[number], self.of(item)) for number, item in value.items()])
-        if (kind, name) in _BATCH_NUMBERS:
-            return self._own.get(value, 0)
-        special = _SPECIAL.get((kind, name))
-        return self.of(value) if special is None else special(self, owner, value)
+    def batch(self, number: int) -> int:
+        """One of the node's own numbers; what stands for it is its place among the numbers."""
+        self.numbers.append((self._node, number))
+        return -len(self.numbers)
 
-    def _late(self, sequence: int) -> int:
+    def batches(self, by_number: dict[int, Any]) -> Any:
+        """A dictionary whose keys are such numbers."""
+        return tuple([(self.batch(number), self.of(item)) for number, item in by_number.items()])
+
+    def job(self, job: RelayJob) -> int:
+        """A number of the node that relayed it."""
+        self.numbers.append((job.origin, job.number))
+        return -len(self.numbers)
+
+    def late(self, sequence: int) -> int:
         """How many turns from being durable; all that are, are alike."""
         return max(0, sequence - self._durable)
 
-    def _shadow(self, shadow: Any) -> Any:
+    def shadow(self, shadow: Any) -> Any:
+        """What a record was, as far as it may still be asked."""
         states = []
         while shadow is not None:
             sequence, accepted, register, shadow = shadow
-            states.append((self._late(sequence), accepted, register))
+            states.append((self.late(sequence), accepted, register))
         return tuple(states)
 
-    def _held(self, held: Iterable[tuple[int, int, Sequence[Any]]]) -> Any:
+    def held(self, held: Iterable[tuple[int, int, Sequence[Any]]]) -> Any:
+        """Answers that wait for the disk."""
         found = []
         for wait, target, messages in held:
             for message in messages:
+                self.numbers.append((target, message.number))
                 fields = [name for name in type(message).__slots__ if name != "number"]
                 rest = tuple([_plain(getattr(message, name)) for name in fields])
-                found.append((self._late(wait), target, _kind(message), self._ranks[target][message.number], rest))
+                found.append((self.late(wait), target, _kind(message), rest))
         return tuple(found)
 
 
-_SPECIAL: Final[dict[tuple[type, str], Callable[[_Walk, Any, Any], Any]]] = {
-    (Acceptor, "sequence"): lambda walk, owner, value: walk._late(value),
+_Special = Callable[[_Walk, Any, Any], Any]
+
+
+def _batches(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.batches(value)
+
+
+def _batch(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.batch(value) if value else 0
+
+
+def _late(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.late(value)
+
+
+_SPECIAL: Final[dict[tuple[type, str], _Special]] = {
+    (Proposer, "_batches"): _batches,
+    (Proposer, "_relays"): _batches,
+    (Reader, "_batches"): _batches,
+    (Reader, "_without_own"): _batches,
+    (Reader, "_fetches"): _batches,
+    (Directed, "_sent"): _batches,
+    (Batch, "number"): _batch,
+    (ReadBatch, "number"): _batch,
+    (KeyRead, "fetch"): _batch,
+    (Chain, "relay_number"): _batch,
+    (RelayJob, "number"): lambda walk, owner, value: walk.job(owner),
+    (Acceptor, "sequence"): _late,
     (Acceptor, "durable"): lambda walk, owner, value: 0,
-    (Record, "sequence"): lambda walk, owner, value: walk._late(value),
-    (Record, "shadow"): lambda walk, owner, value: walk._shadow(value),
-    (PaxosEngine, "_held"): lambda walk, owner, value: walk._held(value),
-    (RelayJob, "number"): lambda walk, owner, value: walk._ranks[owner.origin][value],
+    (Record, "sequence"): _late,
+    (Record, "shadow"): lambda walk, owner, value: walk.shadow(value),
+    (PaxosEngine, "_held"): lambda walk, owner, value: walk.held(value),
 }
+_PLANS: Final[dict[type, list[tuple[str, _Special | None]]]] = {}
 
 
-@cache
-def _slots(kind: Any) -> tuple[str, ...]:
-    names = [name for parent in kind.__mro__ for name in getattr(parent, "__slots__", ())]
-    return tuple(sorted(set(names) - _IGNORED))
-
-
-def _names(value: Any) -> Iterable[str]:
-    """Its attributes that matter, in an order that does not depend on its past."""
-    slots = _slots(cast(Hashable, type(value)))
-    return slots or sorted(set(value.__dict__) - _IGNORED)
+def _plan(kind: type, value: Any) -> list[tuple[str, _Special | None]]:
+    """The attributes that matter, in an order that does not depend on the past, and what is special about them."""
+    plan = _PLANS.get(kind)
+    if plan is None:
+        names = {name for parent in kind.__mro__ for name in getattr(parent, "__slots__", ())}
+        names = (names or set(value.__dict__)) - _IGNORED
+        plan = _PLANS[kind] = [(name, _SPECIAL.get((kind, name))) for name in sorted(names)]
+    return plan

@@ -1,9 +1,11 @@
 """Exhaustive search: every interleaving of a few operations, for small bounds, over the engine that serves.
 
-A state is a whole cluster: its engines, its disks, the frames in flight, and what clients were told. It is kept as
-bytes; what identifies it is in `sim.canonical`. Breadth first, so the first violation found is a shortest one.
+A state is a whole cluster: its engines, its disks, the frames in flight, and what clients were told. A step changes one
+engine, mostly, and the others are shared; what identifies a state is in `sim.canonical`. Breadth first, so the first
+violation found is a shortest one.
 """
 
+import copy
 import pickle
 import random
 import time
@@ -21,7 +23,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
-from paxoskv.sim.canonical import identity
+from paxoskv.sim.canonical import Form, identity
 from paxoskv.wire import framing, paxos, peer
 from paxoskv.workload import Request
 
@@ -90,14 +92,52 @@ class _First:
 
 
 class Node:
-    """An engine and its disk."""
+    """An engine and its disk. The engine is kept as bytes, which copies of the node share, until somebody uses it."""
+
+    __slots__ = ("_engine", "_packed", "form", "incarnation", "queued", "rows", "seen")
 
     def __init__(self) -> None:
-        self.engine: PaxosEngine | None = None
         self.incarnation = 0
-        self.rows: list[bytes] = []
-        self.queued: list[tuple[int, bytes]] = []
+        self.rows: tuple[bytes, ...] = ()
+        self.queued: tuple[tuple[int, bytes], ...] = ()
         self.seen: dict[int, int] = {}
+        self.form: Form | None = None
+        """What identifies the engine's state, None when that has to be found out again."""
+        self._engine: PaxosEngine | None = None
+        self._packed = b""
+
+    @property
+    def engine(self) -> PaxosEngine:
+        """The engine, which may change from now on."""
+        self.form = None
+        if self._engine is None:
+            self._engine = pickle.loads(self._packed)
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: PaxosEngine) -> None:
+        self.form = None
+        self._engine = engine
+
+    def find_form(self, number: int) -> Form:
+        """Of the engine as it is now."""
+        if self.form is None:
+            assert self._engine is not None
+            self.form = Form(number, self._engine)
+        return self.form
+
+    def seal(self) -> None:
+        """It changes no more; whoever wants to go on from here takes a copy."""
+        if self._engine is not None:
+            self._packed = pickle.dumps(self._engine, protocol=5)
+            self._engine = None
+
+    def copy(self) -> "Node":
+        """Of a sealed one."""
+        node = Node()
+        node.incarnation, node.rows, node.queued = self.incarnation, self.rows, self.queued
+        node.seen, node.form, node._packed = self.seen.copy(), self.form, self._packed
+        return node
 
 
 class World:
@@ -117,11 +157,25 @@ class World:
         """(number of the operation, its result, None for its call), in order."""
         self.slow_disks = bounds.slow_disks
         for number in self.nodes:
-            self.start(number)
+            self.nodes[number].engine = self._new_engine(number)
+        for number in self.nodes:
+            self._meet(number)
+
+    def copy(self) -> "World":
+        """Of a sealed one: what happens to it happens to it alone."""
+        world = copy.copy(self)
+        world.nodes = {number: node.copy() for number, node in self.nodes.items()}
+        world.frames, world.next, world.events = self.frames.copy(), self.next.copy(), self.events.copy()
+        return world
+
+    def seal(self) -> None:
+        """It changes no more."""
+        for node in self.nodes.values():
+            node.seal()
 
     # What happens.
 
-    def start(self, number: int) -> None:
+    def _new_engine(self, number: int) -> PaxosEngine:
         node = self.nodes[number]
         node.incarnation += 1
         placement = EveryNode(tuple(self.nodes))
@@ -132,10 +186,14 @@ class World:
         engine.repair.counters = _Ignored()
         for row in node.rows:
             assert not engine.recover([paxos.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
-        node.engine = engine
         node.seen = {}
+        return engine
+
+    def _meet(self, number: int) -> None:
+        """The node and all others hear of each other."""
+        node = self.nodes[number]
         for other, peer_node in self.nodes.items():
-            if other != number and peer_node.engine is not None:
+            if other != number:
                 self.introduce(number, other, peer_node.incarnation)
                 self.introduce(other, number, node.incarnation)
                 self.turn(other)
@@ -145,14 +203,13 @@ class World:
         node = self.nodes[number]
         if node.seen.get(other) != incarnation:
             node.seen[other] = incarnation
-            assert node.engine is not None
             node.engine.peer_up(other, incarnation, self.now)
 
     def turn(self, number: int) -> None:
         node = self.nodes[number]
-        assert node.engine is not None
+        engine = node.engine
         while True:
-            effects = node.engine.take_effects()
+            effects = engine.take_effects()
             for target, messages in effects.sends.items():
                 header = peer.Header(_CLUSTER, 1, number, node.incarnation, node.seen.get(target, 0))
                 encoded = [paxos.encode(message) for message in messages]
@@ -166,20 +223,19 @@ class World:
             if not effects.journal:
                 return
             row: bytes = msgpack.packb([paxos.encode(message) for message in effects.journal])
-            node.queued.append((effects.sequence, row))
+            node.queued = (*node.queued, (effects.sequence, row))
             if self.slow_disks:
                 return
             self.commit_row(node)
 
     def commit_row(self, node: Node) -> None:
-        sequence, row = node.queued.pop(0)
-        node.rows.append(row)
-        assert node.engine is not None
+        (sequence, row), *rest = node.queued
+        node.queued = tuple(rest)
+        node.rows = (*node.rows, row)
         node.engine.committed(sequence, self.now)
 
     def deliver(self, source: int, target: int, frame: bytes) -> None:
         node = self.nodes[target]
-        assert node.engine is not None
         header, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
         if header.recipient_incarnation != node.incarnation or node.seen.get(source, 0) > header.incarnation:
             return
@@ -190,25 +246,23 @@ class World:
     def submit(self, node: int, number: int, request: Request) -> None:
         kind, key, argument, condition = request
         self.events.append((number, None))
-        engine = self.nodes[node].engine
-        assert engine is not None
-        engine.submit([Operation(kind, key, argument, condition, self.now + _DEADLINE_S, reply=number)], self.now)
+        operation = Operation(kind, key, argument, condition, self.now + _DEADLINE_S, reply=number)
+        self.nodes[node].engine.submit([operation], self.now)
         self.turn(node)
 
     def crash(self, number: int, keeping: int) -> None:
         node = self.nodes[number]
-        node.rows += [row for _, row in node.queued[:keeping]]
-        node.queued = []
-        node.engine = None
+        node.rows += tuple([row for _, row in node.queued[:keeping]])
+        node.queued = ()
         for other in self.nodes.values():
-            if other.engine is not None:
+            if other is not node:
                 other.engine.peer_lost(number, self.now)
-        self.start(number)
+        node.engine = self._new_engine(number)
+        self._meet(number)
 
     def tick(self) -> None:
         self.now += _TICK_S
         for number, node in self.nodes.items():
-            assert node.engine is not None
             node.engine.tick(self.now)
             self.turn(number)
 
@@ -226,7 +280,7 @@ class World:
                         self.commit_row(node)
                         self.turn(number)
                         busy = True
-            if all(node.engine is not None and node.engine.deadline() is None for node in self.nodes.values()):
+            if all(node.engine.deadline() is None for node in self.nodes.values()):
                 return
             self.tick()
         raise AssertionError("somebody waits for what will not come")
@@ -304,7 +358,8 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
     world = World(bounds)
     begin = identity(world)
     parents: dict[bytes, tuple[bytes, str]] = {begin: (b"", "")}
-    layer = [(begin, _pack(world))]
+    world.seal()
+    layer = [(begin, world)]
     depth = transitions = 0
 
     def result(violation: str, last: bytes, step: str, complete: bool) -> Exploration:
@@ -319,13 +374,12 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
 
     while layer:
         progress(len(parents), depth)
-        following: list[tuple[bytes, bytes]] = []
-        for here, packed in layer:
-            world = _unpack(packed)
+        following: list[tuple[bytes, World]] = []
+        for here, world in layer:
             quiet = True
             for text, act in steps(world, bounds):
                 quiet = False
-                after = _unpack(packed)
+                after = world.copy()
                 told = len(after.events)
                 transitions += 1
                 try:
@@ -339,8 +393,9 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
                 found = identity(after)
                 if found not in parents:
                     parents[found] = (here, text)
-                    following.append((found, _pack(after)))
-            if (quiet or not world.frames) and (illegal := _end(world, bounds)):
+                    after.seal()
+                    following.append((found, after))
+            if (quiet or not world.frames) and (illegal := _end(world.copy(), bounds)):
                 return result(illegal, here, "everything arrives, and every node is asked", False)
             if len(parents) >= bounds.states_max:
                 return result("", b"", "", False)
@@ -409,15 +464,6 @@ def _judge(events: list[tuple[int, Result | None]], bounds: Bounds) -> str:
         )
     violations = check.check(history).violations
     return violations[0].sentence if violations else ""
-
-
-def _pack(world: World) -> bytes:
-    return pickle.dumps(world, protocol=5)
-
-
-def _unpack(packed: bytes) -> World:
-    world: World = pickle.loads(packed)
-    return world
 
 
 def _describe(source: int, target: int, frame: bytes) -> str:
