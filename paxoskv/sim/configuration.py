@@ -28,6 +28,8 @@ TRANSFER: Final = "transfer"
 
 LEADER: Final = 0
 """In place of a node's number: whoever leads when the fault strikes."""
+AT_ELECTION: Final = -1
+"""In place of an operation's: when somebody is elected next. Each election takes one such fault, in their order."""
 
 # How often each is drawn. Crashes between the effects of one turn, and quick restarts, are what finds the most.
 _FAULT_WEIGHTS: Final = {
@@ -57,7 +59,8 @@ class Fault:
     """Something that goes wrong `delay_s` after the universe's operation number `operation` was issued.
 
     It lasts `lasts_s`: until a restart, a resumption, a healed link, a disk that works again. `peer` is the other end
-    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1. `node` may be LEADER.
+    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1. `node` may be LEADER, `operation`
+    AT_ELECTION.
     """
 
     kind: str
@@ -251,23 +254,23 @@ def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> t
 
     That is how entries of several terms come to lie on few disks each: the dissertation's figures 3.6 and 3.7.
     """
-    kinds = rng.choice(((CRASH_IN_TURN,), (CRASH_IN_TURN, CRASH), (PARTITION,), (CRASH, PARTITION, CUT_ONE_WAY)))
-    wait_s = configuration.election_s * rng.choice((0.3, 0.6, 1.2))
-    found = []
-    for _ in range(rng.choice((1, 2, 4))):
-        operation = rng.randrange(max(1, configuration.operations))
-        delay_s = 0.0
-        for _ in range(rng.choice((3, 6, 10))):
-            delay_s += rng.uniform(0, 2 * wait_s)
-            found.append(
-                Fault(
-                    kind=rng.choice(kinds),
-                    operation=operation,
-                    delay_s=delay_s,
-                    lasts_s=configuration.election_s * rng.choice((0.2, 0.6, 1.5)) * rng.uniform(0.5, 2),
-                    node=LEADER,
-                    peer=rng.randint(1, configuration.nodes),
-                    amount=rng.random(),
-                )
-            )
-    return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))
+    kinds = rng.choice(((CRASH,), (CRASH_IN_TURN, CRASH), (PARTITION,), (CRASH, PARTITION, CUT_ONE_WAY)))
+    wire = configuration.wire
+    soon_s = 4 * (wire.delay_s_max + configuration.commit_s_max)
+
+    def fall(operation: int, delay_s: float) -> Fault:
+        return Fault(
+            kind=rng.choice(kinds),
+            operation=operation,
+            delay_s=delay_s,
+            lasts_s=configuration.election_s * rng.choice((0.2, 0.6, 1.5, 3.0)) * rng.uniform(0.5, 2),
+            node=LEADER,
+            peer=rng.randint(1, configuration.nodes),
+            amount=rng.random(),
+        )
+
+    first = sorted(rng.randrange(max(1, configuration.operations)) for _ in range(4))
+    found = [fall(operation, 0.0) for operation in first]
+    delays_s = (soon_s / 4, soon_s, soon_s, 4 * configuration.election_s)
+    found += [fall(AT_ELECTION, rng.uniform(0, rng.choice(delays_s))) for _ in range(rng.choice((6, 12, 24)))]
+    return tuple(found)

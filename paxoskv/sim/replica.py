@@ -49,6 +49,8 @@ class Replica:
         self.on_answer: Callable[[Any, Result], None] = lambda reply, result: None
         """Told of every answer: what the operation carries as `reply`, and the result."""
         self.on_crash: Callable[[Replica], None] = lambda replica: None
+        self.on_elected: Callable[[], None] = lambda: None
+        """Told when this node leads that did not before."""
         self._configuration = configuration
         self._mode = mode
         self._timeline = timeline
@@ -73,6 +75,7 @@ class Replica:
         self._tick_due = False
         self._timer_at = float("inf")
         self._checkpointing = False
+        self._leading = False
         self._life = self.crashes
 
     def marks(self) -> Counter[str]:
@@ -269,6 +272,10 @@ class Replica:
             engine.tick(now)
         effects = engine.take_effects()
         self._mode.watch.turn(self.number, engine, effects)
+        if self._mode.leads is not None and self._leading != self._mode.leads(engine):
+            self._leading = not self._leading
+            if self._leading:
+                self.on_elected()
         if self.die_after is not None and effects.journal:
             self._die_in_turn(effects)
         else:

@@ -8,7 +8,7 @@ replicas hold the same, and nobody waits for anything any more.
 import random
 import traceback
 import zlib
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -123,6 +123,7 @@ class Universe:
             replica.peers = {number: other for number, other in self._replicas.items() if other is not replica}
             replica.on_answer = self._answered
             replica.on_crash = self._crashed
+            replica.on_elected = self._elected
         self._workload = Workload(
             configuration.workload,
             configuration.keys,
@@ -131,6 +132,7 @@ class Universe:
             self._rng("workload"),
         )
         self._faults: dict[int, list[Fault]] = {}
+        self._at_elections = deque(f for f in configuration.faults if f.operation == configurations.AT_ELECTION)
         for fault in configuration.faults:
             self._faults.setdefault(fault.operation, []).append(fault)
         self._strikes: list[_Strike] = []
@@ -290,6 +292,11 @@ class Universe:
                 if replica.engine is not None and leads(replica.engine):
                     return replica
         return None
+
+    def _elected(self) -> None:
+        if self._issued and self._at_elections:
+            fault = self._at_elections.popleft()
+            self.timeline.after(fault.delay_s, lambda: self._strike(fault))
 
     def _strike(self, fault: Fault) -> None:
         if self._healing:
