@@ -1,8 +1,7 @@
 """What distinguishes one explored state from another, and nothing else: the same bytes for states that behave the same.
 
 Left out, because nothing that can still happen depends on them: counters, caches of bytes, copies of what is said
-elsewhere, frames that nobody takes any more (answers to batches that are forgotten, and what is meant for a former
-incarnation), and in what order calls, or returns, of the history followed each other without the other between them.
+elsewhere, and in what order calls, or returns, of the history followed each other without the other between them.
 
 Renamed, so that only their order tells: the numbers of each node's batches, which its peers repeat and nobody looks
 into, and the numbers of turns, of which all that are on disk are alike. A disk is what would be recovered from it.
@@ -105,19 +104,28 @@ class Form:
         """(who has given the number, number), in the order of the walk."""
 
 
-def identity(world: "World") -> bytes:
-    """A digest of the state: equal for states that differ in nothing that matters."""
-    forms = {number: node.find_form(number) for number, node in sorted(world.nodes.items())}
-    live: dict[int, set[int]] = {number: set(form.own) for number, form in forms.items()}
-    shapes = []
+def prune(world: "World") -> None:
+    """Take frames out that nobody takes any more: for a former incarnation, or answers to batches that are forgotten.
+
+    Not only does nothing depend on them. What is left tells when nothing is in flight any more.
+    """
+    kept = []
     for source, target, frame in world.frames:
         shape = _shape(source, target, frame)
         recipient = world.nodes[target]
         if shape.recipient != recipient.incarnation or recipient.seen.get(source, 0) > shape.incarnation:
             continue
-        if shape.answers is not None and forms[target].own.isdisjoint(shape.answers):
+        if shape.answers is not None and recipient.find_form(target).own.isdisjoint(shape.answers):
             continue
-        shapes.append(shape)
+        kept.append((source, target, frame))
+    world.frames = kept
+
+
+def identity(world: "World") -> bytes:
+    """A digest of the state: equal for states that differ in nothing that matters."""
+    forms = {number: node.find_form(number) for number, node in sorted(world.nodes.items())}
+    live: dict[int, set[int]] = {number: set(form.own) for number, form in forms.items()}
+    shapes = [_shape(*frame) for frame in world.frames]
     for numbers in (*[shape.numbers for shape in shapes], *[form.numbers for form in forms.values()]):
         for requester, batch in numbers:
             live[requester].add(batch)

@@ -23,7 +23,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
-from paxoskv.sim.canonical import Form, identity
+from paxoskv.sim.canonical import Form, identity, prune
 from paxoskv.wire import framing, paxos, peer
 from paxoskv.workload import Request
 
@@ -390,6 +390,7 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
                     illegal := _judge(after.events, bounds)
                 ):
                     return result(illegal, here, text, False)
+                prune(after)
                 found = identity(after)
                 if found not in parents:
                     parents[found] = (here, text)
