@@ -192,7 +192,7 @@ class Leader:
             self._append(batches)
         journal = []
         while before < log.last_index:
-            entries = log.after(before, self._context.limits.append_bytes)
+            entries = log.after(before, self._context.flow.append_bytes)
             journal.append(self._message(before, entries))
             before += len(entries)
         return journal
@@ -206,7 +206,7 @@ class Leader:
         return batches
 
     def _append(self, batches: list[Batch]) -> None:
-        bytes_max = self._context.limits.append_bytes
+        bytes_max = self._context.flow.append_bytes
         part: list[Batch] = []
         size = count = 0
         for batch in batches:
@@ -263,16 +263,16 @@ class Leader:
 
     def _send_entries(self, peer: int, follower: Follower) -> None:
         log = self._log
-        limits = self._context.limits
+        flow = self._context.flow
         last = log.last_index
         while (
             follower.next <= last
             and not follower.paused
-            and follower.flight_bytes < limits.window_bytes
-            and len(follower.flights) < limits.window_messages
+            and follower.flight_bytes < flow.window_bytes
+            and len(follower.flights) < flow.window_messages
         ):
             previous = follower.next - 1
-            entries = log.after(previous, limits.append_bytes)
+            entries = log.after(previous, flow.append_bytes)
             size = sum([len(entry.encoded) for entry in entries])
             self._send(peer, follower, self._message(previous, entries))
             if follower.probing:

@@ -51,7 +51,7 @@ class Sender:
         context = self._context
         if self._unacknowledged and self._sent_at + context.timing.resend_s <= context.now:
             self.resend(peer)
-        while len(self._unacknowledged) < context.limits.window_chunks and not self._installing:
+        while len(self._unacknowledged) < context.flow.window_chunks and not self._installing:
             chunk = self._next_chunk()
             if chunk is not None:
                 self.chunks += 1
@@ -85,7 +85,7 @@ class Sender:
         blobs: list[bytes] = []
         size = 0
         resident = self._records.resident
-        while size < self._context.limits.chunk_bytes:
+        while size < self._context.flow.chunk_bytes:
             if self._unsaved:
                 # One that is not in memory any more is in storage by now.
                 key, blob = self._unsaved.pop(), b""

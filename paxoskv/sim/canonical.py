@@ -20,6 +20,7 @@ import msgpack
 
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos.acceptor import Acceptor
+from paxoskv.paxos.batch import Batch
 from paxoskv.paxos.chain import Chain, RelayJob
 from paxoskv.paxos.directed import Directed
 from paxoskv.paxos.engine import PaxosEngine
@@ -36,7 +37,7 @@ from paxoskv.paxos.messages import (
     Relays,
     Versions,
 )
-from paxoskv.paxos.proposer import Batch, Proposer
+from paxoskv.paxos.proposer import Proposer
 from paxoskv.paxos.reader import KeyRead, ReadBatch, Reader
 from paxoskv.paxos.records import Record
 from paxoskv.wire import framing, paxos, peer
@@ -166,7 +167,7 @@ def _recovered(rows: tuple[bytes, ...]) -> tuple[Any, ...]:
     """What an engine finds that starts on these rows."""
     engine = PaxosEngine(1, 1, EveryNode((1,)), cast(random.Random, None), empty=True)
     for row in rows:
-        engine.recover([paxos.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
+        engine.recover([paxos.CODEC.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
     resident = engine.records.resident
     return tuple([(key, record.promised, record.accepted, record.register) for key, record in sorted(resident.items())])
 
@@ -187,7 +188,7 @@ class _Shape:
         self.recipient = header.recipient_incarnation
         self.numbers: list[tuple[int, int]] = []
         """(who has given the number, number), in their order in the frame."""
-        messages = [paxos.decode(message) for message in encoded]
+        messages = [paxos.CODEC.decode(message) for message in encoded]
         self.template = tuple([self._part(message) for message in messages])
         self.answers: frozenset[int] | None = None
         """The batches that are answered, if the frame does nothing else."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from paxoskv.core.engine import Engine
 from paxoskv.raft import records
-from paxoskv.raft.context import Limits, Timing
+from paxoskv.raft.context import Flow, Timing
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.sim.configuration import Configuration
 from paxoskv.sim.mode import VALUE_BYTES_MAX, Mode
@@ -40,7 +40,7 @@ def _build(
             disk_patience_s=default.disk_patience_s * scale,
             clock_drift=default.clock_drift,
         ),
-        limits=Limits(
+        flow=Flow(
             append_bytes=configuration.append_bytes,
             window_messages=configuration.window_messages,
             chunk_bytes=configuration.append_bytes,
