@@ -29,7 +29,7 @@ class Flow:
 
     append_bytes: int = 512 * 1024
     """Of entries in one Append, though never less than one entry."""
-    window_bytes: int = 8 * 1024 * 1024
+    window_bytes: int = 2 * 1024 * 1024
     """Of entries on their way to one follower."""
     window_messages: int = 128
     chunk_bytes: int = 256 * 1024
@@ -49,11 +49,15 @@ class Context(EngineContext[Message]):
         self.timing = timing
         self.flow = flow
         self.now = float("-inf")
+        self.began_at = float("-inf")
+        """When this process came to be."""
         self.resumed_at = float("-inf")
         """When this process last came to after a pause; what it did not hear before that proves nothing."""
 
     def advance(self, now: float) -> None:
         """Set the time."""
+        if self.began_at == float("-inf"):
+            self.began_at = now
         # Ticks come with every heartbeat at the least.
         if now - self.now > 4 * self.timing.heartbeat_s:
             self.resumed_at = now

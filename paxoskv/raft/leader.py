@@ -46,6 +46,7 @@ class Follower:
         "match",
         "next",
         "paused",
+        "probe",
         "probing",
         "round",
         "round_asked",
@@ -61,6 +62,8 @@ class Follower:
         """The first entry that it was not sent."""
         self.probing = False
         """Where its log departs from the leader's is not known: one message at a time, to find out."""
+        self.probe = 0
+        """What messages follow until that is known: an answer to the probe is known by it."""
         self.paused = False
         """The probe is on its way."""
         self.flights: deque[tuple[int, int]] = deque()
@@ -81,6 +84,7 @@ class Follower:
     def take_back(self, next_index: int) -> None:
         """What was sent from that index on did not, or may not have, arrived."""
         self.next = next_index
+        self.probe = next_index - 1
         self.flights.clear()
         self.flight_bytes = 0
         self.probing = True
@@ -275,13 +279,10 @@ class Leader:
             entries = log.after(previous, flow.append_bytes)
             size = sum([len(entry.encoded) for entry in entries])
             self._send(peer, follower, self._message(previous, entries))
-            if follower.probing:
-                # `next` stays: a rejection names what the message was to follow, and heartbeats follow the same.
-                follower.paused = True
-                return
             follower.next += len(entries)
             follower.flights.append((follower.next - 1, size))
             follower.flight_bytes += size
+            follower.paused = follower.probing
 
     def _send(self, peer: int, follower: Follower, message: Append) -> None:
         follower.sent_at = self._context.now
@@ -291,7 +292,7 @@ class Leader:
 
     def _send_empty(self, peer: int, follower: Follower) -> None:
         """A heartbeat. It finds out, too, whether what was sent before has arrived."""
-        previous = follower.next - 1
+        previous = follower.probe if follower.probing else follower.next - 1
         if self._log.term_at(previous) is None:
             previous = self._log.last_index
         self._send(peer, follower, self._message(previous, []))
@@ -322,7 +323,7 @@ class Leader:
                 follower.take_back(max(min(message.applied, self._log.last_index), follower.match) + 1)
             return
         if follower.probing:
-            if message.previous_index != follower.next - 1:
+            if message.previous_index != follower.probe:
                 return
         elif message.previous_index <= follower.match:
             return
@@ -447,7 +448,7 @@ class Leader:
                 if follower.sent_at + self._context.timing.heartbeat_s <= self._context.now:
                     self._send_empty(peer, follower)
                 return None
-            if any([other.sender is not None for other in self.followers.values()]):
+            if any([self._is_taking_snapshot(other) for other in self.followers]):
                 return None
             self._snapshots += 1
             self.counters["snapshots_sent"] += 1
@@ -456,6 +457,20 @@ class Leader:
         scan = follower.sender.pump(peer, may_scan)
         self.counters["chunks_sent"] += follower.sender.chunks - chunks
         return None if scan is None else (follower.sender, scan)
+
+    def _is_taking_snapshot(self, peer: int) -> bool:
+        """One that is gone, or says nothing, keeps none from the others."""
+        follower = self.followers[peer]
+        since = self._context.now - self._context.timing.election_s
+        return follower.sender is not None and peer in self._context.up and follower.heard_at > since
+
+    def held(self) -> int:
+        """Up to this index the log is not needed by those that are getting a snapshot now."""
+        followers = self.followers.items()
+        bases = [
+            f.sender.base.index for peer, f in followers if f.sender is not None and self._is_taking_snapshot(peer)
+        ]
+        return min(bases, default=self._log.last_index)
 
     def on_stored(self, sender: int, message: Stored) -> None:
         """A follower has a part of its snapshot on disk."""

@@ -35,9 +35,10 @@ class Sender:
         self._records = machine.records
         self._term = term
         self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
-        records = machine.records
-        self._unsaved = sorted({*records.dirty, *records.writing}, reverse=True)
+        self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
+        self._first = frozenset(self._unsaved)
+        """They go first, and not again when storage is read and has them by then."""
         self._after: bytes | None = b""
         """The last key read from storage, None at its end."""
         self._found: deque[tuple[bytes, bytes]] = deque()
@@ -91,6 +92,8 @@ class Sender:
                 key, blob = self._unsaved.pop(), b""
             elif self._found:
                 key, blob = self._found.popleft()
+                if key in self._first:
+                    continue
             else:
                 break
             record = resident.get(key)

@@ -136,7 +136,8 @@ PAXOS = (
         "section 4",
         _ENGINE + "submit",
         "if not self.proposer.joins(operation):",
-        "from paxoskv.paxos.register import decode\n"
+        "from paxoskv.core.operations import Result\n"
+        "                from paxoskv.paxos.register import decode\n"
         "                tail = decode(record.register) if record is not None and record.held else None\n"
         "                if tail is not None:\n"
         "                    context.answer(operation, Result(operations.OK, tail.value, tail.version, 0))\n"
