@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
-	@echo "make sim           2,000 hostile universes in virtual time"
+	@echo "make sim           2,000 hostile universes in virtual time, on all cores"
 	@echo "make verify        a live cluster under all faults for a minute, its history checked"
 	@echo "make agreement     the checker against exhaustive search on 200,000 random histories"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
