@@ -1,7 +1,8 @@
 """One connection: commands to the engine, answers back in the order of the commands.
 
-Commands of one connection on different keys go to the engine together; one that touches a key on which an earlier one
-still waits, waits too, and all behind it. So a client sees its own writes, whatever it pipelines.
+Commands of one connection on different keys go to the engine together, and so do unconditional changes of one key,
+which an engine makes in the order in which it is given them. Any other command that touches a key on which an earlier
+one still waits, waits too, and all behind it. So a client sees its own writes, whatever it pipelines.
 """
 
 import asyncio
@@ -9,11 +10,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from paxoskv.core.operations import ERROR_STATUS_MIN, SETRANGE, Operation, Result
+from paxoskv.core.operations import ERROR_STATUS_MIN, GET, SETRANGE, Operation, Result
 from paxoskv.core.scan import ScanOperation
 from paxoskv.redis import replies
 from paxoskv.redis.commands import find
-from paxoskv.redis.commands.table import Call, One, Plan, Refusal, TransactionRefusal, failure
+from paxoskv.redis.commands.table import Call, One, Plan, Refusal, TransactionRefusal, failure, too_large
 from paxoskv.redis.host import Host
 from paxoskv.redis.parser import COMMAND_BYTES_MAX, Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
@@ -47,8 +48,8 @@ class RedisConnection(asyncio.Protocol):
         self._calls: deque[Call] = deque()
         self._calls_max = _CALLS_MAX
         self._commands: deque[list[bytes]] = deque()
-        self._busy: set[bytes] = set()
-        """Keys on which commands wait."""
+        self._busy: dict[bytes, int] = {}
+        """Keys on which commands wait, and how many unconditional changes these are; _ONE_ELSE if it is another one."""
         self._alone: Call | None = None
         """The command that is about all keys, while it waits."""
         self._submitting: list[Operation] = []
@@ -145,6 +146,8 @@ class RedisConnection(asyncio.Protocol):
     def _take(self, session: Session, command: list[bytes], now: float) -> bool:
         """Begin a command. False if it has to wait for a key, or for all that came before."""
         keys: Sequence[bytes] = ()
+        if session.replies == SKIP_NEXT:
+            session.replies = SKIP
         try:
             if not command:
                 self._ended = True
@@ -157,25 +160,25 @@ class RedisConnection(asyncio.Protocol):
                 if reply is not None:
                     return self._append(session, Call(reply))
             found = find(command)
+            if self._alone is not None or (self._busy and found.covers_all):
+                return False
             arguments = command[found.words :]
             if found.first_key:
                 keys = found.keys(arguments)
-            if self._alone is not None or (self._busy and (found.covers_all or not self._busy.isdisjoint(keys))):
-                return False
-            for key in keys:
-                if not 0 < len(key) <= self._host.key_bytes_max:
-                    raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
-            session.last_command = found.name
-            if session.replies == SKIP_NEXT:
-                session.replies = SKIP
+                for key in keys:
+                    if not 0 < len(key) <= self._host.key_bytes_max:
+                        raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
             outcome = found.handler(session, arguments)
             if isinstance(outcome, bytes):
+                session.last_command = found.name
                 self._ended = session.closing
                 return self._append(session, Call(outcome))
-            if type(outcome) is One:
-                self._check(outcome.operation)
+            if isinstance(outcome, One):
+                operation = outcome.operation
+                is_change = operation.condition is None and operation.kind != GET
+                self._check(operation)
             else:
-                assert type(outcome) is Plan
+                is_change = False
                 for operation in outcome.operations:
                     self._check(operation)
         except TransactionRefusal as unwanted:
@@ -189,18 +192,24 @@ class RedisConnection(asyncio.Protocol):
                 self._ended = True
                 reason = "ERR this is no web server"
             return self._append(session, Call(replies.error(reason)))
+        busy = self._busy
+        if busy:
+            for key in keys:
+                if key in busy and not (is_change and busy[key] > 0):
+                    return False
+        session.last_command = found.name
         self._append(session, outcome)
         outcome.keys = keys
-        self._busy.update(keys)
-        if found.covers_all:
-            self._alone = outcome
-        if type(outcome) is One:
-            operation = outcome.operation
+        if isinstance(outcome, One):
+            busy[operation.key] = busy.get(operation.key, 0) + 1 if is_change else _ONE_ELSE
             operation.deadline = now + OPERATION_S_MAX
             operation.reply = (self, outcome)
             self._submitting.append(operation)
         else:
-            self._carry_out(cast(Plan, outcome), cast(Plan, outcome))
+            busy.update(dict.fromkeys(keys, _ONE_ELSE))
+            if found.covers_all:
+                self._alone = outcome
+            self._carry_out(outcome, outcome)
         return True
 
     def _append(self, session: Session, call: Call) -> bool:
@@ -240,7 +249,7 @@ class RedisConnection(asyncio.Protocol):
         value_max = self._host.value_bytes_max
         for part in (operation.argument, operation.condition):
             if type(part) is bytes and len(part) > value_max and operation.kind != SETRANGE:
-                raise Refusal(f"ERR a value has at most {value_max} bytes, this one {len(part)}")
+                raise Refusal(too_large(value_max, len(part)))
 
     def completed(self, waiting: Any, result: Result) -> bool:
         """What `waiting`, of the operation's `reply`, was for is done. True when `flush` has to be called in this turn,
@@ -262,7 +271,11 @@ class RedisConnection(asyncio.Protocol):
                 else:
                     call.reply = outcome
         if call.reply is not None:
-            self._busy.difference_update(call.keys)
+            busy = self._busy
+            for key in call.keys:
+                count = busy.pop(key, 0)
+                if count > 1:
+                    busy[key] = count - 1
             if self._alone is call:
                 self._alone = None
         first, self._flush_due = not self._flush_due, True
@@ -311,6 +324,7 @@ class RedisConnection(asyncio.Protocol):
 
 
 _NOTHING: Final = Result(0, None, 0)
+_ONE_ELSE: Final = -1
 
 
 def _address(name: object) -> str:

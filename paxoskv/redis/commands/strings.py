@@ -36,6 +36,7 @@ from paxoskv.redis.commands.table import (
     command,
     in_windows,
     integer,
+    too_large,
     value_of,
     worst_failure,
     write_failure,
@@ -85,9 +86,9 @@ def get(session: Session, arguments: Arguments) -> One:
     f"key value [NX|XX] [GET] [{_EXPIRATION}|KEEPTTL]",
 )
 def set_(session: Session, arguments: Arguments) -> One:
+    if len(arguments) == 2:
+        return One(Operation(PUT, arguments[0], arguments[1]), answer_ok)
     key, value, *options = arguments
-    if not options:
-        return One(Operation(PUT, key, value), answer_ok)
     condition: int | None = None
     returns = False
     expiry: int | None = None
@@ -227,6 +228,9 @@ def mset(session: Session, arguments: Arguments) -> Plan:
     if len(arguments) % 2:
         raise Refusal(wrong_number("mset"))
     last = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    longest = max(map(len, arguments[1::2]))
+    if longest > session.host.value_bytes_max:
+        raise Refusal(too_large(session.host.value_bytes_max, longest))
     changed = False
 
     def take(results: list[Result], protocol: int) -> bytes | None:

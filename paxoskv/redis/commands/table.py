@@ -256,6 +256,11 @@ def wrong_number(name: str) -> str:
     return f"ERR wrong number of arguments for '{name}' command"
 
 
+def too_large(value_bytes_max: int, size: int) -> str:
+    """The text for a value that is longer than the cluster has them."""
+    return f"ERR a value has at most {value_bytes_max} bytes, this one {size}"
+
+
 def integer(text: bytes, refusal: str = NOT_AN_INTEGER) -> int:
     """An argument that is a signed 64-bit number. Raises Refusal."""
     number = parse_integer(text)
