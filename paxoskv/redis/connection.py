@@ -55,6 +55,7 @@ class RedisConnection(asyncio.Protocol):
         self._submitting: list[Operation] = []
         self._transaction: RefusedTransaction | None = None
         self._writable = self._reading = True
+        self._written_bytes = 0
         self._stalled: asyncio.TimerHandle | None = None
         self._ended = False
         self._refusal = ""
@@ -82,21 +83,23 @@ class RedisConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable = False
         self._throttle()
+        self._watch()
+
+    def _watch(self) -> None:
+        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, self._taken_bytes())
+
+    def _taken_bytes(self) -> int:
+        """How much the client has taken off our hands."""
         assert self._transport is not None
-        self._watch(self._transport.get_write_buffer_size())
+        return self._written_bytes - self._transport.get_write_buffer_size()
 
-    def _watch(self, unread_bytes: int) -> None:
-        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, unread_bytes)
-
-    def _judge(self, unread_bytes: int) -> None:
-        """Close the connection of a client that has read nothing since so much was unread."""
-        transport = self._transport
-        if transport is not None:
-            now = transport.get_write_buffer_size()
-            if now >= unread_bytes:
-                transport.abort()
+    def _judge(self, taken_bytes: int) -> None:
+        """Close the connection of a client that has read nothing since it had taken so much."""
+        if self._transport is not None:
+            if self._taken_bytes() == taken_bytes:
+                self._transport.abort()
             else:
-                self._watch(now)
+                self._watch()
 
     def resume_writing(self) -> None:
         self._writable = True
@@ -299,6 +302,7 @@ class RedisConnection(asyncio.Protocol):
         if ready:
             data = b"".join(ready)
             self._calls_max = _CALLS_MAX if len(data) < _LARGE_BYTES else _CALLS_LARGE_MAX
+            self._written_bytes += len(data)
             transport.write(data)
             if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
                 transport.abort()
