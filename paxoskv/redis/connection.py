@@ -20,7 +20,7 @@ from paxoskv.redis.parser import COMMAND_BYTES_MAX, Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
 from paxoskv.redis.transaction import RefusedTransaction
 
-OPERATION_S_MAX: Final = 2.0
+OPERATION_S_MAX: Final = 3.0
 """An operation that is not decided by then is answered with an error: redis-py takes five seconds of silence
 for a reason to send it again."""
 UNREAD_S_MAX: Final = 60.0
