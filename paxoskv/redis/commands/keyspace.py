@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Final
 
 from paxoskv.core.operations import DELETE, OK, Operation, Result
-from paxoskv.core.scan import ScanOperation
+from paxoskv.core.scan import PAGE_KEYS_MAX, ScanOperation
 from paxoskv.redis import replies
 from paxoskv.redis.commands.globs import matcher, prefix_of
 from paxoskv.redis.commands.table import (
@@ -34,21 +34,21 @@ class Cursors:
     """Where scans go on, by the numbers that clients know: they are 64 bits, and keys are longer."""
 
     def __init__(self) -> None:
-        self._keys: OrderedDict[int, bytes] = OrderedDict()
+        self._scans: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         # Numbers of another node, or from before a restart, are hardly ever taken for ours.
         self._next = random.getrandbits(62)
 
-    def begin(self, key: bytes) -> int:
-        """A number for a key; it is forgotten after so many others."""
+    def begin(self, key: bytes, count: int) -> int:
+        """A number for a key and how many keys come at once; it is forgotten after so many others."""
         self._next += 1
-        self._keys[self._next] = key
-        if len(self._keys) > _CURSORS_MAX:
-            self._keys.popitem(last=False)
+        self._scans[self._next] = key, count
+        if len(self._scans) > _CURSORS_MAX:
+            self._scans.popitem(last=False)
         return self._next
 
-    def key(self, number: int) -> bytes | None:
-        """The key of a number, None if it is not known, or not any more."""
-        return self._keys.get(number)
+    def find(self, number: int) -> tuple[bytes, int] | None:
+        """What a number stands for, None if it is not known, or not any more."""
+        return self._scans.get(number)
 
 
 _CURSORS: Final = Cursors()
@@ -187,10 +187,11 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
                 raise Refusal(SYNTAX_ERROR)
     start, end = prefix_of(pattern)
     if number:
-        known = _CURSORS.key(number)
+        known = _CURSORS.find(number)
         if known is None:
             raise Refusal("ERR invalid cursor: this node has not given it, or long ago; scan again from 0")
-        start = max(start, known)
+        start = max(start, known[0])
+        count = max(count, known[1])
     operation = ScanOperation(start, end, keys_only=True)
     matches = matcher(pattern)
 
@@ -203,7 +204,9 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
         if len(page) > count:
             following = page[count]
             page = page[:count]
-        cursor = _CURSORS.begin(following) if following is not None else 0
+        # A quorum's page takes about as long however little of it is wanted, and COUNT is a hint: who goes on gets
+        # twice as many.
+        cursor = _CURSORS.begin(following, min(2 * count, PAGE_KEYS_MAX)) if following is not None else 0
         found = [key for key in page if matches(key)] if wanted == b"string" else []
         return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(found)])
 
