@@ -170,6 +170,9 @@ class PaxosEngine:
         else:
             self._park(operation)
 
+    def _has_inner(self) -> bool:
+        return bool(self._inner) and any([type(operation.reply) is Inner for operation, _ in self.context.answers])
+
     def _take_inner(self) -> None:
         """Give answers to this engine's own gets to who waits for them."""
         context = self.context
@@ -498,12 +501,13 @@ class PaxosEngine:
         if self.pages.busy:
             self.pages.advance()
         while True:
-            while self._inner and any(type(operation.reply) is Inner for operation, _ in context.answers):
+            while self._has_inner():
                 self._take_inner()
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy):
+            # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy or self._has_inner()):
                 break
         self.proposer.flush_relays()
         effects = self._effects
