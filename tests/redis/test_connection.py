@@ -237,11 +237,11 @@ async def test_an_error_says_whether_it_happened(door: Door, status: int, comman
 
 
 async def test_a_command_of_many_keys_fails_as_unknown_when_some_were_changed_before(door: Door) -> None:
-    door.host.judge = failing(errors.Unavailable.status, b"k999")
+    door.host.judge = failing(errors.Unavailable.status, b"k1999")
     reader, writer = await door.connect()
-    writer.write(b"MSET " + b" ".join(b"k%d v" % number for number in range(1000)) + b"\r\n")
+    writer.write(b"MSET " + b" ".join(b"k%d v" % number for number in range(2000)) + b"\r\n")
     assert (await reader.readline()).startswith(b"-UNKNOWN some of the keys were changed, and others not: ")
-    writer.write(b"DEL " + b" ".join(b"k%d" % number for number in range(1000)) + b"\r\n")
+    writer.write(b"DEL " + b" ".join(b"k%d" % number for number in range(2000)) + b"\r\n")
     assert (await reader.readline()).startswith(b"-UNKNOWN ")
 
 

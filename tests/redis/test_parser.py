@@ -1,5 +1,7 @@
 """Bytes to commands, however they arrive."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +73,33 @@ def test_a_command_of_too_many_bytes_is_refused_though_each_element_is_short() -
     assert parser.feed(b"*1000000\r\n" + b"$3\r\nabc\r\n" * 100) == []
     with pytest.raises(RespError, match="at most 1000 bytes"):
         parser.feed(b"$3\r\nabc\r\n" * 100)
+
+
+def outcome(parser: Parser, pieces: list[bytes]) -> tuple[list[list[bytes]], str]:
+    """The commands in the pieces, and what is said of them."""
+    found: list[list[bytes]] = []
+    for piece in pieces:
+        try:
+            found += parser.feed(piece)
+        except RespError as error:
+            return found + error.commands, str(error)
+    return found, ""
+
+
+PIECES = st.one_of(
+    st.lists(st.binary(max_size=20), min_size=1, max_size=4).map(lambda command: encoded([command])),
+    st.sampled_from([b"*1\r\n", b"$3\r\n", b"$-1\r\n", b"*0\r\n", b"*-1\r\n", b"PING\r\n", b"\r\n", b"+OK\r\n"]),
+    st.sampled_from([b"*2\r\n$1\r\na\r\n", b"*2\r\n$1\r\na\r\n+", b"$3\r\nabc\r\n"]),
+    st.sampled_from([b"*1\r\n$4\r\nPIN\r\n\r\n", b"*1\r\n$02\r\nab\r\n", b"*01\r\n", b"*1\r\n$2\r\nabc\n", b"'a b'\n"]),
+    st.binary(max_size=5),
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=8), st.lists(st.integers(0, 120), max_size=5))
+def test_the_quick_way_and_the_close_look_agree_wherever_bytes_are_cut(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
+    bounds = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    pieces = [data[start:end] for start, end in pairwise(bounds)]
+    whole = outcome(Parser(1024), [data])
+    assert outcome(Parser(1023), [data]) == whole
+    assert outcome(Parser(1024), pieces) == whole

@@ -29,6 +29,7 @@ from paxoskv.redis.commands.table import (
     ONE_KEY,
     SYNTAX_ERROR,
     TOO_LONG,
+    WINDOW_LARGE,
     Arguments,
     One,
     Plan,
@@ -218,7 +219,8 @@ def mget(session: Session, arguments: Arguments) -> Plan:
         found.extend(latest)
         return replies.error(ANSWER_TOO_LARGE) if size > ANSWER_BYTES_MAX else None
 
-    return in_windows([Operation(GET, key) for key in arguments], take, lambda protocol: replies.array(found))
+    wanted = [Operation(GET, key) for key in arguments]
+    return in_windows(wanted, take, lambda protocol: replies.array(found), WINDOW_LARGE)
 
 
 @command(

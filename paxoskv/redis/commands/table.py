@@ -19,8 +19,10 @@ NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
 SYNTAX_ERROR: Final = "ERR syntax error"
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 ANSWER_TOO_LARGE: Final = f"ERR the answer has more than {ANSWER_BYTES_MAX} bytes; ask for fewer keys at once"
-_WINDOW: Final = 256
+WINDOW: Final = 1024
 """Operations of one command under way at a time: all must be done in the time that an operation has."""
+WINDOW_LARGE: Final = 256
+"""The same, where answers may be large."""
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
@@ -311,6 +313,7 @@ def in_windows(
     wanted: list[Operation],
     take: Callable[[list[Result], int], bytes | None],
     finish: Callable[[int], "bytes | Plan"],
+    window: int = WINDOW,
 ) -> Plan:
     """A plan that has some of its operations under way at a time, however many there are.
 
@@ -324,9 +327,9 @@ def in_windows(
         if failed is not None:
             return failed
         done += len(results)
-        return finish(protocol) if done == len(wanted) else Plan(wanted[done : done + _WINDOW], go_on)
+        return finish(protocol) if done == len(wanted) else Plan(wanted[done : done + window], go_on)
 
-    return Plan(wanted[:_WINDOW], go_on)
+    return Plan(wanted[:window], go_on)
 
 
 def counting(wanted: list[Operation], counts: Callable[[Result], bool], changes: bool) -> Plan:
@@ -339,7 +342,8 @@ def counting(wanted: list[Operation], counts: Callable[[Result], bool], changes:
         count += sum([counts(result) for result in results])
         return failed
 
-    return in_windows(wanted, take, lambda protocol: replies.integer(count))
+    window = WINDOW if changes else WINDOW_LARGE
+    return in_windows(wanted, take, lambda protocol: replies.integer(count), window)
 
 
 def value_of(result: Result) -> bytes | None:
