@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
-from paxoskv.core.operations import Operation
+from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Item, ScanOperation
 from paxoskv.redis.connection import RedisConnection
 from paxoskv.wire import client as wire
@@ -241,9 +241,10 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         self._write(framing.pack((wire.PAGE, identifier, status, reason, items, cursor)))
 
-    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
+    def completed(self, identifier: int, result: Result) -> bool:
         """Queue the answer of an operation that was in flight. True when it is the first since the last flush."""
         self._in_flight -= 1
+        status, value, version, expires_at = result
         if expires_at:
             left_ms = max(expires_at - self._node.wall_ms(), 0)
             self._answers.append((identifier, status, value, version, expires_at, left_ms))
@@ -316,9 +317,9 @@ class _PageReply:
         self._operation = operation
         self._start = start
 
-    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
+    def completed(self, identifier: int, result: Result) -> bool:
         """Write the page; nothing is left to flush."""
-        self._connection.paged(identifier, self._operation, self._start, status, value)
+        self._connection.paged(identifier, self._operation, self._start, result.status, result.value)
         return False
 
 

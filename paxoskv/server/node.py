@@ -222,9 +222,9 @@ class Node:
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection | RedisConnection] = []
-            for operation, (status, value, version, expires_at) in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection | RedisConnection, int]", operation.reply)
-                if connection.completed(identifier, status, value, version, expires_at):
+            for operation, result in effects.answers:
+                connection, identifier = cast("tuple[ClientConnection | RedisConnection, Any]", operation.reply)
+                if connection.completed(identifier, result):
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
