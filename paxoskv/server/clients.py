@@ -137,7 +137,8 @@ class ClientConnection(asyncio.Protocol):
         elif kind == wire.HELLO:
             if len(body) != 2 or body[1] != wire.WIRE_VERSION:
                 raise ProtocolError(
-                    f"this node speaks version {wire.WIRE_VERSION} of the client protocol, not {body[1:]!r}"
+                    f"this node speaks version {wire.WIRE_VERSION} of the client protocol, "
+                    f"not {framing.shown(body[1:])}"
                 )
             limits = self._node.limits
             hello = wire.NodeHello(self._node.cluster, self._node.id, limits.key_bytes_max, limits.value_bytes_max)
@@ -147,7 +148,7 @@ class ClientConnection(asyncio.Protocol):
         elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
         else:
-            raise ProtocolError(f"unknown kind of frame: {kind!r}")
+            raise ProtocolError(f"unknown kind of frame: {framing.shown(kind)}")
 
     def _submit(self, requests: tuple[Any, ...]) -> None:
         node = self._node
