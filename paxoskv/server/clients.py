@@ -138,7 +138,8 @@ class ClientConnection(asyncio.Protocol):
         elif kind == wire.HELLO:
             if len(body) != 2 or body[1] != wire.WIRE_VERSION:
                 raise ProtocolError(
-                    f"this node speaks version {wire.WIRE_VERSION} of the client protocol, not {body[1:]!r}"
+                    f"this node speaks version {wire.WIRE_VERSION} of the client protocol, "
+                    f"not {framing.shown(body[1:])}"
                 )
             limits = self._node.limits
             hello = wire.NodeHello(self._node.cluster, self._node.id, limits.key_bytes_max, limits.value_bytes_max)
@@ -153,7 +154,7 @@ class ClientConnection(asyncio.Protocol):
         elif kind == wire.COMMAND and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.COMMAND, body[1], self._node.command(body[2], body[3]))))
         else:
-            raise ProtocolError(f"unknown kind of frame: {kind!r}")
+            raise ProtocolError(f"unknown kind of frame: {framing.shown(kind)}")
 
     def write_route(self) -> None:
         """Tell the client which node takes writes with the least detour."""

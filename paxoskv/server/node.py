@@ -25,7 +25,7 @@ from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.peers import PeerConnection, PeerLink
 from paxoskv.storage.contract import Storage
-from paxoskv.wire import peer
+from paxoskv.wire import framing, peer
 
 _CLIENTS_MAX: Final = 100_000
 _OWN_FILES: Final = 128
@@ -308,7 +308,7 @@ class Node:
     def check_peer(self, hello: peer.PeerHello, expected: int | None = None) -> None:
         """Raise ProtocolError, with a sentence, unless this is a node of our cluster on the disk that we know."""
         if hello.cluster != self.cluster:
-            raise ProtocolError(f"it belongs to cluster {hello.cluster!r}, this node to {self.cluster!r}")
+            raise ProtocolError(f"it belongs to cluster {framing.shown(hello.cluster)}, this node to {self.cluster!r}")
         if hello.mode != self.config.mode:
             raise ProtocolError(f"it runs in {hello.mode} mode, this cluster in {self.config.mode} mode")
         if hello.epoch != self.epoch:
@@ -430,7 +430,8 @@ class Node:
             if not self._scheduled:
                 self._schedule()
         else:
-            return f"unknown fault {name!r}; there are disk-stall (true or false) and clock-jump (seconds, a float)"
+            known = "disk-stall (true or false) and clock-jump (seconds, a float)"
+            return f"unknown fault {framing.shown(name)}; there are {known}"
         self.log.warning("fault injected", fault=name, argument=argument)
         return ""
 
