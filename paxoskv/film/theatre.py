@@ -305,7 +305,7 @@ def _configuration(seed: int, mode: str) -> Configuration:
     return replace(
         draw(seed, mode, nodes=_NODES, operations=1, faults=False),
         keys=1,
-        wire=Wire(0.42 * MS, 0.52 * MS, straggle=0.0, loss=0.0, duplicate=0.0, in_order=True),
+        wire=Wire(0.42 * MS, 0.52 * MS, straggle=0.0, straggle_times=1.0, loss=0.0, duplicate=0.0, in_order=True),
         commit_s_min=0.24 * MS,
         commit_s_max=0.32 * MS,
         turn_s=0.0,
@@ -314,5 +314,7 @@ def _configuration(seed: int, mode: str) -> Configuration:
         drift=0.0,
         election_s=0.4,
         log_bytes=1 << 25,
+        append_bytes=1 << 19,
+        window_messages=128,
         lease_reads=False,
     )
