@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Which engine demo, sim and verify run: paxos or raft.
+MODE ?= paxos
 INSTALLED := $(VENV)/.installed
 
 .PHONY: help demo test lint types pytest sim verify bench side-by-side clean
@@ -9,10 +11,11 @@ INSTALLED := $(VENV)/.installed
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
-	@echo "make sim           2,000 hostile universes in virtual time"
+	@echo "make sim           2,000 hostile universes in virtual time, on all cores"
 	@echo "make verify        a live cluster under all faults for a minute, its history checked"
 	@echo "make bench         micro-benchmarks: engine, storage, wire"
 	@echo "make side-by-side  us and etcd on this machine, in one run (needs etcd and Go, see comparison/README.md)"
+	@echo "    MODE=raft      demo, sim and verify of the Raft baseline, not the leaderless engine"
 	@echo "make clean         remove the virtual environment and caches"
 
 $(INSTALLED): pyproject.toml
@@ -23,7 +26,7 @@ $(INSTALLED): pyproject.toml
 	@touch $@
 
 demo: $(INSTALLED)
-	@$(BIN)/paxoskv demo
+	@$(BIN)/paxoskv demo --mode $(MODE)
 
 test: lint types pytest
 
@@ -38,10 +41,10 @@ pytest: $(INSTALLED)
 	$(BIN)/python -m pytest
 
 sim: $(INSTALLED)
-	$(BIN)/paxoskv simulate --seeds 0:2000
+	$(BIN)/paxoskv simulate --mode $(MODE) --seeds 0:2000
 
 verify: $(INSTALLED)
-	$(BIN)/paxoskv verify --duration 60
+	$(BIN)/paxoskv verify --mode $(MODE) --duration 60
 
 bench: $(INSTALLED)
 	$(BIN)/python -m bench.run

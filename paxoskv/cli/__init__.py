@@ -49,6 +49,7 @@ _COMMANDS = {
     "ttl": "paxoskv.cli.data",
     "scan": "paxoskv.cli.data",
     "status": "paxoskv.cli.status",
+    "raft": "paxoskv.cli.raft",
     "bench": "paxoskv.cli.bench",
     "demo": "paxoskv.cli.demo",
     "verify": "paxoskv.cli.verify",

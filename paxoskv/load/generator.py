@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from paxoskv.client import client
-from paxoskv.client.connection import LOST, UNSENT, Connection
+from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
@@ -123,6 +123,8 @@ class Generator:
         # In the client library's order, so that a key's node is the same one.
         self._endpoints = sorted(client.parse_endpoints(plan.endpoints), key=client.split_endpoint)
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
+        self._favoured: int | None = None
+        """Whose connection writes go to, whatever their key, where a leader takes them."""
         self._dialing: set[asyncio.Task[None]] = set()
         self._measuring = False
         self._in_flight = 0
@@ -256,16 +258,28 @@ class Generator:
     async def _dial(self, index: int) -> str:
         host, port = client.split_endpoint(self._endpoints[index])
         try:
-            self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
+            connection = self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
         except NotReached as error:
             self._redial(index)
             return str(error)
+        connection.on_route = self._note_route
+        self._note_route()
         return ""
+
+    def _note_route(self) -> None:
+        """As the client library does."""
+        address = favoured(self._connections)
+        self._favoured = self._endpoints.index(address) if address in self._endpoints else None
+
+    def _home(self, kind: int, index: int) -> int:
+        """Through which connection an operation on a key goes."""
+        return self._homes[index] if kind == operations.GET or self._favoured is None else self._favoured
 
     def _lost(self, connection: Connection, reason: str) -> None:
         if connection in self._connections:
             index = self._connections.index(connection)
             self._connections[index] = None
+            self._note_route()
             if not any(self._connections):
                 self._disconnected.set()
             self._redial(index)
@@ -310,7 +324,7 @@ class Generator:
     def load_key(self, call: "Call", index: int) -> bool:
         """Make `call` the first write of one key. False when no node is connected."""
         value = b"0" if self.plan.op == "incr" else self._values[0]
-        return self._submit(call, operations.PUT, index, self._homes[index], value)
+        return self._submit(call, operations.PUT, index, self._home(operations.PUT, index), value)
 
     def finish_loading(self, lane: "_Loading", error: PaxosKVError | None) -> None:
         """A lane has no more keys to write, or failed with one."""
@@ -338,7 +352,7 @@ class Generator:
             kind, argument = operations.INCR, 1
         else:
             kind, argument = operations.PUT, self._values[int(random_number * 1e6) % _VALUES]
-        if self._submit(call, kind, index, self._homes[index] if call.home is None else call.home, argument):
+        if self._submit(call, kind, index, self._home(kind, index) if call.home is None else call.home, argument):
             return True
         if self._measuring:
             self.outcome.errors[NotReached.code] += 1

@@ -452,6 +452,10 @@ class PaxosEngine:
     def retired(self) -> bool:
         return True
 
+    @property
+    def writes_to(self) -> int:
+        return 0
+
     def command(self, name: str, argument: Any, now: float) -> str:
         return f"unknown command {name!r}; the leaderless engine takes none"
 

@@ -95,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._answers: list[wire.Answer] = []
+        self._has_greeted = False
 
     # asyncio's side.
 
@@ -142,12 +143,22 @@ class ClientConnection(asyncio.Protocol):
             limits = self._node.limits
             hello = wire.NodeHello(self._node.cluster, self._node.id, limits.key_bytes_max, limits.value_bytes_max)
             self._write(wire.pack_node_hello(hello))
+            self._has_greeted = True
+            if self._node.writes_to:
+                self.write_route()
         elif kind == wire.STATUS and len(body) == 2 and type(body[1]) is int:
             self._write(framing.pack((wire.STATUS, body[1], json.dumps(self._node.status()))))
         elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
+        elif kind == wire.COMMAND and len(body) == 4 and type(body[1]) is int:
+            self._write(framing.pack((wire.COMMAND, body[1], self._node.command(body[2], body[3]))))
         else:
             raise ProtocolError(f"unknown kind of frame: {kind!r}")
+
+    def write_route(self) -> None:
+        """Tell the client which node takes writes with the least detour."""
+        if self._has_greeted:
+            self._write(framing.pack((wire.WRITES_TO, self._node.writes_to)))
 
     def _submit(self, requests: tuple[Any, ...]) -> None:
         node = self._node

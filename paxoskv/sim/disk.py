@@ -26,6 +26,8 @@ class Disk:
         self.stalled = 0
         self.full = 0
         self.fail_next = False
+        self.torn = 0
+        """How many torn rows were found by those that started on it."""
         self.on_committed: Callable[[int], None] = lambda sequence: None
         self.on_failed: Callable[[], None] = lambda: None
         self._timeline = timeline
@@ -77,6 +79,7 @@ class Disk:
             if zlib.crc32(row).to_bytes(_CHECKSUM_BYTES, "big") != stored[:_CHECKSUM_BYTES]:
                 assert index == len(self._rows) - 1, "only the last row can be torn"
                 self._rows.pop()
+                self.torn += 1
                 break
             rows.append(row)
         return rows

@@ -4,9 +4,12 @@
 have an entry of the same index and term are the same up to it. (S4) Leader completeness: what is committed is in the
 logs of all later leaders. (S5) State machine safety: where somebody has applied an entry, nobody applies another.
 
-And (D1): what a node claims is on its disk, and is there again after a restart. All of it is done as things change,
-so that watching costs little: an entry is looked at when it is journaled, when it is committed and when it is applied.
-What a log holds is kept here by hand, from what was journaled, and not taken from the engine that is judged.
+(P1) Nobody stands whom a majority had not told before that it would elect it, but for whom the leader itself has told
+to stand (the dissertation's pre-vote, 9.6). (D1) What a node claims is on its disk, and is there again after a restart.
+
+All of it is done as things change, so that watching costs little: an entry is looked at when it is journaled, when it
+is committed and when it is applied. What a log holds is kept here by hand, from what was journaled, and not taken from
+the engine that is judged.
 """
 
 from collections import deque
@@ -18,7 +21,7 @@ from paxoskv.core.engine import Effects, Engine
 from paxoskv.raft.election import LEADER
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.raft.entry import POSITION_BITS
-from paxoskv.raft.messages import Append, Appended, HardState, Install, Message, Vote
+from paxoskv.raft.messages import Append, Appended, HardState, Install, Message, Vote, VoteRequest
 
 
 class View:
@@ -95,6 +98,8 @@ class Properties:
         self._nodes: dict[int, _Node] = {}
         self._votes: dict[int, dict[int, int]] = {}
         """By term, whom each node has voted for, as far as it got to a disk."""
+        self._trials: dict[tuple[int, int], set[int]] = {}
+        """By candidate and term, who has said that it would vote so."""
         self._leaders: dict[int, int] = {}
         """Who led in a term."""
         self._entries: dict[tuple[int, int], tuple[bytes, int, frozenset[bytes]]] = {}
@@ -206,7 +211,12 @@ class Properties:
                     held = known.log.term_at(message.match)
                     stored = held is None or disk.holds(message.match, held)
                     assert stored, f"(D1) node {node} acknowledges entry {message.match}, which is not on its disk"
-                elif isinstance(message, Vote) and message.granted and not message.is_trial:
+                elif isinstance(message, VoteRequest) and not (message.is_trial or message.by_transfer):
+                    asked = 1 + len(self._trials.get((node, message.term), ()))
+                    assert 2 * asked > len(self._nodes), f"(P1) node {node} stands in term {message.term} unasked for"
+                elif isinstance(message, Vote) and message.granted and message.is_trial:
+                    self._trials.setdefault((target, message.term), set()).add(node)
+                elif isinstance(message, Vote) and message.granted:
                     given = (disk.term, disk.vote)
                     assert given == (message.term, target), f"(D1) node {node} gives a vote that is not on its disk"
         for operation, result in effects.answers:

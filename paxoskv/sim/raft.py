@@ -5,7 +5,7 @@ from typing import Any
 
 from paxoskv.core.engine import Engine
 from paxoskv.raft import describe, records
-from paxoskv.raft.context import Timing
+from paxoskv.raft.context import Flow, Timing
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.sim.configuration import Configuration
 from paxoskv.sim.mode import VALUE_BYTES_MAX, Mode
@@ -49,6 +49,11 @@ def _build(
             resend_s=default.resend_s * scale,
             disk_patience_s=default.disk_patience_s * scale,
             clock_drift=default.clock_drift,
+        ),
+        flow=Flow(
+            append_bytes=configuration.append_bytes,
+            window_messages=configuration.window_messages,
+            chunk_bytes=configuration.append_bytes,
         ),
         cache_bytes=configuration.cache_bytes,
         value_bytes_max=VALUE_BYTES_MAX,

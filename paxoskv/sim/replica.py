@@ -41,12 +41,16 @@ class Replica:
         self.engine: Engine[Any] | None = None
         self.peers: dict[int, Replica] = {}
         self.crashes = 0
-        self._marks: Counter[str] = Counter()
+        self._marks = Counter(
+            dict.fromkeys(("crashes", "stale_frames", "checkpoints", "torn_rows", "failed_commits"), 0)
+        )
         self.die_after: int | None = None
         """Crash in the next turn that has something for the disk, after so many of its effects."""
         self.on_answer: Callable[[Any, Result], None] = lambda reply, result: None
         """Told of every answer: what the operation carries as `reply`, and the result."""
         self.on_crash: Callable[[Replica], None] = lambda replica: None
+        self.on_elected: Callable[[], None] = lambda: None
+        """Told when this node leads that did not before."""
         self._configuration = configuration
         self._mode = mode
         self._timeline = timeline
@@ -71,14 +75,16 @@ class Replica:
         self._tick_due = False
         self._timer_at = float("inf")
         self._checkpointing = False
+        self._leading = False
         self._life = self.crashes
 
     def marks(self) -> Counter[str]:
-        """The engine's counters, over all the node's lives."""
+        """What happened to this node, and its engine's counters, over all its lives."""
         marks = self._marks.copy()
         if self.engine is not None:
-            counters = self.engine.status()["engine"]
-            marks.update({name: count for name, count in counters.items() if type(count) is int})
+            status = self.engine.status()
+            marks.update({name: count for name, count in status["engine"].items() if type(count) is int})
+            marks.update({name: status[name] for name in ("evictions", "loads")})
         return marks
 
     @property
@@ -112,6 +118,7 @@ class Replica:
             not disk.records,
         )
         rows = [msgpack.unpackb(row, use_list=False) for row in disk.replay()]
+        self._marks["torn_rows"] = disk.torn
         for row in [(), *rows]:
             journal = [self._mode.codec.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
@@ -132,6 +139,7 @@ class Replica:
         if self.engine is None:
             return
         self._marks = self.marks()
+        self._marks["crashes"] += 1
         self.engine = None
         self.die_after = None
         self.crashes += 1
@@ -165,6 +173,7 @@ class Replica:
 
     def _on_commit_failed(self) -> None:
         # Whatever such a disk says next time is not to be believed (D2).
+        self._marks["failed_commits"] += 1
         self.keep_down()
         self._timeline.after(self._rng.uniform(0.001, 0.05), self.let_up)
 
@@ -197,9 +206,10 @@ class Replica:
             return False
         header, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
         assert header.sender == source
-        if header.recipient_incarnation != self.disk.incarnation:
-            return False
-        if self._incarnations.get(source, 0) > header.incarnation:
+        if header.recipient_incarnation != self.disk.incarnation or (
+            self._incarnations.get(source, 0) > header.incarnation
+        ):
+            self._marks["stale_frames"] += 1
             return False
         self._introduce(source, header.incarnation)
         self._messages.append((source, [self._mode.codec.decode(message) for message in encoded]))
@@ -262,6 +272,10 @@ class Replica:
             engine.tick(now)
         effects = engine.take_effects()
         self._mode.watch.turn(self.number, engine, effects)
+        if self._mode.leads is not None and self._leading != self._mode.leads(engine):
+            self._leading = not self._leading
+            if self._leading:
+                self.on_elected()
         if self.die_after is not None and effects.journal:
             self._die_in_turn(effects)
         else:
@@ -365,6 +379,7 @@ class Replica:
 
         def trimmed() -> None:
             self._checkpointing = False
+            self._marks["checkpoints"] += 1
 
         if records:
             self.disk.fold(records, folded)

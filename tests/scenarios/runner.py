@@ -20,7 +20,7 @@ Lines that begin with # are comments.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.cluster import Cluster, Packet
 
@@ -161,7 +161,7 @@ class Transcript:
                         for said in describe.message(message):
                             self.lines.append(f"{packet.source}>{packet.target} {_words(said)}")
         for operation, result in self.cluster.answers[self._shown :]:
-            self.lines.append(f"answer {_name(operation)}: {_answer(result)}")
+            self.lines.append(f"answer {name_of(operation)}: {_answer(result)}")
         self._shown = len(self.cluster.answers)
         self._quiet = False
 
@@ -182,7 +182,7 @@ def _show(value: Any) -> str:
     return "-" if value is None else value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _name(operation: Operation) -> str:
+def name_of(operation: Operation) -> str:
     words = [operations.KIND_NAMES[operation.kind], operation.key.decode()]
     if operation.argument is not None:
         words.append(_show(operation.argument))
@@ -210,14 +210,22 @@ def _version(text: str) -> int:
     return (int(round_) << 8 | int(node)) << 20 | int(step)
 
 
-def play(text: str) -> str:
+class Stage(Protocol):
+    """What plays commands, one line at a time, and notes what they caused."""
+
+    lines: list[str]
+
+    def run(self, command: str) -> None: ...
+
+
+def play(text: str, stage: Callable[[int], Stage] = Transcript) -> str:
     """The transcript with what its commands cause now, in place of what stands there."""
     nodes = 3
     lines = text.splitlines()
     for line in lines:
         if line.startswith("# nodes: "):
             nodes = int(line.removeprefix("# nodes: "))
-    transcript = Transcript(nodes)
+    transcript = stage(nodes)
     transcript.run("settle")
     transcript.lines.clear()
     out: list[str] = []

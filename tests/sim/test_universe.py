@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from paxoskv.sim import run
-from paxoskv.sim.configuration import Fault, draw
+from paxoskv.sim.configuration import Fault, draw, fault_kinds
 from paxoskv.sim.trace import Trace
 from paxoskv.sim.universe import Universe
 
@@ -70,11 +70,21 @@ def test_most_operations_complete() -> None:
     assert completed > 0.8 * sum(report.outcomes.total() for report in reports)
 
 
-def test_crashes_frames_and_rare_branches_are_reached() -> None:
-    reports = [run.simulate(draw(seed, operations=100)) for seed in range(30)]
-    for mark in ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"):
+MARKS = {
+    "paxos": ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"),
+    "raft": ("votes_refused", "truncations", "back_offs", "snapshots_taken", "stepped_down", "resends", "transfers"),
+}
+MARKS_OF_BOTH = ("crashes", "stale_frames", "checkpoints", "torn_rows", "frames lost", "frames doubled", "loads")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_branches_that_matter_are_reached_and_named_when_they_are_not(mode: str) -> None:
+    reports = [run.simulate(draw(seed, mode, operations=100)) for seed in range(40)]
+    for mark in MARKS[mode] + MARKS_OF_BOTH:
         assert sum(report.marks[mark] for report in reports), mark
-    assert sum(report.crashes for report in reports) > 20
+    for fault in fault_kinds(mode):
+        assert f"fault {fault}" in reports[0].marks
+    assert reports[0].marks["overloaded"] == 0
 
 
 def test_changes_to_a_universe_are_parsed_or_refused_with_a_sentence() -> None:
