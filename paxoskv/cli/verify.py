@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paxoskv.verify.run import Report
 
 _FAULTS = ("kill", "pause", "partition", "slow-link", "disk-stall", "clock")
+_KEYS_SHOWN_MAX = 3
 _EXIT_CODES = {"ok": 0, "illegal": 1, "unknown": 3}
 
 
@@ -75,7 +76,8 @@ def verify(
 
     Starts a cluster of real processes, drives all operations through all coordinators, meanwhile kills, pauses and
     cuts off nodes, slows links, stalls disks and sets clocks; heals, reads every key through every node, and checks.
-    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided.
+    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided, also
+    where a node did not come back.
 
     \b
     Examples:
@@ -128,13 +130,14 @@ def verify(
         click.echo(json.dumps(report.to_json()))
     else:
         _show(report)
-    raise SystemExit(_EXIT_CODES[report.result.verdict.value])
+    raise SystemExit(_EXIT_CODES[report.verdict.value])
 
 
 def _show(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from paxoskv.check.sentences import describe, quote
     from paxoskv.verify.run import REPORT_NAME
 
     console = Console()
@@ -162,8 +165,15 @@ def _show(report: "Report") -> None:
         f"{result.operations:,} operations on {len(result.keys)} keys: [bold]{words[result.verdict.value]}[/bold] "
         f"(checked in {result.seconds:.2f} s)"
     )
-    for key in result.violations:
-        console.print(f"  key {key.key!r}: {key.sentence}", markup=False)
+    wrong = [key for key in result.keys if key.sentence]
+    for key in wrong[:_KEYS_SHOWN_MAX]:
+        click.echo(f"{quote(key.key)}: {key.sentence}")
+        for operation in key.witness:
+            click.echo(f"    {describe(operation)}")
+    if len(wrong) > _KEYS_SHOWN_MAX:
+        click.echo(f"and {len(wrong) - _KEYS_SHOWN_MAX} more keys, which the report shows")
+    for sentence in report.unmended:
+        click.echo(f"not mended, so there is no verdict: {sentence}")
     if report.unread:
         console.print(f"{report.unread} reads after the faults got no answer; see the logs of the nodes")
     click.echo(f"seed {report.plan.seed}; history and summary are in {report.plan.out}")

@@ -13,7 +13,7 @@ from typing import Any, Final
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Operation, Result
 from paxoskv.sim import configuration as configurations
-from paxoskv.sim.configuration import Configuration, Fault, draw
+from paxoskv.sim.configuration import Configuration, Fault, Wire, draw
 from paxoskv.sim.modes import mode_of
 from paxoskv.sim.network import Network
 from paxoskv.sim.replica import Replica
@@ -302,12 +302,10 @@ def _partition(node: int) -> Fault:
 
 def _configuration(seed: int, mode: str) -> Configuration:
     """A calm cluster on a quick network, in which nothing goes wrong by chance."""
-    drawn = draw(seed, mode, nodes=_NODES, operations=1, faults=False)
-    quick = {"delay_s_min": 0.42 * MS, "delay_s_max": 0.52 * MS}
     return replace(
-        drawn,
+        draw(seed, mode, nodes=_NODES, operations=1, faults=False),
         keys=1,
-        wire=replace(drawn.wire, **quick, straggle=0.0, loss=0.0, duplicate=0.0, in_order=True),
+        wire=Wire(0.42 * MS, 0.52 * MS, straggle=0.0, straggle_times=1.0, loss=0.0, duplicate=0.0, in_order=True),
         commit_s_min=0.24 * MS,
         commit_s_max=0.32 * MS,
         turn_s=0.0,
@@ -316,5 +314,7 @@ def _configuration(seed: int, mode: str) -> Configuration:
         drift=0.0,
         election_s=0.4,
         log_bytes=1 << 25,
+        append_bytes=1 << 19,
+        window_messages=128,
         lease_reads=False,
     )

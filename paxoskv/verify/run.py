@@ -65,15 +65,24 @@ class Report:
     availability: dict[str, Availability]
     unread: int
     """Reads after the faults that got no answer."""
+    unmended: list[str]
+    """What the faults left broken: then there is no verdict of ok, whatever the history says."""
     incidents: list[Incident]
     seconds: float
+
+    @property
+    def verdict(self) -> check.Verdict:
+        """That on the history, but unknown in place of ok where something was left broken."""
+        if self.unmended and self.result.verdict is check.Verdict.OK:
+            return check.Verdict.UNKNOWN
+        return self.result.verdict
 
     def to_json(self) -> dict[str, Any]:
         """summary.json."""
         plan = self.plan
         return {
             "version": __version__,
-            "verdict": self.result.verdict.value,
+            "verdict": self.verdict.value,
             "seed": plan.seed,
             "mode": plan.mode,
             "nodes": plan.nodes,
@@ -94,6 +103,7 @@ class Report:
             },
             "faults": [dataclasses.asdict(incident) for incident in self.incidents],
             "unread": self.unread,
+            "unmended": self.unmended,
             "violations": [key.sentence for key in self.result.violations],
             "check_s": round(self.result.seconds, 3),
         }
@@ -164,6 +174,7 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         outcomes,
         availability(adversary.incidents, clients.logs, recorder.began),
         unread,
+        adversary.unmended,
         adversary.incidents,
         time.monotonic() - began,
     )

@@ -275,10 +275,6 @@ PAXOS = (
         "if not chain.touched:",
         "if False:",
     ),
-)
-
-# Not for the simulator, whose clients let nothing expire.
-EXPIRY = (
     Canary(
         "what was read as expired is deleted whatever stands",
         "B8",
