@@ -250,13 +250,6 @@ RAFT = (
         "if self._unsaved:",
         "if False:",
     ),
-    Canary(
-        "a row that is older than the base",
-        "5",
-        _LOG + "fits",
-        "return overlap > len(entries) or entries[overlap - 1].term == self.base_term",
-        "return True",
-    ),
     # Liveness.
     Canary(
         "a vote that waits for its commit is never sent",
