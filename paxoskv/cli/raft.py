@@ -17,6 +17,8 @@ from paxoskv.core.errors import BadRequest, NotReached, Unavailable
 from paxoskv.server.config import Address
 
 _POLL_S: Final = 0.05
+# A node that hangs is not waited for longer than this: the others know who leads.
+_STATUS_S_MAX: Final = 1.0
 # A leader gives a handover up after its election time-out; it is asked again then.
 _AGAIN_S: Final = 1.0
 
@@ -66,7 +68,7 @@ async def _transfer(endpoints: str, target: int, timeout: float) -> int:
     why = "no node said that it leads"
     try:
         while (left := end - time.monotonic()) > 0:
-            nodes = await _raft_nodes(client, left)
+            nodes = await _raft_nodes(client, min(left, _STATUS_S_MAX))
             leader = _leader(nodes)
             if leader is not None and leader["node"] == target:
                 return int(leader["raft"]["term"])

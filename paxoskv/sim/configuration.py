@@ -103,6 +103,8 @@ class Configuration:
     """Probability that an operation goes to the first key whatever else is drawn."""
     sticky: float
     """Probability that a client stays with its node for the next operation."""
+    expiring: float
+    """Share of the puts whose values expire."""
     think_s: float
     timeout_s_min: float
     timeout_s_max: float
@@ -154,6 +156,7 @@ def draw(
         reads=rng.choice((0.1, 0.2, 0.4, 0.7)),
         hot=rng.choice((0.0, 0.3, 0.8)),
         sticky=rng.choice((0.0, 0.5, 0.9, 1.0)),
+        expiring=0.0,
         think_s=rng.choice((0.0, 0.0005, 0.005)),
         timeout_s_min=rng.choice((0.02, 0.3)),
         timeout_s_max=rng.choice((0.5, 2.0)),
@@ -179,6 +182,10 @@ def draw(
         lease_reads=False,
         faults=(),
     )
+    if configuration.workload == "register":
+        # Of what it is made of only puts can set an expiry, and nothing keeps one: so it is known of every version.
+        expiring = random.Random(f"{seed} expiry").choice((0.0, 0.3, 1.0))
+        configuration = replace(configuration, expiring=expiring)
     if mode == "raft":
         configuration = _draw_raft(seed, configuration)
     if faults:

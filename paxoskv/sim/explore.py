@@ -21,6 +21,7 @@ from paxoskv.check.history import Operation as Checked
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
+from paxoskv.core.text import shown
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.sim.canonical import Form, identity, prune
@@ -479,8 +480,8 @@ def _describe(source: int, target: int, frame: bytes) -> str:
 
 def _show(request: Request) -> str:
     kind, key, argument, condition = request
-    words = [operations.KIND_NAMES[kind], describe.text(key)]
+    words = [operations.KIND_NAMES[kind], f"{shown(key)}"]
     for value, before in ((argument, ""), (condition, "if ")):
         if value is not None:
-            words.append(before + (describe.text(value) if isinstance(value, bytes) else str(value)))
+            words.append(f"{before}{shown(value)}")
     return " ".join(words)

@@ -49,3 +49,5 @@ class Mode:
     """What an engine holds of a key, for a trace."""
     quiet: bool
     """An engine that has nothing to do wants no tick. Not so where a leader's heartbeats never end."""
+    describe_node: Callable[[Engine[Any]], dict[str, Any]] = lambda engine: {}
+    """What an engine is itself, whatever the key, for a trace."""

@@ -74,5 +74,4 @@ def _state(engine: Engine[Any], stored: bytes | None, key: bytes) -> object:
 
 def _describe_state(engine: Engine[Any], key: bytes) -> dict[str, Any]:
     assert isinstance(engine, PaxosEngine)
-    record = engine.records.resident.get(key)
-    return {} if record is None else describe.record(record)
+    return describe.held(engine, key)

@@ -4,7 +4,7 @@ import random
 from typing import Any
 
 from paxoskv.core.engine import Engine
-from paxoskv.raft import records
+from paxoskv.raft import describe, records
 from paxoskv.raft.context import Flow, Timing
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.sim.configuration import Configuration
@@ -15,7 +15,17 @@ from paxoskv.wire import raft
 
 def mode() -> Mode:
     """A fresh mode for one universe."""
-    return Mode(raft.CODEC, _build, Properties(), _state, _leads, _describe, _describe_state, quiet=False)
+    return Mode(
+        raft.CODEC,
+        _build,
+        Properties(),
+        _state,
+        _leads,
+        describe.message,
+        _describe_state,
+        quiet=False,
+        describe_node=_describe_node,
+    )
 
 
 def _build(
@@ -70,9 +80,11 @@ def _leads(engine: Engine[Any]) -> bool:
     return engine.leader is not None
 
 
-def _describe(message: Any) -> list[dict[str, Any]]:
-    return []
-
-
 def _describe_state(engine: Engine[Any], key: bytes) -> dict[str, Any]:
-    return {}
+    assert isinstance(engine, RaftEngine)
+    return describe.record(engine, key)
+
+
+def _describe_node(engine: Engine[Any]) -> dict[str, Any]:
+    assert isinstance(engine, RaftEngine)
+    return describe.node(engine)

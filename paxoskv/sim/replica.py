@@ -22,6 +22,10 @@ EPOCH: Final = 1
 _FRAME_BYTES_MAX: Final = 4 << 20
 _SLICE_RECORDS: Final = 4
 
+# Some day, so that no expiry comes before it.
+_EPOCH_MS: Final = 1_700_000_000_000
+_WALL_SKEW_S_MAX: Final = 0.05
+
 
 class Replica:
     """One node: its disk, which lasts, and its engine, which lives until the next crash."""
@@ -61,6 +65,8 @@ class Replica:
         self._paused = 0
         self._rate = 1.0 + rng.uniform(-1, 1) * configuration.drift
         self._offset = rng.uniform(0, 1000)
+        self._wall_s = random.Random(f"{configuration.seed} wall {number}").uniform(-_WALL_SKEW_S_MAX, _WALL_SKEW_S_MAX)
+        """By how much the wall clock is wrong."""
         self._clear()
         self.disk.on_committed = self._on_committed
         self.disk.on_failed = self._on_commit_failed
@@ -95,6 +101,14 @@ class Replica:
     def clock(self) -> float:
         """The node's own time: it drifts and jumps, and never goes back."""
         return self._offset + self._timeline.now * self._rate
+
+    def wall_ms(self) -> int:
+        """What the node's wall clock shows. Unlike `clock` it also goes back."""
+        return _EPOCH_MS + int((self._timeline.now * self._rate + self._wall_s) * 1000)
+
+    def jump_wall(self, seconds: float) -> None:
+        """Somebody sets the wall clock, either way."""
+        self._wall_s += seconds
 
     def jump(self, seconds: float) -> None:
         """Set the clock forward."""
@@ -257,6 +271,7 @@ class Replica:
             return
         engine = self.engine
         now = self.clock()
+        engine.wall(self.wall_ms())
         if self._committed:
             sequence, self._committed = self._committed, 0
             engine.committed(sequence, now)

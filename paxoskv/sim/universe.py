@@ -28,6 +28,7 @@ FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
 
 _CLIENT_DELAY_S: Final = 0.0001
+_LIFETIMES_MS: Final = (0, 1, 3, 10, 50, 1000)
 # What clients allow a node beyond the timeout that they told it.
 _CLIENT_PATIENCE_S: Final = 0.1
 # Bounds on what has to happen once everything is healed, in virtual seconds.
@@ -54,6 +55,8 @@ class Call:
     status: int = -1
     value: Argument = None
     version: int = 0
+    lifetime_ms: int | None = None
+    """A put's: how long its value may live, by the clock of the node that takes it. None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class Universe:
             configuration.hot,
             self._rng("workload"),
         )
+        self._lifetimes = self._rng("lifetimes")
         self._faults: dict[int, list[Fault]] = {}
         self._at_elections = deque(f for f in configuration.faults if f.operation == configurations.AT_ELECTION)
         for fault in configuration.faults:
@@ -220,6 +224,8 @@ class Universe:
     def issue(self, process: int, node: int, request: Request, timeout_s: float) -> Call:
         """Send a request on its way."""
         call = Call(process, node, request, self.timeline.now)
+        if request[0] == operations.PUT and self._lifetimes.random() < self.configuration.expiring:
+            call.lifetime_ms = self._lifetimes.choice(_LIFETIMES_MS)
         self.calls.append(call)
         self._waiting[process] = call
         if self._trace is not None:
@@ -229,6 +235,8 @@ class Universe:
             replica = self._replicas[node]
             kind, key, argument, condition = request
             operation = Operation(kind, key, argument, condition, replica.clock() + timeout_s, reply=call)
+            if call.lifetime_ms is not None:
+                operation.expiry = replica.wall_ms() + call.lifetime_ms
             if not replica.submit(operation):
                 self._complete(call, FAILED)
 
@@ -360,6 +368,7 @@ class Universe:
         elif begins:
             assert kind == configurations.CLOCK_JUMP
             replica.jump(fault.amount * 10)
+            replica.jump_wall(fault.amount - 0.5)
 
     def _flap(self, strike: _Strike) -> None:
         """Cut and mend a link some twenty times, and leave it mended."""

@@ -1,6 +1,7 @@
 """The command line beside a cluster in raft mode: who leads, how far the others are, handing over."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_a_node_that_is_down_cannot_lead_and_the_leader_goes_on(paxoskv: Call, c
     finally:
         cluster.start(3)
         cluster.wait_ready(3)
+
+
+def test_a_node_that_hangs_holds_up_no_handover(paxoskv: Call, cluster: LocalCluster) -> None:
+    assert paxoskv("raft", "transfer", "--to", "1", "--timeout", "30").exit_code == 0
+    leads(paxoskv, 1)
+    cluster.signal(3, signal.SIGSTOP)
+    try:
+        result = paxoskv("raft", "transfer", "--to", "2", "--timeout", "30", "--json")
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["leader"] == 2
+    finally:
+        cluster.signal(3, signal.SIGCONT)
 
 
 def test_status_shows_role_term_leader_and_how_far_everybody_is(paxoskv: Call) -> None:

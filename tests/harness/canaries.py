@@ -268,21 +268,6 @@ PAXOS = (
         "if not chain.touched:",
         "if False:",
     ),
-)
-
-# A universe comes to them too seldom: the coincidence of a ballot that is used again with an answer that waits.
-RARE = (
-    Canary(
-        "answers for a former incarnation reach the new one",
-        "B9",
-        _ENGINE + "peer_up",
-        "self._held = deque(held for held in self._held if held[1] != peer)",
-        "pass",
-    ),
-)
-
-# Not for the simulator, whose clients let nothing expire.
-EXPIRY = (
     Canary(
         "what was read as expired is deleted whatever stands",
         "B8",
@@ -298,5 +283,16 @@ EXPIRY = (
         "if expires_at and expires_at <= self._context.wall_ms:\n"
         "        value, version, expires_at = None, 0, 0\n"
         "    if False:",
+    ),
+)
+
+# A universe comes to them too seldom: the coincidence of a ballot that is used again with an answer that waits.
+RARE = (
+    Canary(
+        "answers for a former incarnation reach the new one",
+        "B9",
+        _ENGINE + "peer_up",
+        "self._held = deque(held for held in self._held if held[1] != peer)",
+        "pass",
     ),
 )

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from harness.raft import LIMIT, Cluster, Packet
-from scenarios.runner import name_of
+from scenarios.runner import Player, name_of
 
 from paxoskv.core import operations
 from paxoskv.core.errors import BY_STATUS
@@ -40,7 +40,7 @@ from paxoskv.wire import framing, peer, raft
 _KINDS: Final = {name: kind for kind, name in enumerate(operations.KIND_NAMES)}
 
 
-class Transcript:
+class Transcript(Player):
     """One cluster, and the commands of one file."""
 
     def __init__(self, nodes: int = 3, **options: Any) -> None:
@@ -56,7 +56,7 @@ class Transcript:
             "stand": self._stand,
             "submit": self._submit,
             "deliver": self._deliver,
-            "duplicate": lambda link, kind=None: cluster.deliver(self._find(link, kind), keep=True),
+            "duplicate": self._duplicate,
             "drop": self._drop,
             "split": self._split,
             "commit": self._commit,
@@ -107,19 +107,6 @@ class Transcript:
                 return packet
         raise AssertionError(f"nothing of that kind is in flight on {link}: {kind}")
 
-    def _deliver(self, link: str, kind: str | None = None) -> None:
-        if link == "*":
-            for packet in list(self.cluster.packets):
-                self.cluster.deliver(packet)
-        else:
-            self.cluster.deliver(self._find(link, kind))
-
-    def _drop(self, link: str, kind: str | None = None) -> None:
-        if link == "*":
-            self.cluster.packets.clear()
-        else:
-            self.cluster.packets.remove(self._find(link, kind))
-
     def _split(self, link: str, count: str) -> None:
         packet = self._find(link, "Append")
         whole = packet.message
@@ -137,11 +124,6 @@ class Transcript:
             Packet(packet.source, packet.target, part, peer.pack_frames(header, [raft.CODEC.encode(part)], LIMIT)[0])
             for part in parts
         ]
-
-    def _commit(self, node: str) -> None:
-        for number in self.cluster.nodes if node == "*" else [int(node)]:
-            while self.cluster.commit(number) and node == "*":
-                pass
 
     def _exchange(self, *nodes: str) -> None:
         self._quiet = True

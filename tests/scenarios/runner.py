@@ -44,7 +44,37 @@ _STATUSES = {
 }
 
 
-class Transcript:
+class Player:
+    """What the transcripts of both engines do with frames in flight, and with disks."""
+
+    cluster: Any
+
+    def _find(self, link: str, kind: str | None) -> Any:
+        raise NotImplementedError
+
+    def _deliver(self, link: str, kind: str | None = None) -> None:
+        if link == "*":
+            for packet in list(self.cluster.packets):
+                self.cluster.deliver(packet)
+        else:
+            self.cluster.deliver(self._find(link, kind))
+
+    def _duplicate(self, link: str, kind: str | None = None) -> None:
+        self.cluster.deliver(self._find(link, kind), keep=True)
+
+    def _drop(self, link: str, kind: str | None = None) -> None:
+        if link == "*":
+            self.cluster.packets.clear()
+        else:
+            self.cluster.packets.remove(self._find(link, kind))
+
+    def _commit(self, node: str) -> None:
+        for number in self.cluster.nodes if node == "*" else [int(node)]:
+            while self.cluster.commit(number) and node == "*":
+                pass
+
+
+class Transcript(Player):
     """One cluster, and the commands of one file."""
 
     def __init__(self, nodes: int = 3) -> None:
@@ -107,24 +137,6 @@ class Transcript:
             ):
                 return packet
         raise AssertionError(f"nothing of that kind is in flight on {link}: {kind}")
-
-    def _deliver(self, link: str, kind: str | None = None) -> None:
-        if link == "*":
-            for packet in list(self.cluster.packets):
-                self.cluster.deliver(packet)
-        else:
-            self.cluster.deliver(self._find(link, kind))
-
-    def _duplicate(self, link: str, kind: str | None = None) -> None:
-        self.cluster.deliver(self._find(link, kind), keep=True)
-
-    def _drop(self, link: str, kind: str | None = None) -> None:
-        self.cluster.packets.remove(self._find(link, kind))
-
-    def _commit(self, node: str) -> None:
-        for number in self.cluster.nodes if node == "*" else [int(node)]:
-            while self.cluster.commit(number) and node == "*":
-                pass
 
     def _crash(self, node: str, _: str = "", rows: str = "0") -> None:
         self.cluster.crash(int(node), int(rows))

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.processes import running_cluster
+from harness.processes import ask_everything, fill, move_data, running_cluster, small_disk
 
 import paxoskv
 from paxoskv.client.connection import Connection
@@ -76,18 +75,7 @@ async def stall(cluster: LocalCluster, number: int, stalled: bool) -> None:
 
 async def test_any_node_takes_any_operation(cluster: LocalCluster) -> None:
     async with only(cluster, 1) as one, only(cluster, 2) as two, only(cluster, 3) as three:
-        version = await one.put("k", "v")
-        assert await two.get("k") == (b"v", version)
-        assert await three.cas("k", "v", "w") > version
-        assert (await one.swap("k", "5")).old == b"w"
-        assert (await two.incr("k", -7)).value == -2
-        assert (await three.append("k", "0")).length == 3
-        assert (await one.get("k")).value == b"-20"
-        assert await two.delete("k")
-        assert not await three.delete("k")
-        assert await one.get("k") == (None, 0)
-        with pytest.raises(paxoskv.ConditionFailed):
-            await three.put("k", "v", if_version=version)
+        await ask_everything(one, two, three)
 
 
 async def test_the_largest_values_fit_an_entry_and_a_frame(cluster: LocalCluster) -> None:
@@ -112,6 +100,30 @@ async def test_leadership_goes_where_it_is_told_to_while_clients_write(cluster: 
         assert (await kv.get("handed over")).value == b"100"
         with pytest.raises(BadRequest, match="does not lead"):
             await command(cluster, begun, "raft-transfer", target)
+
+
+async def test_every_node_tells_its_clients_who_leads_and_again_when_that_changes(cluster: LocalCluster) -> None:
+    begun = await leader_of(cluster)
+    target = begun % 3 + 1
+    clients = [node.client for node in cluster.config.nodes.values()]
+    connections = [await Connection.open(*client, 10.0, lambda connection, reason: None) for client in clients]
+    changed = asyncio.Event()
+    for connection in connections:
+        connection.on_route = changed.set
+
+    async def all_say(number: int) -> None:
+        async with asyncio.timeout(60):
+            while {connection.writes_to for connection in connections} != {str(clients[number - 1])}:
+                await changed.wait()
+                changed.clear()
+
+    try:
+        await all_say(begun)
+        await command(cluster, begun, "raft-transfer", target)
+        await all_say(target)
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 async def test_a_leader_whose_disk_hangs_hands_over_and_writes_go_on(cluster: LocalCluster) -> None:
@@ -207,29 +219,6 @@ async def test_a_wiped_disk_under_an_old_id_is_refused_by_all(tmp_path: Path) ->
             assert (await kv.get("k")).value == b"v"
 
 
-async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_path: Path) -> None:
-    cache_bytes = 1024 * 1024
-    options = ("--cache-bytes", str(cache_bytes), "--journal-bytes", "1m")
-    with running_cluster(tmp_path, 3, *options, mode="raft") as cluster:
-        async with paxoskv.connect(cluster.endpoints, timeout=30) as kv:
-            for start in range(0, 3000, 250):
-                await asyncio.gather(*[kv.put(f"k{i}", b"%08d" % i * 512) for i in range(start, start + 250)])
-            for start in range(0, 3000, 250):
-                entries = await asyncio.gather(*[kv.get(f"k{i}") for i in range(start, start + 250)])
-                for number, entry in enumerate(entries, start):
-                    assert entry.value == b"%08d" % number * 512
-
-            async def bounded() -> bool:
-                statuses = await kv.status()
-                return all(status["cached_bytes"] <= cache_bytes for status in statuses)
-
-            await until(bounded)
-            for status in await kv.status():
-                assert status["evictions"] > 1000
-                assert status["keys"] >= 2000
-                assert status["raft"]["log_bytes"] <= 40 << 20
-
-
 async def test_a_follower_that_was_away_for_longer_than_the_log_catches_up_while_clients_write(tmp_path: Path) -> None:
     with running_cluster(tmp_path, 3, "--journal-bytes", "8m", mode="raft") as cluster:
         leader = await leader_of(cluster)
@@ -283,59 +272,38 @@ async def test_with_leases_a_leader_reads_without_asking(tmp_path: Path) -> None
 
 
 async def test_a_leader_whose_disk_is_full_steps_down_and_comes_back_when_there_is_room(tmp_path: Path) -> None:
-    mount = tmp_path / "small"
-    mount.mkdir()
-    mounted = await asyncio.to_thread(
-        subprocess.run,
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(mount)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        with running_cluster(tmp_path / "cluster", 3, mode="raft") as cluster:
-            cluster.stop_all()
-            data = cluster.config.node(2).data
-            shutil.move(data, mount / "data")
-            data.symlink_to(mount / "data")
-            cluster.start_all()
-            leader = await leader_of(cluster)
-            if leader != 2:
-                await command(cluster, leader, "raft-transfer", 2)
+    with small_disk(tmp_path / "small") as disk, running_cluster(tmp_path / "cluster", 3, mode="raft") as cluster:
+        cluster.stop_all()
+        move_data(cluster, 2, disk)
+        cluster.start_all()
+        leader = await leader_of(cluster)
+        if leader != 2:
+            await command(cluster, leader, "raft-transfer", 2)
 
-            async def leads() -> bool:
-                return await leader_of(cluster) == 2
+        async def leads() -> bool:
+            return await leader_of(cluster) == 2
 
-            await until(leads)
-            filler = mount / "filler"
-            # Closing it writes what is left, and has no room either.
-            with contextlib.suppress(OSError), filler.open("wb") as file:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            async with only(cluster, 2) as full, only(cluster, 1) as healthy:
-                number = 0
-                while not (await full.status())[0]["storage"]["disk_full"]:
-                    number += 1
-                    await full.put(f"k{number}", b"x" * 65536)
+        await until(leads)
+        fill(disk / "filler")
+        async with only(cluster, 2) as full, only(cluster, 1) as healthy:
+            number = 0
+            while not (await full.status())[0]["storage"]["disk_full"]:
+                number += 1
+                await full.put(f"k{number}", b"x" * 65536)
 
-                async def stepped_down() -> bool:
-                    return (await raft_of(cluster, 1))["raft"]["leader"] in (1, 3)
+            async def stepped_down() -> bool:
+                return (await raft_of(cluster, 1))["raft"]["leader"] in (1, 3)
 
-                await until(stepped_down)
-                for i in range(10):
-                    await full.put(f"on/{i}", "through the others")
-                    assert (await healthy.get(f"on/{i}")).value == b"through the others"
-                filler.unlink()
+            await until(stepped_down)
+            for i in range(10):
+                await full.put(f"on/{i}", "through the others")
+                assert (await healthy.get(f"on/{i}")).value == b"through the others"
+            (disk / "filler").unlink()
 
-                async def has_room() -> bool:
-                    return not (await full.status())[0]["storage"]["disk_full"]
+            async def has_room() -> bool:
+                return not (await full.status())[0]["storage"]["disk_full"]
 
-                await until(has_room)
-                cluster.kill(3)  # Now node 2's disk is needed.
-                await healthy.put("needed", "2")
-                assert (await full.get("needed")).value == b"2"
-            cluster.stop_all()
-    finally:
-        await asyncio.to_thread(subprocess.run, ["umount", str(mount)], check=True)
+            await until(has_room)
+            cluster.kill(3)  # Now node 2's disk is needed.
+            await healthy.put("needed", "2")
+            assert (await full.get("needed")).value == b"2"

@@ -14,6 +14,8 @@ SEEDS_MAX = 1000
 # Where the search begins, so that it is short; beyond, and then from 0 on, the other seeds are tried.
 BEGIN = {
     "reads see what is not on disk": 67,
+    "what was read as expired is deleted whatever stands": 35,
+    "expired by the reader's clock alone": 21,
     "equal ballot promised": 305,
     "promise not persisted": 407,
     "failed condition leaves no trace": 180,
