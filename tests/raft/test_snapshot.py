@@ -233,6 +233,28 @@ def test_the_cluster_works_all_the_while_and_the_follower_needs_no_second_snapsh
     assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
 
 
+def test_what_follows_the_snapshot_is_kept_until_the_follower_has_it(small_chunks: None) -> None:
+    cluster = behind(60, log_bytes=8_000)
+    cluster.restart(3)
+    # What it is sent of the log is lost for a while, and the cluster goes on.
+    for key in range(90):
+        cluster.submit(1, put(key % 60, b"later"))
+        cluster.packets = [
+            packet
+            for packet in cluster.packets
+            if packet.target != 3 or not (isinstance(packet.message, messages.Append) and packet.message.entries)
+        ]
+        for packet in list(cluster.packets):
+            cluster.deliver(packet)
+        for number in cluster.up:
+            cluster.commit(number)
+            cluster.load(number)
+        cluster.tick(0.003)
+    assert cluster.engine(3).status()["engine"]["snapshots_taken"] == 1
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
+
+
 def test_a_follower_that_never_gets_on_keeps_the_log_from_being_compacted_only_so_far(small_chunks: None) -> None:
     cluster = behind(40, log_bytes=4_000)
     cluster.restart(3)
