@@ -484,7 +484,8 @@ class PaxosEngine:
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy):
+            # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner):
                 break
         self.proposer.flush_relays()
         effects = self._effects

@@ -44,7 +44,7 @@ class Election:
         self._journaled = 0
         self._durable = 0
         self._held: list[tuple[int, Vote]] = []
-        self.counters = dict.fromkeys(("trials", "elections", "elections_won", "votes_granted"), 0)
+        self.counters = dict.fromkeys(("trials", "elections", "elections_won", "votes_granted", "votes_refused"), 0)
 
     # What is durable.
 
@@ -192,6 +192,7 @@ class Election:
             self.follow(message.term, 0)
         granted = message.term == self.term and self.vote in (0, sender) and up_to_date
         if not granted:
+            self.counters["votes_refused"] += 1
             context.send(sender, Vote(self.term, False, False))
             return
         self.counters["votes_granted"] += 1

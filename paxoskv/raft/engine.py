@@ -21,7 +21,7 @@ from paxoskv.core.scan import LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
-from paxoskv.raft.context import Context, Timing
+from paxoskv.raft.context import Context, Flow, Timing
 from paxoskv.raft.election import LEADER, Election
 from paxoskv.raft.leader import Leader
 from paxoskv.raft.log import Log
@@ -62,6 +62,7 @@ class RaftEngine:
         rng: random.Random,
         *,
         timing: Timing | None = None,
+        flow: Flow | None = None,
         cache_bytes: int = 256 * 1024 * 1024,
         value_bytes_max: int = 1024 * 1024,
         operations_max: int = 65_536,
@@ -73,7 +74,7 @@ class RaftEngine:
         """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
         memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
-        self.context = Context(node, nodes, rng, timing or Timing(), operations_max)
+        self.context = Context(node, nodes, rng, timing or Timing(), flow or Flow(), operations_max)
         self.log = Log()
         self.records = Records(cache_bytes)
         self.records.complete = empty
@@ -134,6 +135,7 @@ class RaftEngine:
                 "operations",
                 "terms_led",
                 "preemptions",
+                "stepped_down",
                 "ignored_while_disk_hangs",
                 "ignored_while_behind",
                 "load_stalls",
@@ -612,6 +614,7 @@ class RaftEngine:
         leader = self.leader
         if leader is not None:
             if not leader.tick():
+                self._counters["stepped_down"] += 1
                 self.election.follow(self.election.term, 0)
             elif hangs and not leader.target:
                 # Others' disks may do, for as long as memory lasts; but whatever this node has to load, nobody gets.

@@ -25,7 +25,7 @@ from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.peers import PeerConnection, PeerLink
 from paxoskv.storage.contract import Storage
-from paxoskv.wire import peer
+from paxoskv.wire import framing, peer
 
 _CLIENTS_MAX: Final = 100_000
 _OWN_FILES: Final = 128
@@ -222,9 +222,9 @@ class Node:
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection | RedisConnection] = []
-            for operation, (status, value, version, expires_at) in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection | RedisConnection, int]", operation.reply)
-                if connection.completed(identifier, status, value, version, expires_at):
+            for operation, result in effects.answers:
+                connection, identifier = cast("tuple[ClientConnection | RedisConnection, Any]", operation.reply)
+                if connection.completed(identifier, result):
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
@@ -308,7 +308,7 @@ class Node:
     def check_peer(self, hello: peer.PeerHello, expected: int | None = None) -> None:
         """Raise ProtocolError, with a sentence, unless this is a node of our cluster on the disk that we know."""
         if hello.cluster != self.cluster:
-            raise ProtocolError(f"it belongs to cluster {hello.cluster!r}, this node to {self.cluster!r}")
+            raise ProtocolError(f"it belongs to cluster {framing.shown(hello.cluster)}, this node to {self.cluster!r}")
         if hello.mode != self.config.mode:
             raise ProtocolError(f"it runs in {hello.mode} mode, this cluster in {self.config.mode} mode")
         if hello.epoch != self.epoch:
@@ -430,7 +430,8 @@ class Node:
             if not self._scheduled:
                 self._schedule()
         else:
-            return f"unknown fault {name!r}; there are disk-stall (true or false) and clock-jump (seconds, a float)"
+            known = "disk-stall (true or false) and clock-jump (seconds, a float)"
+            return f"unknown fault {framing.shown(name)}; there are {known}"
         self.log.warning("fault injected", fault=name, argument=argument)
         return ""
 

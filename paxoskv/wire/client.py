@@ -135,7 +135,7 @@ def pack_answers(answers: Sequence[Answer]) -> bytes:
 def parse_node_hello(body: tuple[Any, ...]) -> NodeHello:
     """A node's HELLO. Raises ProtocolError when it speaks another version or is malformed."""
     if len(body) < 2 or body[1] != WIRE_VERSION:
-        raise ProtocolError(f"the node speaks another version of the client protocol: {body[1:2]}")
+        raise ProtocolError(f"the node speaks another version of the client protocol: {framing.shown(body[1:2])}")
     if len(body) != 6 or [type(item) for item in body[2:]] != [str, int, int, int]:
         raise ProtocolError("malformed HELLO")
     return NodeHello(*body[2:])

@@ -4,8 +4,8 @@ from harness.raft import Cluster
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation
-from paxoskv.raft import leader as leaders
 from paxoskv.raft import messages
+from paxoskv.raft.context import Flow
 from paxoskv.raft.leader import Leader
 from paxoskv.raft.messages import Append, Appended
 
@@ -100,13 +100,13 @@ def test_appends_follow_each_other_without_waiting_for_answers() -> None:
 
 def test_what_is_on_its_way_is_bounded_for_each_follower() -> None:
     cluster, leader, _ = led()
-    for number in range(3 * leaders.WINDOW_MESSAGES):
+    for number in range(3 * Flow().window_messages):
         cluster.submit(1, put(b"%d" % number))
         cluster.commit(1)
         cluster.hand(1, 3)
         cluster.commit(3)
         cluster.hand(3, 1)
-    assert len(appends(cluster, 2)) == leaders.WINDOW_MESSAGES
+    assert len(appends(cluster, 2)) == Flow().window_messages
     cluster.settle()
     assert leader.followers[2].match == cluster.engine(1).log.last_index
 
@@ -180,7 +180,7 @@ def test_what_is_on_its_way_is_bounded_in_bytes_as_well() -> None:
         cluster.hand(1, 3)
         cluster.commit(3)
         cluster.hand(3, 1)
-    assert leaders.WINDOW_BYTES <= leader.followers[2].flight_bytes < leaders.WINDOW_BYTES + (2 << 20)
+    assert Flow().window_bytes <= leader.followers[2].flight_bytes < Flow().window_bytes + (2 << 20)
     cluster.settle()
     assert leader.followers[2].match == cluster.engine(1).log.last_index
 

@@ -5,7 +5,8 @@ from harness.raft import Cluster, Packet
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation
-from paxoskv.raft import messages, snapshot
+from paxoskv.raft import messages
+from paxoskv.raft.context import Flow
 
 
 def put(key: int, value: bytes) -> Operation:
@@ -37,7 +38,7 @@ def same(cluster: Cluster) -> bool:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshot, "_CHUNK_BYTES_MAX", 40)
+    monkeypatch.setattr("paxoskv.raft.engine.Flow", lambda: Flow(chunk_bytes=40))
 
 
 def chunks(packets: list[Packet]) -> list[int]:
