@@ -34,9 +34,11 @@ Request = tuple[int, bytes, Argument, Argument]
 class Workload:
     """Draws requests. Every written value is written once; conditions name what was seen lately, or did not hold."""
 
-    def __init__(self, name: str, keys: int, reads: float, hot: float, rng: random.Random) -> None:
-        """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case."""
-        self.keys = [b"%c" % (97 + index) if keys <= 26 else b"key%d" % index for index in range(keys)]
+    def __init__(self, name: str, keys: int, reads: float, hot: float, rng: random.Random, prefix: bytes = b"") -> None:
+        """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case;
+        the names of all keys begin with `prefix`.
+        """
+        self.keys = [prefix + (b"%c" % (97 + index) if keys <= 26 else b"key%d" % index) for index in range(keys)]
         self._name = name
         self._reads = reads
         self._hot = hot
