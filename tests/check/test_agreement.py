@@ -85,7 +85,7 @@ def test_the_model_says_what_the_definition_says() -> None:
 def test_longer_histories_are_judged_as_the_search_judges_them() -> None:
     """Too long for the model, and long enough for the walk through gaps to plan, to hurry and to turn back."""
     verdicts: collections.Counter[tuple[Way, Verdict]] = collections.Counter()
-    for seed in range(400):
+    for seed in range(200):
         rng = random.Random(f"medium {seed}")
         shape = replace(
             random_shape(rng),
@@ -101,12 +101,12 @@ def test_longer_histories_are_judged_as_the_search_judges_them() -> None:
         form = NormalForm(columns, *initial)
         if found.way in (Way.ANSWER, Way.SEARCH):
             continue
-        searched = Search(form, Speaker(columns), 20_000, lambda _: None).run()
+        searched = Search(form, Speaker(columns), 5_000, lambda _: None).run()
         assert searched.verdict in (found.verdict, Verdict.UNKNOWN), f"seed {seed}: {found.sentence}"
         if found.order is not None:
             assert model.replay(history.operations(KEY), found.order, model.initial_state(*initial)) == "", seed
         verdicts[found.way, searched.verdict] += 1
-    assert min(verdicts[Way.CHAIN, Verdict.OK], verdicts[Way.CHAIN, Verdict.ILLEGAL]) > 50, verdicts
+    assert min(verdicts[Way.CHAIN, Verdict.OK], verdicts[Way.CHAIN, Verdict.ILLEGAL]) > 20, verdicts
 
 
 def test_neither_a_file_nor_another_order_of_its_lines_changes_a_verdict() -> None:
