@@ -77,17 +77,17 @@ class Node:
             return effects.sends.items()
         sends = [(target, frame) for target, messages in effects.sends.items() for frame in self._pack(messages)]
         if effects.journal:
-            msgpack.packb([paxos.encode(message) for message in effects.journal])
+            msgpack.packb([paxos.CODEC.encode(message) for message in effects.journal])
         return sends
 
     def _pack(self, messages: list[Any]) -> list[bytes]:
         header = peer.Header("bench", 1, self.number, 1, 1)
-        return peer.pack_frames(header, [paxos.encode(message) for message in messages], FRAME_BYTES_MAX)
+        return peer.pack_frames(header, [paxos.CODEC.encode(message) for message in messages], FRAME_BYTES_MAX)
 
     def _unpack(self, frame: bytes) -> list[Any]:
         [body] = self.frames.feed(frame)
         _, encoded = peer.parse_frame(framing.unpack(body))
-        return [paxos.decode(message) for message in encoded]
+        return [paxos.CODEC.decode(message) for message in encoded]
 
 
 class Cluster:

@@ -131,7 +131,7 @@ def journal_row(batch: int) -> bytes:
     tail.lineage = {1: (tail.modified, tail.modified)}
     keys = tuple(b"key%08d" % number for number in range(batch))
     accepts = Proposals(1, (), (), (), keys, (tail.modified,) * batch, (register.encode(tail),) * batch)
-    row: bytes = msgpack.packb([paxos.encode(accepts)])
+    row: bytes = msgpack.packb([paxos.CODEC.encode(accepts)])
     return row
 
 

@@ -74,14 +74,14 @@ def pack_peer_frame(message: Message) -> bytes:
     """As `server.peers` does it, for a message that was not packed before."""
     if type(message) is Proposals:
         message.encoded = b""
-    [frame] = peer.pack_frames(HEADER, [paxos.encode(message)], FRAME_BYTES_MAX)
+    [frame] = peer.pack_frames(HEADER, [paxos.CODEC.encode(message)], FRAME_BYTES_MAX)
     return frame
 
 
 def parse_peer_frame(frame: bytes) -> list[Message]:
     """As `server.peers` does it."""
     _, encoded = peer.parse_frame(cut(frame))
-    return [paxos.decode(message) for message in encoded]
+    return [paxos.CODEC.decode(message) for message in encoded]
 
 
 def both_ways(
@@ -104,7 +104,7 @@ def client_frames(batch: int, value: bytes) -> Iterator[Step]:
 
 
 def peer_frame(name: str, message: Message) -> Iterator[Step]:
-    return both_ways(name, message, pack_peer_frame, parse_peer_frame, paxos.encode(message))
+    return both_ways(name, message, pack_peer_frame, parse_peer_frame, paxos.CODEC.encode(message))
 
 
 def peer_frames(batch: int, value: bytes) -> Iterator[Step]:

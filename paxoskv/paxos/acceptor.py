@@ -7,9 +7,10 @@ later changes nothing, which is what recovery stands on.
 from collections import deque
 from collections.abc import Sequence
 
+from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Refusal
-from paxoskv.paxos.records import DIRTY, Record, Records
+from paxoskv.paxos.records import Record, Records
 from paxoskv.paxos.register import EMPTY
 
 
@@ -118,10 +119,7 @@ class Acceptor:
         record.sequence = self.sequence
         self._changed.append(record)
         if record.state != DIRTY:
-            record.state = DIRTY
-            self.records.dirty[record.key] = record
-            if self.records.order is not None:
-                self.records.order.add(record.key)
+            self.records.soil(record)
 
     def read(self, keys: Sequence[bytes], use: bool = True) -> tuple[list[int], list[bytes]]:
         """Each key's accepted version and register as they are on disk, which may be answered at once (D1).

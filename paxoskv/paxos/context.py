@@ -1,10 +1,10 @@
-"""What the parts of one engine share: who and when they are, and where their words go."""
+"""What the parts of one leaderless engine share."""
 
 import random
 from dataclasses import dataclass
 from typing import Final
 
-from paxoskv.core.operations import Operation, Result
+from paxoskv.core.context import EngineContext
 from paxoskv.core.placement import Placement
 from paxoskv.paxos.messages import Message
 
@@ -33,8 +33,8 @@ class Timing:
     """Where the doubling of waits ends, unless rounds take longer."""
 
 
-class Context:
-    """One engine's surroundings, and the turn's outgoing words."""
+class Context(EngineContext[Message]):
+    """One engine's surroundings, and what it knows of rounds."""
 
     def __init__(
         self,
@@ -44,21 +44,15 @@ class Context:
         rng: random.Random,
         timing: Timing,
         value_bytes_max: int,
+        operations_max: int,
     ) -> None:
-        self.node = node
+        super().__init__(node, rng, operations_max)
         self.placement = placement
-        self.rng = rng
         self.timing = timing
         self.value_bytes_max = value_bytes_max
         self.now = 0.0
-        self.wall_ms = 0
-        """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
         self.expiry_seen = False
         """Something that expires was proposed here."""
-        self.sends: dict[int, list[Message]] = {}
-        self.answers: list[tuple[Operation, Result]] = []
-        self.in_flight = 0
-        self.up: set[int] = set()
         self.heard: dict[int, float] = {}
         """When each peer last said anything."""
         self.round_s = 0.0
@@ -83,21 +77,6 @@ class Context:
         """A number for an operation that is about to be exposed. Increases, over incarnations too."""
         self._operation_number += 1
         return self._operation_number
-
-    def send(self, peer: int, message: Message) -> None:
-        """Queue a message for this turn's frame to `peer`."""
-        messages = self.sends.get(peer)
-        if messages is None:
-            self.sends[peer] = [message]
-        else:
-            messages.append(message)
-
-    def answer(self, operation: Operation, result: Result) -> None:
-        """Answer an operation of this node's clients, once; later answers are dropped."""
-        if not operation.done:
-            operation.done = True
-            self.in_flight -= 1
-            self.answers.append((operation, result))
 
     def is_silent(self, peer: int) -> bool:
         """The peer cannot be reached, or has said nothing for longer than its answers ever take."""

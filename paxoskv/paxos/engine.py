@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from paxoskv.core import errors, operations
+from paxoskv.core import operations
 from paxoskv.core.engine import Effects, Scan
-from paxoskv.core.operations import Operation, Result
+from paxoskv.core.operations import Operation
 from paxoskv.core.placement import Placement
-from paxoskv.core.scan import Inner, LocalPages, ScanOperation
+from paxoskv.core.scan import LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.acceptor import Acceptor
@@ -82,7 +82,7 @@ class PaxosEngine:
         """`sweeps`: what has expired is made absent though nobody reads it.
         `empty`: storage has no record of any key, so that none need be asked for."""
         self.node = node
-        self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max)
+        self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max, operations_max)
         self.records = Records(cache_bytes)
         self.records.complete = empty
         self.acceptor = Acceptor(self.records)
@@ -93,9 +93,6 @@ class PaxosEngine:
         self.pages = LocalPages(self.records, self._ask)
         self.scanner = Scanner(self.context, self.acceptor, self.pages, self._get)
         self.sweep = Sweep(self.pages, self._expiries, self._get) if sweeps else None
-        self._operations_max = operations_max
-        self._inner = 0
-        """Gets of this engine's own that are under way."""
         self._effects: Effects[Message] = Effects()
         self._held: deque[tuple[int, int, list[Message]]] = deque()
         """What waits for the disk: (turn, peer, messages), in the order of the turns."""
@@ -121,7 +118,7 @@ class PaxosEngine:
             Pages: self._on_pages,
             Page: self._on_page,
         }
-        self.counters = {"operations": 0, "overloaded": 0, "ignored_while_disk_hangs": 0, "parked_dropped": 0}
+        self.counters = {"operations": 0, "ignored_while_disk_hangs": 0, "parked_dropped": 0}
 
     # What clients ask.
 
@@ -132,10 +129,8 @@ class PaxosEngine:
         resident = records.resident
         for operation in operations_:
             self.counters["operations"] += 1
-            if context.in_flight >= self._operations_max:
-                self.counters["overloaded"] += 1
-                operation.done = True
-                context.answers.append((operation, _OVERLOADED))
+            if context.in_flight >= context.operations_max:
+                context.refuse(operation)
                 continue
             context.in_flight += 1
             record = resident.get(operation.key)
@@ -153,37 +148,19 @@ class PaxosEngine:
         context = self.context
         context.advance(now)
         self.counters["operations"] += 1
-        if context.in_flight >= self._operations_max:
-            self.counters["overloaded"] += 1
-            operation.done = True
-            context.answers.append((operation, _OVERLOADED))
+        if context.in_flight >= context.operations_max:
+            context.refuse(operation)
             return
         context.in_flight += 1
         self.scanner.submit(operation)
 
     def _get(self, operation: Operation) -> None:
         """A get of this engine's own, whose answer stays here."""
-        self._inner += 1
-        self.context.in_flight += 1
+        self.context.begin_inner()
         if self.records.has((operation.key,)):
             self.reader.submit(operation, True)
         else:
             self._park(operation)
-
-    def _has_inner(self) -> bool:
-        return bool(self._inner) and any([type(operation.reply) is Inner for operation, _ in self.context.answers])
-
-    def _take_inner(self) -> None:
-        """Give answers to this engine's own gets to who waits for them."""
-        context = self.context
-        answers, context.answers = context.answers, []
-        for answer in answers:
-            reply = answer[0].reply
-            if type(reply) is Inner:
-                self._inner -= 1
-                reply.answered(*answer)
-            else:
-                context.answers.append(answer)
 
     def _park(self, operation: Operation) -> None:
         parked = self._parked_operations.get(operation.key)
@@ -443,9 +420,7 @@ class PaxosEngine:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Memory is over its bound, and changed records take a good part of it."""
-        records = self.records
-        return records.bytes > records.cache_bytes and len(records.dirty) * 4 > len(records.resident)
+        return self.records.wants_checkpoint
 
     # Time, and the end of a turn.
 
@@ -501,21 +476,18 @@ class PaxosEngine:
         if self.pages.busy:
             self.pages.advance()
         while True:
-            while self._has_inner():
-                self._take_inner()
+            context.take_inner()
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
             # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy or self._has_inner()):
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner):
                 break
         self.proposer.flush_relays()
         effects = self._effects
         self._effects = Effects()
-        effects.sends = context.sends
-        context.sends = {}
-        effects.answers = context.answers
-        context.answers = []
+        effects.sends = context.take_sends()
+        effects.answers = context.take_answers()
         acceptor = self.acceptor
         if effects.journal:
             effects.sequence = acceptor.sequence
@@ -536,6 +508,7 @@ class PaxosEngine:
         return {
             "engine": {
                 **self.counters,
+                "overloaded": self.context.overloaded,
                 **self.proposer.status(),
                 **self.reader.status(),
                 **self.repair.status(),
@@ -582,10 +555,3 @@ def _promised(
         )
         for start, end in pairwise([*bounds, len(registers)])
     ]
-
-
-_OVERLOADED: Final = Result(
-    errors.Overloaded.status,
-    b"the node has as many operations in flight as it takes; nothing was changed, try again a little later",
-    0,
-)

@@ -6,7 +6,6 @@ it carries; exceptions name their keys. A batch is kept until every replica has 
 """
 
 from collections.abc import Callable, Iterable
-from itertools import compress
 from typing import Any
 
 from paxoskv.core import errors, operations
@@ -14,6 +13,8 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import ReplicaSet
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos import register as registers
+from paxoskv.paxos import relays
+from paxoskv.paxos.batch import Batch, Outbox
 from paxoskv.paxos.chain import (
     BACKING_OFF,
     HOLDING,
@@ -36,11 +37,10 @@ from paxoskv.paxos.messages import (
     Refused,
     RelayAnswer,
     RelayAnswers,
-    RelayedOperation,
-    RelayItem,
     Relays,
 )
 from paxoskv.paxos.records import Record, Records
+from paxoskv.paxos.relays import RelayMail
 
 # A relay answered by NotHolder is tried once more at the node that the answer names; then this node takes the key.
 _RELAY_ATTEMPTS_MAX = 2
@@ -48,80 +48,6 @@ _RELAY_CHECKS_MAX = 16
 _HINTS_MAX = 10_000
 # Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
 _BATCH_BYTES_MAX = 512 * 1024
-_RELAY_OPERATIONS_MAX = 1024
-_RELAY_BYTES_MAX = 256 * 1024
-
-
-class Outbox:
-    """What this turn proposes to one set of replicas."""
-
-    __slots__ = (
-        "bytes",
-        "flights",
-        "group",
-        "keys",
-        "known",
-        "prepare_ballots",
-        "prepare_keys",
-        "preparing",
-        "registers",
-        "versions",
-    )
-
-    def __init__(self, group: ReplicaSet) -> None:
-        self.group = group
-        self.preparing: list[Chain] = []
-        self.prepare_keys: list[bytes] = []
-        self.prepare_ballots: list[int] = []
-        self.known: list[int] = []
-        self.flights: list[Flight] = []
-        self.keys: list[bytes] = []
-        self.versions: list[int] = []
-        self.registers: list[bytes] = []
-        self.bytes = 0
-
-    def drop_stale(self) -> None:
-        """Leave out Prepares of chains that have moved on within the turn.
-
-        A batch names each key once, since refusals go by the key.
-        """
-        current = [
-            chain.ballot == ballot and chain.phase == PREPARING
-            for chain, ballot in zip(self.preparing, self.prepare_ballots, strict=True)
-        ]
-        if not all(current):
-            self.preparing = list(compress(self.preparing, current))
-            self.prepare_keys = list(compress(self.prepare_keys, current))
-            self.prepare_ballots = list(compress(self.prepare_ballots, current))
-            self.known = list(compress(self.known, current))
-
-
-class Batch:
-    """One turn's proposals, on their way."""
-
-    __slots__ = (
-        "acks",
-        "acks_count",
-        "attempt",
-        "flights",
-        "group",
-        "number",
-        "preparing",
-        "sent_at",
-        "wake",
-    )
-
-    def __init__(self, number: int, outbox: Outbox, now: float, wake: float) -> None:
-        self.number = number
-        self.group = outbox.group
-        self.flights = outbox.flights
-        self.preparing = list(zip(outbox.preparing, outbox.prepare_ballots, strict=True))
-        self.sent_at = now
-        self.wake = wake
-        self.attempt = 0
-        self.acks = 0
-        """Bits by node: who has accepted and stored all its Accepts (for exceptions the chain is lost anyhow)."""
-        self.acks_count = 0
 
 
 class Proposer:
@@ -147,12 +73,13 @@ class Proposer:
         self.chains: dict[bytes, Chain] = {}
         self._touched: list[Chain] = []
         self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
+        self._outbox_used: Outbox | None = None
+        """The one that the last chain went into; the next one mostly does, too."""
         self._batches: dict[int, Batch] = {}
         self._relays: dict[int, Chain] = {}
         self._hints: dict[bytes, float] = {}
         """Keys of which a relay was answered, and until when the next operations had better go the same way."""
-        self._relay_items: dict[int, list[RelayItem]] = {}
-        self._relay_answers: dict[int, list[RelayAnswer]] = {}
+        self._mail = RelayMail(context)
         self._round_min = 0
         """The highest round of a ballot that was given up without a trace in the own records; never used again."""
         self._soonest = float("inf")
@@ -218,7 +145,7 @@ class Proposer:
                 # At least the relay's own ballot, so never 0, which would say that the list was taken. The own record
                 # can be that empty, when the promise of that ballot was lost in a crash.
                 promised = max(item.ballot, record.promised if record else 0, chain.ballot if chain else 0)
-                self._answer_relay(sender, RelayAnswer(item.number, promised, 0, ()))
+                self._mail.answer(sender, item.number, promised, ())
                 continue
             relayed = []
             for entry in item.operations:
@@ -314,8 +241,7 @@ class Proposer:
 
     def peer_restarted(self, peer: int) -> None:
         """Its former incarnation's relays are nobody's any more, and those it had are lost."""
-        self._relay_items.pop(peer, None)
-        self._relay_answers.pop(peer, None)
+        self._mail.forget(peer)
         for chain in self.chains.values():
             chain.relayed = [job for job in chain.relayed if job.origin != peer]
             for flight in chain.flights:
@@ -417,12 +343,15 @@ class Proposer:
     def _outbox(self, chain: Chain) -> Outbox:
         # Apart, because the own vote on a batch waits until the own disk has brought the last of its records.
         in_memory = chain.record is not None
-        outbox = self._outboxes.get((chain.group, in_memory))
+        outbox = self._outbox_used
+        if outbox is None or outbox.group is not chain.group or outbox.in_memory is not in_memory:
+            outbox = self._outboxes.get((chain.group, in_memory))
         if outbox is not None and outbox.bytes > _BATCH_BYTES_MAX:
             self._flush()
             outbox = None
         if outbox is None:
-            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group)
+            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group, in_memory)
+        self._outbox_used = outbox
         return outbox
 
     def _prepare(self, chain: Chain) -> None:
@@ -584,6 +513,7 @@ class Proposer:
         context = self._context
         outboxes = self._outboxes
         self._outboxes = {}
+        self._outbox_used = None
         for outbox in outboxes.values():
             outbox.drop_stale()
             number = context.next_batch()
@@ -617,9 +547,11 @@ class Proposer:
             if first is flight:
                 break
         chain.attempt = 0
+        if flights:
+            return
         if self._is_quiet(chain):
             self._close(chain)
-        elif not flights and not chain.touched:
+        elif not chain.touched:
             self._touch(chain)
 
     def _finish(self, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]) -> None:
@@ -630,8 +562,7 @@ class Proposer:
                 self.counters["unknown_outcomes"] += 1
             answer(operation, result)
         for job in jobs:
-            for start, part in _parts(job.results):
-                self._answer_relay(job.origin, RelayAnswer(job.number, 0, start, part))
+            self._mail.answer(job.origin, job.number, 0, job.results)
 
     # Losing, and what then.
 
@@ -683,8 +614,7 @@ class Proposer:
             jobs = jobs + flight.jobs
             flight.jobs = []
         for job in jobs:
-            for start, part in _parts(job.results):
-                self._answer_relay(job.origin, RelayAnswer(job.number, promised, start, part))
+            self._mail.answer(job.origin, job.number, promised, job.results)
 
     def _relay(self, chain: Chain, ballot: int) -> None:
         """Send all unresolved operations on the key, ascending (B1), to the node that holds it at `ballot`."""
@@ -706,16 +636,11 @@ class Proposer:
             self._back_off(chain)
             return
         # All that is in doubt goes; of what is new, as much as a frame holds. It waits for its own relay.
-        size = sum(_size(operation) for operation in chain.unresolved)
-        taken = 0
-        for operation in pending:
-            size += _size(operation)
-            if taken and (size > _RELAY_BYTES_MAX or len(chain.unresolved) >= _RELAY_OPERATIONS_MAX):
-                break
+        taken = relays.fitting(chain.unresolved, pending)
+        for operation in pending[:taken]:
             operation.number = context.next_operation()
             operation.exposed = ballot
             chain.unresolved.append(operation)
-            taken += 1
         chain.waiting = pending[taken:]
         number = context.next_batch()
         chain.phase = RELAYING
@@ -725,16 +650,7 @@ class Proposer:
         chain.wake = context.now + context.patience(context.timing.relay_s)
         self._relays[number] = chain
         self.counters["relays_sent"] += 1
-        item = RelayItem(
-            number,
-            chain.key,
-            ballot,
-            tuple(
-                RelayedOperation(o.number, o.exposed, o.kind, o.argument, o.condition, o.expiry)
-                for o in chain.unresolved
-            ),
-        )
-        self._relay_items.setdefault(peer, []).append(item)
+        self._mail.relay(peer, number, chain.key, ballot, chain.unresolved)
 
     def _relay_answered(self, chain: Chain, answer: RelayAnswer) -> None:
         answers = []
@@ -802,19 +718,9 @@ class Proposer:
         chain.wake = context.now + context.rng.uniform(0, min(ceiling, timing.backoff_s_max))
         self._soonest = min(self._soonest, chain.wake)
 
-    def _answer_relay(self, peer: int, answer: RelayAnswer) -> None:
-        self._relay_answers.setdefault(peer, []).append(answer)
-
     def flush_relays(self) -> None:
         """Hand this turn's relays and relay answers to the peers' frames."""
-        if self._relay_items:
-            for peer, items in self._relay_items.items():
-                self._context.send(peer, Relays(tuple(items)))
-            self._relay_items = {}
-        if self._relay_answers:
-            for peer, answers in self._relay_answers.items():
-                self._context.send(peer, RelayAnswers(tuple(answers)))
-            self._relay_answers = {}
+        self._mail.flush()
 
     # Time.
 
@@ -934,32 +840,11 @@ def _operations_of(chain: Chain) -> list[Operation]:
     return found + chain.unresolved + chain.waiting
 
 
-def _size(operation: Operation) -> int:
-    size = 48
-    if type(operation.argument) is bytes:
-        size += len(operation.argument)
-    if type(operation.condition) is bytes:
-        size += len(operation.condition)
-    return size
-
-
 def _remember(operation: Operation, ballot: int, result: Result) -> None:
     if result.status != UNKNOWN:
         if operation.evaluations is None:
             operation.evaluations = {}
         operation.evaluations[ballot] = result
-
-
-def _parts(results: list[Result]) -> Iterable[tuple[int, tuple[Result, ...]]]:
-    """Results of a relay, cut so that each part fits a frame: (index of the first, part)."""
-    start = size = 0
-    for index, result in enumerate(results):
-        bytes_here = len(result.value) if type(result.value) is bytes else 0
-        if index > start and size + bytes_here > _RELAY_BYTES_MAX:
-            yield start, tuple(results[start:index])
-            start, size = index, 0
-        size += bytes_here + 16
-    yield start, tuple(results[start:])
 
 
 def _unknown(reason: str) -> Result:

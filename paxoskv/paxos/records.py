@@ -1,16 +1,10 @@
-"""The acceptor's records: those in memory, which of them storage does not have yet, and which may leave.
+"""The acceptor's records, in memory and as storage keeps them."""
 
-Memory holds changed and recently used records. A record is dirty from its first change until a checkpoint has
-written it; only clean ones are evicted, by second chance: a record that was used since the clock's hand last came by
-stays for another round.
-"""
-
-from collections import deque
 from collections.abc import Sequence
 from struct import Struct
 from typing import Final
 
-from paxoskv.core.scan import KeyOrder
+from paxoskv.core.cache import CLEAN, RecordCache
 from paxoskv.paxos import register
 
 _BLOB_HEAD: Final = Struct(">QQ")
@@ -18,11 +12,6 @@ _BLOB_HEAD: Final = Struct(">QQ")
 # What a cached key costs beyond its key and its register: the Record with its integers, the two bytes objects'
 # headers, its slots in the dictionary and on the clock. Measured with tracemalloc over 100,000 keys.
 RECORD_BYTES: Final = 340
-
-CLEAN: Final = 0
-DIRTY: Final = 1
-FOLDING: Final = 2
-
 
 # What a record was before a change that is not on disk yet, and before that, as far as it matters: (sequence, accepted,
 # register, what it was before). A plain tuple, since one is made for every change.
@@ -63,6 +52,11 @@ class Record:
         self.busy = False
         """A chain stands on it; it must not be evicted."""
 
+    @property
+    def cached_bytes(self) -> int:
+        """What it costs in memory."""
+        return RECORD_BYTES + len(self.key) + len(self.register)
+
     def to_blob(self) -> bytes:
         """The record as storage keeps it."""
         return _BLOB_HEAD.pack(self.promised, self.accepted) + self.register
@@ -79,113 +73,28 @@ class Record:
         return record
 
 
-class Records:
-    """All records of one acceptor, as far as they are in memory.
+class Records(RecordCache[Record]):
+    """All records of one acceptor, as far as they are in memory."""
 
-    `complete` says that a key which is not resident has no record at all, so that nothing need be loaded; it holds
-    from an empty store until the first eviction.
-    """
-
-    def __init__(self, cache_bytes: int) -> None:
-        self.cache_bytes = cache_bytes
-        self.complete = False
-        self.resident: dict[bytes, Record] = {}
-        self.bytes = 0
-        self.evictions = 0
-        self.loads = 0
-        self.dirty: dict[bytes, Record] = {}
-        self._clock: deque[Record] = deque()
-        self._folding: list[Record] = []
-        self._writing: set[bytes] = set()
-        """Keys in slices that are on their way to storage."""
-        self.order: KeyOrder | None = None
-        """The keys of dirty records, while somebody scans."""
-
-    def unsaved(self) -> list[bytes]:
-        """Keys of which storage has nothing, or something old, or may have."""
-        return [*self.dirty, *self._writing]
+    def decode(self, key: bytes, blob: bytes | None) -> Record:
+        return Record(key) if blob is None else Record.from_blob(key, blob)
 
     def get(self, key: bytes) -> Record | None:
         """The resident record; created when it is known not to exist; None when it must be loaded first."""
         record = self.resident.get(key)
         if record is None and self.complete:
-            record = self._add(Record(key))
+            record = self.add(Record(key))
         return record
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
-        """Which of the keys must be loaded before their records can be used."""
+        """Which of the keys must be loaded before their records can be used. Records that are known not to exist are
+        created."""
         resident = self.resident
         if all(map(resident.__contains__, keys)):
             return []
         absent = [key for key in keys if key not in resident]
         if self.complete:
             for key in dict.fromkeys(absent):
-                self._add(Record(key))
+                self.add(Record(key))
             return []
         return absent
-
-    def has(self, keys: Sequence[bytes]) -> bool:
-        """Whether every key is in memory, or known to have no record."""
-        return self.complete or all(map(self.resident.__contains__, keys))
-
-    def admit(self, key: bytes, blob: bytes | None) -> Record:
-        """Make a record that storage brought resident. A resident one is newer and stays."""
-        record = self.resident.get(key)
-        if record is None:
-            self.loads += 1
-            record = self._add(Record(key) if blob is None else Record.from_blob(key, blob))
-        return record
-
-    def _add(self, record: Record) -> Record:
-        self.resident[record.key] = record
-        self._clock.append(record)
-        self.bytes += RECORD_BYTES + len(record.key) + len(record.register)
-        return record
-
-    def evict(self, sweep_max: int) -> None:
-        """While memory is over its bound: move the clock's hand, past `sweep_max` records at the most."""
-        clock = self._clock
-        for _ in range(min(sweep_max, len(clock))):
-            if self.bytes <= self.cache_bytes:
-                return
-            record = clock.popleft()
-            if record.used or record.state != CLEAN or record.busy:
-                record.used = False
-                clock.append(record)
-                continue
-            del self.resident[record.key]
-            self.bytes -= RECORD_BYTES + len(record.key) + len(record.register)
-            self.evictions += 1
-            self.complete = False
-
-    def begin_checkpoint(self) -> int:
-        """Fix the records that this checkpoint writes. Changes from now on belong to the next one, too."""
-        self._folding = sorted(self.dirty.values(), key=lambda record: record.key, reverse=True)
-        return len(self._folding)
-
-    def checkpoint_slice(self, limit: int, bytes_max: int) -> list[tuple[bytes, bytes]]:
-        """The next records, at most `limit` and about `bytes_max`; by key, so that neighbours share pages.
-
-        A record is written as it is now, though part of that may not be journaled durably yet. A disk that is ahead
-        of what was acknowledged is an acceptor whose answer got lost, and no more.
-        """
-        blobs: list[tuple[bytes, bytes]] = []
-        size = 0
-        while self._folding and len(blobs) < limit and size < bytes_max:
-            record = self._folding.pop()
-            if record.state == DIRTY:
-                record.state = FOLDING
-                self.dirty.pop(record.key, None)
-                self._writing.add(record.key)
-                blob = record.to_blob()
-                size += len(blob)
-                blobs.append((record.key, blob))
-        return blobs
-
-    def folded(self, keys: Sequence[bytes]) -> None:
-        """A slice is on disk: what has not changed since is clean."""
-        self._writing.difference_update(keys)
-        for key in keys:
-            record = self.resident[key]
-            if record.state == FOLDING:
-                record.state = CLEAN

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 _HEAD: Final = Struct(">BBQQQ")
 _ENTRY: Final = Struct(">BQQ")
+# Most registers have been written through one node.
+_HEAD_AND_ENTRY: Final = Struct(">BBQQQBQQ")
 HEAD_BYTES: Final = _HEAD.size
 ENTRY_BYTES: Final = _ENTRY.size
 
@@ -53,30 +55,34 @@ def encode(register: Register) -> bytes:
     lineage = register.lineage
     expires_at = register.expires_at
     flags = _ABSENT if value is None else _EXPIRING if expires_at else _PRESENT
-    head = _HEAD.pack(flags, len(lineage), register.modified, expires_at, register.horizon)
     if len(lineage) == 1:
         [(origin, (number, version))] = lineage.items()
-        entries = _ENTRY.pack(origin, number, version)
+        head = _HEAD_AND_ENTRY.pack(flags, 1, register.modified, expires_at, register.horizon, origin, number, version)
     else:
-        entries = b"".join([_ENTRY.pack(origin, *last) for origin, last in lineage.items()])
-    return head + entries + value if value is not None else head + entries
+        head = _HEAD.pack(flags, len(lineage), register.modified, expires_at, register.horizon)
+        head += b"".join([_ENTRY.pack(origin, *last) for origin, last in lineage.items()])
+    return head if value is None else head + value
 
 
 def decode(encoded: bytes) -> Register:
-    """The inverse. Raises ValueError when the bytes are no register."""
+    """The inverse, for bytes that `check` has passed, as it has all that came from a peer or a disk."""
     register = Register()
     if not encoded:
         return register
-    check(encoded)
-    flags, entries, register.modified, expires_at, register.horizon = _HEAD.unpack_from(encoded)
+    entries = encoded[1]
+    start = HEAD_BYTES + entries * ENTRY_BYTES
+    if entries == 1:
+        flags, _, register.modified, expires_at, register.horizon, origin, number, version = (
+            _HEAD_AND_ENTRY.unpack_from(encoded)
+        )
+        register.lineage[origin] = (number, version)
+    else:
+        flags, _, register.modified, expires_at, register.horizon = _HEAD.unpack_from(encoded)
+        for origin, number, version in _ENTRY.iter_unpack(encoded[HEAD_BYTES:start]):
+            register.lineage[origin] = (number, version)
     if flags == _EXPIRING:
         # Without the flag the field means nothing, as reads take it (`user_view`).
         register.expires_at = expires_at
-    start = HEAD_BYTES + entries * ENTRY_BYTES
-    if entries:
-        register.lineage = {
-            origin: (number, version) for origin, number, version in _ENTRY.iter_unpack(encoded[HEAD_BYTES:start])
-        }
     if flags:
         register.value = encoded[start:]
     return register

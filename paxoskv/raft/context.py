@@ -1,9 +1,9 @@
-"""What the parts of one engine share: who and when they are, and where their words go."""
+"""What the parts of one log engine share."""
 
 import random
 from dataclasses import dataclass
 
-from paxoskv.core.operations import Operation, Result
+from paxoskv.core.context import EngineContext
 from paxoskv.raft.messages import Message
 
 
@@ -23,24 +23,19 @@ class Timing:
     """Leases alone (6.4.1): the most by which clocks of two nodes differ in speed, relative."""
 
 
-class Context:
-    """One engine's surroundings, and the turn's outgoing words."""
+class Context(EngineContext[Message]):
+    """One engine's surroundings, and since when it has been looking at them."""
 
-    def __init__(self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing) -> None:
-        self.node = node
+    def __init__(
+        self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing, operations_max: int
+    ) -> None:
+        super().__init__(node, rng, operations_max)
         self.peers = tuple(sorted(set(nodes) - {node}))
         self.quorum = len(nodes) // 2 + 1
-        self.rng = rng
         self.timing = timing
         self.now = float("-inf")
         self.resumed_at = float("-inf")
         """When this process last came to after a pause; what it did not hear before that proves nothing."""
-        self.wall_ms = 0
-        """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
-        self.sends: dict[int, list[Message]] = {}
-        self.answers: list[tuple[Operation, Result]] = []
-        self.up: set[int] = set()
-        self.in_flight = 0
 
     def advance(self, now: float) -> None:
         """Set the time."""
@@ -48,18 +43,3 @@ class Context:
         if now - self.now > 4 * self.timing.heartbeat_s:
             self.resumed_at = now
         self.now = now
-
-    def send(self, peer: int, message: Message) -> None:
-        """Queue a message for this turn's frame to `peer`."""
-        messages = self.sends.get(peer)
-        if messages is None:
-            self.sends[peer] = [message]
-        else:
-            messages.append(message)
-
-    def answer(self, operation: Operation, result: Result) -> None:
-        """Answer an operation of this node's clients, once; later answers are dropped."""
-        if not operation.done:
-            operation.done = True
-            self.in_flight -= 1
-            self.answers.append((operation, result))

@@ -15,10 +15,9 @@ from typing import Any, Final
 
 import msgpack
 
-from paxoskv.core import errors
 from paxoskv.core.engine import Effects, Scan
-from paxoskv.core.operations import Operation, Result
-from paxoskv.core.scan import Inner, LocalPages, ScanOperation
+from paxoskv.core.operations import Operation
+from paxoskv.core.scan import LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
@@ -69,7 +68,7 @@ class RaftEngine:
         """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
         memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
-        self.context = Context(node, nodes, rng, timing or Timing())
+        self.context = Context(node, nodes, rng, timing or Timing(), operations_max)
         self.log = Log()
         self.records = Records(cache_bytes)
         self.records.complete = empty
@@ -82,11 +81,8 @@ class RaftEngine:
         self.scanner = Scanner(self.context, self.records, self.pages, self._get)
         self.sweep = Sweep(self.pages, self._expiries, self._get) if sweeps else None
         self.origin.on_scan = self.scanner.take
-        self._inner = 0
-        """Gets of this engine's own that are under way."""
         self._incarnation = incarnation
         self._value_bytes_max = value_bytes_max
-        self._operations_max = operations_max
         self._lease_reads = lease_reads
         self._log_bytes = log_bytes
         self._effects: Effects[Message] = Effects()
@@ -131,7 +127,6 @@ class RaftEngine:
         self._counters = dict.fromkeys(
             (
                 "operations",
-                "overloaded",
                 "terms_led",
                 "preemptions",
                 "ignored_while_disk_hangs",
@@ -168,10 +163,8 @@ class RaftEngine:
         submit = self.origin.submit
         for operation in operations_:
             self._counters["operations"] += 1
-            if context.in_flight >= self._operations_max:
-                self._counters["overloaded"] += 1
-                operation.done = True
-                context.answers.append((operation, _OVERLOADED))
+            if context.in_flight >= context.operations_max:
+                context.refuse(operation)
                 continue
             context.in_flight += 1
             submit(operation)
@@ -181,22 +174,9 @@ class RaftEngine:
 
     def _get(self, operation: Operation) -> None:
         """A get of this engine's own, whose answer stays here."""
-        self._inner += 1
-        self.context.in_flight += 1
+        self.context.begin_inner()
         self.origin.submit(operation)
         self.origin.settling = True
-
-    def _take_inner(self) -> None:
-        """Give answers to this engine's own gets to who waits for them."""
-        context = self.context
-        answers, context.answers = context.answers, []
-        for answer in answers:
-            reply = answer[0].reply
-            if type(reply) is Inner:
-                self._inner -= 1
-                reply.answered(*answer)
-            else:
-                context.answers.append(answer)
 
     def _expiries(self, keys: list[bytes], blobs: dict[bytes, bytes]) -> Iterable[tuple[bytes, int, bool]]:
         """Which of the keys expire, and when; seeing to that is the leader's."""
@@ -523,9 +503,7 @@ class RaftEngine:
 
     @property
     def wants_checkpoint(self) -> bool:
-        """Memory is over its bound, and changed records take a good part of it."""
-        cached = self.records
-        return cached.bytes > cached.cache_bytes and len(cached.dirty) * 4 > len(cached.resident)
+        return self.records.wants_checkpoint
 
     # Records that are not in memory.
 
@@ -680,16 +658,13 @@ class RaftEngine:
         self.origin.answer_reads()
         if self.pages.busy:
             self.pages.advance()
-        while self._inner and any(type(operation.reply) is Inner for operation, _ in context.answers):
-            self._take_inner()
+        context.take_inner()
         state = self.election.take_state(self._sequence)
         if state is not None:
             effects.journal.insert(0, state)
         self._effects = Effects()
-        effects.sends = context.sends
-        context.sends = {}
-        effects.answers = context.answers
-        context.answers = []
+        effects.sends = context.take_sends()
+        effects.answers = context.take_answers()
         if effects.journal:
             effects.sequence = self._sequence
             self._sequence += 1
@@ -744,6 +719,7 @@ class RaftEngine:
         return {
             "engine": {
                 **self._counters,
+                "overloaded": self.context.overloaded,
                 **election.counters,
                 **self.origin.counters,
                 **self.scanner.counters,
@@ -771,10 +747,3 @@ class RaftEngine:
             "evictions": self.records.evictions,
             "loads": self.records.loads,
         }
-
-
-_OVERLOADED: Final = Result(
-    errors.Overloaded.status,
-    b"the node has as many operations in flight as it takes; nothing was changed, try again a little later",
-    0,
-)

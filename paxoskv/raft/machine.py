@@ -17,9 +17,10 @@ from itertools import repeat
 from typing import Final, NamedTuple
 
 from paxoskv.core import errors, operations
+from paxoskv.core.cache import DIRTY
 from paxoskv.core.operations import Operation, Result
 from paxoskv.raft.entry import POSITION_BITS, Batch, Entry
-from paxoskv.raft.records import DIRTY, Record, Records
+from paxoskv.raft.records import Record, Records
 
 
 class Session(NamedTuple):
@@ -107,7 +108,6 @@ class StateMachine:
         wall_ms = entry.wall_ms
         records = self.records
         resident = records.resident
-        dirty = records.dirty
         scratch = self._scratch
         size = 0
         for kind, key, argument, condition, expiry in zip(
@@ -163,10 +163,7 @@ class StateMachine:
                 self.expiry_seen = True
             size += len(value or b"") - len(old or b"")
             if record.state != DIRTY:
-                record.state = DIRTY
-                dirty[key] = record
-                if records.order is not None:
-                    records.order.add(key)
+                records.soil(record)
         records.bytes += size
 
     def read(self, record: Record | None) -> Result:

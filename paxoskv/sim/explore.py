@@ -131,7 +131,7 @@ class _World:
         engine.reader.counters = _Ignored()
         engine.repair.counters = _Ignored()
         for row in node.rows:
-            assert not engine.recover([paxos.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
+            assert not engine.recover([paxos.CODEC.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
         node.engine = engine
         node.seen = {}
         for other, peer_node in self.nodes.items():
@@ -155,7 +155,7 @@ class _World:
             effects = node.engine.take_effects()
             for target, messages in effects.sends.items():
                 header = peer.Header(_CLUSTER, 1, number, node.incarnation, node.seen.get(target, 0))
-                encoded = [paxos.encode(message) for message in messages]
+                encoded = [paxos.CODEC.encode(message) for message in messages]
                 self.frames += [
                     (number, target, frame) for frame in peer.pack_frames(header, encoded, _FRAME_BYTES_MAX)
                 ]
@@ -165,7 +165,7 @@ class _World:
                 self.events.append((reply, result))
             if not effects.journal:
                 return
-            row: bytes = msgpack.packb([paxos.encode(message) for message in effects.journal])
+            row: bytes = msgpack.packb([paxos.CODEC.encode(message) for message in effects.journal])
             node.queued.append((effects.sequence, row))
             if self.slow_disks:
                 return
@@ -184,7 +184,7 @@ class _World:
         if header.recipient_incarnation != node.incarnation or node.seen.get(source, 0) > header.incarnation:
             return
         self.introduce(target, source, header.incarnation)
-        node.engine.receive(source, [paxos.decode(message) for message in encoded], self.now)
+        node.engine.receive(source, [paxos.CODEC.decode(message) for message in encoded], self.now)
         self.turn(target)
 
     def submit(self, node: int, number: int, request: Request) -> None:
@@ -428,7 +428,7 @@ def _identity(packed: bytes) -> bytes:
 
 def _describe(source: int, target: int, frame: bytes) -> str:
     _, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
-    said = [one for message in encoded for one in describe.message(paxos.decode(message))]
+    said = [one for message in encoded for one in describe.message(paxos.CODEC.decode(message))]
     words = [
         " ".join([one["kind"], *[f"{value}" for name, value in one.items() if name not in ("kind", "batch", "index")]])
         for one in said

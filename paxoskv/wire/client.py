@@ -76,13 +76,15 @@ def _seal(cluster: str, mode: str, start: bytes, end: bytes | None, following: b
 
 
 _SEAL_BYTES: Final = 8
+# What goes with a kind that has no condition and no expiry: most requests need no closer look.
+_PLAIN_ARGUMENTS: Final = {operations.GET: type(None), operations.PUT: bytes, operations.DELETE: type(None)}
 
 
 def check_request(request: Any) -> Request:
     """The request itself, its shape proven. Bounds on lengths are for the node, which answers them politely."""
     if type(request) is not tuple or len(request) not in (6, 8):
         raise ProtocolError("a request is [id, kind, key, argument, condition, timeout_ms] and maybe its expiry")
-    identifier, kind, key, argument, condition, timeout_ms = request[:6]
+    identifier, kind, key, argument, condition, timeout_ms, *timing = request
     if type(identifier) is not int or not 0 <= identifier <= ID_MAX:
         raise ProtocolError("a request's id is an unsigned 32-bit number")
     if type(kind) is not int or not 0 <= kind < len(operations.KIND_NAMES):
@@ -91,9 +93,11 @@ def check_request(request: Any) -> Request:
         raise ProtocolError("a key is binary")
     if type(timeout_ms) is not int or not 0 < timeout_ms <= TIMEOUT_MS_MAX:
         raise ProtocolError(f"a timeout is 1 to {TIMEOUT_MS_MAX} ms")
+    if condition is None and not timing and type(argument) is _PLAIN_ARGUMENTS.get(kind):
+        return request
     expiry = None
-    if len(request) == 8:
-        expiry, lifetime_ms = request[6:]
+    if timing:
+        expiry, lifetime_ms = timing
         if lifetime_ms is not None:
             if expiry is not None or type(lifetime_ms) is not int or not 0 <= lifetime_ms <= LIFETIME_MS_MAX:
                 raise ProtocolError(f"a lifetime is 0 to {LIFETIME_MS_MAX} ms, and stands for the expiry")

@@ -3,15 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgpack
-
 from paxoskv.core import operations
-from paxoskv.core.errors import ProtocolError
 from paxoskv.paxos import messages
 from paxoskv.paxos.messages import Message
 from paxoskv.paxos.register import is_shaped
-from paxoskv.wire import framing
-from paxoskv.wire.peer import Codec
+from paxoskv.wire.tagged import make_codec
 
 # Rounds grow by one at a time, so no honest node comes near the half of what 36 bits hold; what claims to is refused
 # before it can exhaust a key.
@@ -22,43 +18,17 @@ _INT: Final = frozenset((int,))
 _BYTES: Final = frozenset((bytes,))
 
 
-def encode(message: Message) -> bytes:
-    """One message as bytes. Proposals are encoded once: all peers and the journal share them."""
-    if type(message) is messages.Proposals:
-        if not message.encoded:
-            message.encoded = msgpack.packb(
-                (
-                    0,
-                    message.number,
-                    message.prepare_keys,
-                    message.prepare_ballots,
-                    message.prepare_known,
-                    message.accept_keys,
-                    message.accept_versions,
-                    message.accept_registers,
-                )
-            )
-        return message.encoded
-    packed: bytes = msgpack.packb(_ENCODERS[type(message)](message))
-    return packed
-
-
-def decode(encoded: bytes) -> Message:
-    """The inverse of `encode`, for bytes from anywhere."""
-    body = framing.unpack(encoded)
-    tag = body[0]
-    if type(tag) is not int or not 0 <= tag < len(_DECODERS):
-        raise ProtocolError("unknown kind of peer message")
-    try:
-        message = _DECODERS[tag](*body[1:])
-    except (TypeError, ValueError, IndexError) as error:
-        raise ProtocolError(f"malformed peer message of kind {tag}") from error
-    if type(message) is messages.Proposals:
-        message.encoded = encoded
-    return message
-
-
 _ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    messages.Proposals: lambda m: (
+        0,
+        m.number,
+        m.prepare_keys,
+        m.prepare_ballots,
+        m.prepare_known,
+        m.accept_keys,
+        m.accept_versions,
+        m.accept_registers,
+    ),
     messages.Accepted: lambda m: (1, m.number, m.exceptions),
     messages.Promised: lambda m: (2, m.number, m.start, m.accepted, m.registers, m.exceptions, m.floor),
     messages.Refused: lambda m: (3, m.number, m.exceptions),
@@ -94,7 +64,7 @@ def _keys(column: Any) -> tuple[bytes, ...]:
 
 
 def _registers(column: Any) -> tuple[bytes, ...]:
-    if type(column) is not tuple or not all([is_shaped(register) for register in column]):
+    if type(column) is not tuple or not all(map(is_shaped, column)):
         raise ValueError(column)
     return column
 
@@ -249,4 +219,4 @@ _DECODERS: Final[tuple[Callable[..., Message], ...]] = (
     _decode_page,
 )
 
-CODEC: Final = Codec(encode, decode)
+CODEC: Final = make_codec(_ENCODERS, _DECODERS, shared=messages.Proposals)

@@ -3,59 +3,28 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgpack
-
-from paxoskv.core.errors import ProtocolError
 from paxoskv.raft import entry, messages
 from paxoskv.raft.entry import INCARNATION_MAX, INDEX_MAX, NODE_MAX, NUMBER_MAX, integer
 from paxoskv.raft.machine import Base
 from paxoskv.raft.messages import Message
 from paxoskv.raft.records import parse
-from paxoskv.wire import framing
-from paxoskv.wire.peer import Codec
+from paxoskv.wire.tagged import make_codec
 
 # Terms grow by one at a time; what claims to be far beyond is refused before everybody has to follow it there.
 _TERM_MAX: Final = 2**48
 _BYTES: Final = frozenset((bytes,))
 
 
-def encode(message: Message) -> bytes:
-    """One message as bytes. An Append is encoded once: all followers and the journal share it."""
-    if type(message) is messages.Append:
-        if not message.encoded:
-            message.encoded = msgpack.packb(
-                (
-                    0,
-                    message.term,
-                    message.previous_index,
-                    message.previous_term,
-                    message.committed,
-                    message.round,
-                    [item.encoded for item in message.entries],
-                )
-            )
-        return message.encoded
-    packed: bytes = msgpack.packb(_ENCODERS[type(message)](message))
-    return packed
-
-
-def decode(encoded: bytes) -> Message:
-    """The inverse of `encode`, for bytes from anywhere."""
-    body = framing.unpack(encoded)
-    tag = body[0]
-    if type(tag) is not int or not 0 <= tag < len(_DECODERS):
-        raise ProtocolError("unknown kind of peer message")
-    try:
-        message = _DECODERS[tag](*body[1:])
-        integer(message.term, 0, _TERM_MAX)
-    except (TypeError, ValueError, IndexError) as error:
-        raise ProtocolError(f"malformed peer message of kind {tag}") from error
-    if type(message) is messages.Append:
-        message.encoded = encoded
-    return message
-
-
 _ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    messages.Append: lambda m: (
+        0,
+        m.term,
+        m.previous_index,
+        m.previous_term,
+        m.committed,
+        m.round,
+        [item.encoded for item in m.entries],
+    ),
     messages.Appended: lambda m: (1, m.term, m.match, m.round),
     messages.Rejected: lambda m: (2, m.term, m.previous_index, m.hint_index, m.hint_term, m.applied, m.round),
     messages.VoteRequest: lambda m: (3, m.term, m.last_index, m.last_term, m.is_trial, m.by_transfer),
@@ -192,4 +161,4 @@ _DECODERS: Final[tuple[Callable[..., Message], ...]] = (
     _decode_hard_state,
 )
 
-CODEC: Final = Codec(encode, decode)
+CODEC: Final = make_codec(_ENCODERS, _DECODERS, shared=messages.Append, check=lambda message: _term(message.term))

@@ -144,8 +144,11 @@ PAXOS = (
         "failed condition leaves no trace",
         "B2",
         _CHAIN + "enter",
-        "tail.lineage[origin] = (number, version)",
-        "if evaluation.effect: tail.lineage[origin] = (number, version)",
+        "if evaluation.effect:",
+        "if not evaluation.effect:\n"
+        "        del tail.lineage[origin]\n"
+        "        tail.lineage.update({origin: last} if last else {})\n"
+        "    if evaluation.effect:",
         also=("paxoskv.paxos.proposer",),
     ),
     Canary(
@@ -176,8 +179,8 @@ PAXOS = (
         "relays carry the last operation alone",
         "B1",
         _PROPOSER + "_relay",
-        "for o in chain.unresolved\n",
-        "for o in chain.unresolved[-1:]\n",
+        "self._mail.relay(peer, number, chain.key, ballot, chain.unresolved)",
+        "self._mail.relay(peer, number, chain.key, ballot, chain.unresolved[-1:])",
     ),
     Canary(
         "settled by promises",
@@ -194,7 +197,8 @@ PAXOS = (
         _PROPOSER + "_fold",
         "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]",
         "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]\n"
-        "        self._answer_relay(job.origin, RelayAnswer(job.number, 0, 0, tuple(job.results)))",
+        "        for job in jobs:\n"
+        "            self._mail.answer(job.origin, job.number, 0, job.results)",
     ),
     Canary(
         "results remembered from any ballot",

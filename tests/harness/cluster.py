@@ -117,7 +117,7 @@ class Cluster:
             sweeps=self.sweeps,
         )
         for row in disk.rows:
-            journal = [paxos.decode(encoded) for encoded in row]
+            journal = [paxos.CODEC.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.now)
         node.engine = engine
@@ -179,11 +179,11 @@ class Cluster:
         for target in sorted(effects.sends):
             header = peer.Header("test", 1, number, node.disk.incarnation, node.seen.get(target, 0))
             for message in effects.sends[target]:
-                for frame in peer.pack_frames(header, [paxos.encode(message)], LIMIT * 4):
+                for frame in peer.pack_frames(header, [paxos.CODEC.encode(message)], LIMIT * 4):
                     self.packets.append(Packet(number, target, message, frame))
                     self.trace(f"{number}->{target} {message}")
         if effects.journal:
-            node.disk.queued.append((effects.sequence, [paxos.encode(message) for message in effects.journal]))
+            node.disk.queued.append((effects.sequence, [paxos.CODEC.encode(message) for message in effects.journal]))
         for operation, result in effects.answers:
             assert type(operation.reply) is not Inner, "what the engine asked itself, it answers to itself"
             self.answers.append((operation, result))
@@ -224,7 +224,7 @@ class Cluster:
         if node.seen.get(header.sender) != header.incarnation:
             node.seen[header.sender] = header.incarnation
             node.engine.peer_up(header.sender, header.incarnation, self.now)
-        node.engine.receive(header.sender, [paxos.decode(message) for message in encoded], self.now)
+        node.engine.receive(header.sender, [paxos.CODEC.decode(message) for message in encoded], self.now)
         self.trace(f"{packet.target} has {packet.source}'s {packet.message}")
         return True
 
@@ -243,7 +243,7 @@ class Cluster:
         sequence, row = node.disk.queued.pop(0)
         node.disk.rows.append(row)
         if self.watch is not None:
-            self.watch.committed(node.number, [paxos.decode(message) for message in row])
+            self.watch.committed(node.number, [paxos.CODEC.decode(message) for message in row])
         return sequence
 
     def read(self, number: int) -> bool:
@@ -297,7 +297,7 @@ class Cluster:
         del disk.rows[: boundary - disk.trimmed]
         disk.trimmed = boundary
         if self.watch is not None:
-            rows = [[paxos.decode(encoded) for encoded in row] for row in disk.rows]
+            rows = [[paxos.CODEC.decode(encoded) for encoded in row] for row in disk.rows]
             self.watch.trimmed(node.number, disk.records, rows)
         self.trace(f"{node.number} ends a checkpoint")
 

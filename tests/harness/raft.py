@@ -115,7 +115,7 @@ class Disk:
         self.view.terms = {i: decode_entry(encoded).term for i, encoded in enumerate(tail, index + 1)}
         for row in self.rows:
             for encoded in row:
-                self.view.take(raft.decode(encoded))
+                self.view.take(raft.CODEC.decode(encoded))
 
 
 @dataclass(eq=False)
@@ -221,7 +221,7 @@ class Cluster:
             **self._options,
         )
         for row in [[], *disk.rows]:
-            journal = [raft.decode(encoded) for encoded in row]
+            journal = [raft.CODEC.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.now)
         node.engine = engine
@@ -271,11 +271,11 @@ class Cluster:
         for target in sorted(effects.sends):
             header = peer.Header("test", 1, number, node.disk.incarnation, node.seen.get(target, 0))
             for message in effects.sends[target]:
-                for frame in peer.pack_frames(header, [raft.encode(message)], LIMIT * 4):
+                for frame in peer.pack_frames(header, [raft.CODEC.encode(message)], LIMIT * 4):
                     self.packets.append(Packet(number, target, message, frame))
                     self.trace(f"{number}->{target} {message}")
         if effects.journal:
-            row = [raft.encode(message) for message in effects.journal]
+            row = [raft.CODEC.encode(message) for message in effects.journal]
             node.disk.queued.append((effects.sequence, row, effects.journal))
         for operation, result in effects.answers:
             self.answers.append((operation, result))
@@ -304,7 +304,7 @@ class Cluster:
         if node.seen.get(header.sender) != header.incarnation:
             node.seen[header.sender] = header.incarnation
             node.engine.peer_up(header.sender, header.incarnation, self.now)
-        node.engine.receive(header.sender, [raft.decode(message) for message in encoded], self.now)
+        node.engine.receive(header.sender, [raft.CODEC.decode(message) for message in encoded], self.now)
         self.trace(f"{packet.target} has {packet.source}'s {type(packet.message).__name__}")
         self.turn(packet.target)
 

@@ -168,7 +168,7 @@ class Transcript:
 
 def _messages(packet: Packet) -> list[Message]:
     _, encoded = peer.parse_frame(framing.unpack(packet.frame[framing.LENGTH_BYTES :]))
-    return [paxos.decode(message) for message in encoded]
+    return [paxos.CODEC.decode(message) for message in encoded]
 
 
 def _words(said: dict[str, Any]) -> str:

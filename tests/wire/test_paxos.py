@@ -104,18 +104,18 @@ def fields(message: Message) -> list[object]:
 
 @given(any_message)
 def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
-    arrived = paxos.decode(paxos.encode(message))
+    arrived = paxos.CODEC.decode(paxos.CODEC.encode(message))
     assert type(arrived) is type(message)
     assert fields(arrived) == fields(message)
 
 
 @given(any_message, st.data())
 def test_a_damaged_message_is_a_message_or_a_protocol_error(message: Message, data: st.DataObject) -> None:
-    encoded = bytearray(paxos.encode(message))
+    encoded = bytearray(paxos.CODEC.encode(message))
     for _ in range(data.draw(st.integers(1, 3))):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     try:
-        arrived = paxos.decode(bytes(encoded))
+        arrived = paxos.CODEC.decode(bytes(encoded))
     except ProtocolError:
         return
     assert type(arrived) in messages.Message.__args__  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ structures = st.recursive(
 @given(st.integers(-1, 12), st.lists(structures, max_size=8))
 def test_any_structure_is_a_message_or_a_protocol_error(tag: int, rest: list[object]) -> None:
     with contextlib.suppress(ProtocolError):
-        paxos.decode(msgpack.packb([tag, *rest]))
+        paxos.CODEC.decode(msgpack.packb([tag, *rest]))
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_any_structure_is_a_message_or_a_protocol_error(tag: int, rest: list[obj
 )
 def test_what_an_engine_could_not_bear_is_refused(body: tuple[object, ...]) -> None:
     with pytest.raises(ProtocolError):
-        paxos.decode(msgpack.packb(body))
+        paxos.CODEC.decode(msgpack.packb(body))

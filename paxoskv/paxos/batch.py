@@ -1,0 +1,81 @@
+"""What one turn proposes, while it is put together (`Outbox`) and while it is on its way (`Batch`)."""
+
+from itertools import compress
+
+from paxoskv.core.placement import ReplicaSet
+from paxoskv.paxos.chain import PREPARING, Chain, Flight
+
+
+class Outbox:
+    """What this turn proposes to one set of replicas."""
+
+    __slots__ = (
+        "bytes",
+        "flights",
+        "group",
+        "in_memory",
+        "keys",
+        "known",
+        "prepare_ballots",
+        "prepare_keys",
+        "preparing",
+        "registers",
+        "versions",
+    )
+
+    def __init__(self, group: ReplicaSet, in_memory: bool) -> None:
+        self.group = group
+        self.in_memory = in_memory
+        """Whether the own acceptor has all its records in memory."""
+        self.preparing: list[Chain] = []
+        self.prepare_keys: list[bytes] = []
+        self.prepare_ballots: list[int] = []
+        self.known: list[int] = []
+        self.flights: list[Flight] = []
+        self.keys: list[bytes] = []
+        self.versions: list[int] = []
+        self.registers: list[bytes] = []
+        self.bytes = 0
+
+    def drop_stale(self) -> None:
+        """Leave out Prepares of chains that have moved on within the turn.
+
+        A batch names each key once, since refusals go by the key.
+        """
+        current = [
+            chain.ballot == ballot and chain.phase == PREPARING
+            for chain, ballot in zip(self.preparing, self.prepare_ballots, strict=True)
+        ]
+        if not all(current):
+            self.preparing = list(compress(self.preparing, current))
+            self.prepare_keys = list(compress(self.prepare_keys, current))
+            self.prepare_ballots = list(compress(self.prepare_ballots, current))
+            self.known = list(compress(self.known, current))
+
+
+class Batch:
+    """One turn's proposals, on their way."""
+
+    __slots__ = (
+        "acks",
+        "acks_count",
+        "attempt",
+        "flights",
+        "group",
+        "number",
+        "preparing",
+        "sent_at",
+        "wake",
+    )
+
+    def __init__(self, number: int, outbox: Outbox, now: float, wake: float) -> None:
+        self.number = number
+        self.group = outbox.group
+        self.flights = outbox.flights
+        self.preparing = list(zip(outbox.preparing, outbox.prepare_ballots, strict=True))
+        self.sent_at = now
+        self.wake = wake
+        self.attempt = 0
+        self.acks = 0
+        """Bits by node: who has accepted and stored all its Accepts (for exceptions the chain is lost anyhow)."""
+        self.acks_count = 0
