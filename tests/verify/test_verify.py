@@ -9,7 +9,6 @@ from check import reading_reports
 from harness.processes import running_cluster
 
 import paxoskv.sync
-
 from paxoskv.film import make_reel
 from paxoskv.trace import reading
 
