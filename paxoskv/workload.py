@@ -31,6 +31,11 @@ Request = tuple[int, bytes, Argument, Argument]
 """(kind, key, argument, condition), as in `core.operations.Operation`."""
 
 
+def key_names(count: int) -> list[bytes]:
+    """The keys of a workload that has so many."""
+    return [b"%c" % (97 + index) if count <= 26 else b"key%d" % index for index in range(count)]
+
+
 class Workload:
     """Draws requests. Every written value is written once; conditions name what was seen lately, or did not hold."""
 
@@ -38,7 +43,7 @@ class Workload:
         """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case;
         the names of all keys begin with `prefix`.
         """
-        self.keys = [prefix + (b"%c" % (97 + index) if keys <= 26 else b"key%d" % index) for index in range(keys)]
+        self.keys = [prefix + name for name in key_names(keys)]
         self._name = name
         self._reads = reads
         self._hot = hot

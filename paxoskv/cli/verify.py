@@ -59,6 +59,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
     "and links.",
 )
 @click.option("--base-port", type=click.IntRange(1, 65_000), help="Ports of the cluster.  [default: free ones]")
+@click.option("--trace", is_flag=True, help="Write trace.jsonl, too: what all nodes did, for `paxoskv film`.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 def verify(
     out: Path,
@@ -72,6 +73,7 @@ def verify(
     seed: int,
     endpoints: str | None,
     base_port: int | None,
+    trace: bool,
     as_json: bool,
 ) -> None:
     """Break a live cluster in every way, and check that what its clients saw is linearizable.
@@ -105,6 +107,8 @@ def verify(
                 f"a cluster that runs already cannot be given {', '.join(impossible)}; "
                 f"{', '.join(WITHOUT_PROCESSES)} can, if its nodes run with --fault-injection"
             )
+        if trace:
+            raise click.UsageError("a cluster that runs already writes its traces by itself: `paxoskv serve --trace`")
     plan = Plan(
         out,
         nodes,
@@ -117,6 +121,7 @@ def verify(
         seed,
         endpoints.split(",") if endpoints else (),
         base_port,
+        trace,
     )
     began = time.monotonic()
 

@@ -452,6 +452,10 @@ class PaxosEngine:
     def retired(self) -> bool:
         return True
 
+    @property
+    def writes_to(self) -> int:
+        return 0
+
     def command(self, name: str, argument: Any, now: float) -> str:
         return f"unknown command {name!r}; the leaderless engine takes none"
 
@@ -480,7 +484,8 @@ class PaxosEngine:
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy):
+            # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner):
                 break
         self.proposer.flush_relays()
         effects = self._effects

@@ -25,7 +25,7 @@ from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.peers import PeerConnection, PeerLink
 from paxoskv.storage.contract import Storage
-from paxoskv.wire import peer
+from paxoskv.wire import framing, peer
 
 _CLIENTS_MAX: Final = 100_000
 _OWN_FILES: Final = 128
@@ -97,6 +97,7 @@ class Node:
         self._refusals: dict[str, str] = {}
         self._checkpointing = False
         self._storage_uuids = dict(storage.peers)
+        self._writes_to = 0
         self._turns = 0
         self._turn_operations = 0
         self._drained = asyncio.Event()
@@ -221,12 +222,16 @@ class Node:
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection | RedisConnection] = []
-            for operation, (status, value, version, expires_at) in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection | RedisConnection, int]", operation.reply)
-                if connection.completed(identifier, status, value, version, expires_at):
+            for operation, result in effects.answers:
+                connection, identifier = cast("tuple[ClientConnection | RedisConnection, Any]", operation.reply)
+                if connection.completed(identifier, result):
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
+        if self._engine.writes_to != self._writes_to:
+            self._writes_to = self._engine.writes_to
+            for client in self.connections:
+                client.write_route()
         if self.stopping and not self._in_flight() and self._engine.retired:
             self._drained.set()
         if effects.loads:
@@ -303,7 +308,7 @@ class Node:
     def check_peer(self, hello: peer.PeerHello, expected: int | None = None) -> None:
         """Raise ProtocolError, with a sentence, unless this is a node of our cluster on the disk that we know."""
         if hello.cluster != self.cluster:
-            raise ProtocolError(f"it belongs to cluster {hello.cluster!r}, this node to {self.cluster!r}")
+            raise ProtocolError(f"it belongs to cluster {framing.shown(hello.cluster)}, this node to {self.cluster!r}")
         if hello.mode != self.config.mode:
             raise ProtocolError(f"it runs in {hello.mode} mode, this cluster in {self.config.mode} mode")
         if hello.epoch != self.epoch:
@@ -372,6 +377,11 @@ class Node:
         """Connections on the client port."""
         return len(self.connections) + len(self.silent_connections) + len(self.redis_sessions.connections)
 
+    @property
+    def writes_to(self) -> str:
+        """The client address of the node that takes writes with the least detour, "" when that is any, or not known."""
+        return str(self.config.node(self._writes_to).client) if self._writes_to else ""
+
     # For people.
 
     def status(self) -> dict[str, Any]:
@@ -420,9 +430,18 @@ class Node:
             if not self._scheduled:
                 self._schedule()
         else:
-            return f"unknown fault {name!r}; there are disk-stall (true or false) and clock-jump (seconds, a float)"
+            known = "disk-stall (true or false) and clock-jump (seconds, a float)"
+            return f"unknown fault {framing.shown(name)}; there are {known}"
         self.log.warning("fault injected", fault=name, argument=argument)
         return ""
+
+    def command(self, name: Any, argument: Any) -> str:
+        """An operator's wish for the engine; answers why it is not granted, or nothing."""
+        refusal = self._engine.command(name, argument, self.now())
+        self.log.info("command", name=name, argument=argument, refusal=refusal)
+        if not self._scheduled:
+            self._schedule()
+        return refusal
 
     # Stop.
 

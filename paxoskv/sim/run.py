@@ -25,7 +25,7 @@ class Report:
     outcomes: Counter[str]
     """How many calls ended as ok, failed and unknown."""
     marks: Counter[str]
-    """How often each counter of the engines went up: which branches the universe reached."""
+    """How often each branch that matters was reached: faults, what became of frames and disks, engines' counters."""
     seconds: float
     """Virtual ones."""
     steps: int

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import config, launcher
 from paxoskv.server.config import ClusterConfig
 from paxoskv.server.launcher import LocalCluster
+from paxoskv.trace import merging, reading
+from paxoskv.trace.reading import Event
 from paxoskv.verify import nemesis, proxy
 from paxoskv.verify.availability import Availability, availability
 from paxoskv.verify.clients import Clients, Recorder
@@ -25,6 +27,8 @@ from paxoskv.verify.nemesis import Incident, Nemesis
 HISTORY_NAME: Final = "history.jsonl"
 REPORT_NAME: Final = "report.html"
 SUMMARY_NAME: Final = "summary.json"
+TRACE_NAME: Final = "trace.jsonl"
+_TRACES_NAME: Final = "traces"
 CLUSTER_NAME: Final = "cluster"
 FOREIGN_PREFIX: Final = b"paxoskv-verify/"
 """Of the keys that are used in a cluster which runs already."""
@@ -48,6 +52,8 @@ class Plan:
     endpoints: Sequence[str] = ()
     """Of a cluster that runs already; none: start one."""
     base_port: int | None = None
+    trace: bool = False
+    """Whether the nodes write traces, to be merged into one."""
 
 
 @dataclass(slots=True)
@@ -156,6 +162,9 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         )
         for incident in adversary.incidents
     ]
+    if plan.trace:
+        say("merging the traces of the nodes")
+        _write_trace(plan.out, adversary.incidents)
     say(f"checking {len(history):,} operations")
     with (plan.out / HISTORY_NAME).open("w", encoding="utf-8") as file:
         jsonl.write(history, file)
@@ -180,6 +189,29 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
     return report
 
 
+def _write_trace(out: Path, incidents: Sequence[Incident]) -> None:
+    """One trace of what all nodes wrote, and of the faults that they could not know of."""
+    # The older half of a long trace comes first.
+    paths = sorted((out / _TRACES_NAME).iterdir(), reverse=True)
+    faults = [event for incident in incidents for event in _fault_events(incident)]
+    with (out / TRACE_NAME).open("w", encoding="utf-8") as file:
+        for event in merging.merge([reading.read(path) for path in paths], faults):
+            file.write(json.dumps(event, separators=(",", ":")) + "\n")
+
+
+def _fault_events(incident: Incident) -> Iterator[Event]:
+    # Of its disk a node tells by itself.
+    if incident.kind in (nemesis.DISK_STALL, nemesis.CLOCK):
+        return
+    # How much of a node's links is cut, only the words tell.
+    kind = "network" if incident.kind == nemesis.PARTITION and "alone" not in incident.text else incident.kind
+    for number in incident.nodes[:1]:
+        fault = {"kind": kind, "node": number, "peer": incident.nodes[-1], "text": incident.text}
+        yield {"t": incident.start, "e": "fault", **fault}
+        if incident.finish is not None:
+            yield {"t": incident.finish, "e": "heal", **fault}
+
+
 async def _start(plan: Plan) -> tuple[LocalCluster, proxy.Links]:
     """A fresh cluster, whose nodes reach each other through proxies."""
     folder = plan.out / CLUSTER_NAME
@@ -191,7 +223,11 @@ async def _start(plan: Plan) -> tuple[LocalCluster, proxy.Links]:
     addresses = {number: (node.peer.host, node.peer.port) for number, node in configuration.nodes.items()}
     links = await proxy.between(addresses, plan.seed)
     views = {number: _write_view(configuration, number, links) for number in configuration.nodes}
-    cluster = LocalCluster(configuration, ["--fault-injection"], views)
+    options = ["--fault-injection"]
+    if plan.trace:
+        (plan.out / _TRACES_NAME).mkdir(exist_ok=True)
+        options += ["--trace", str(plan.out / _TRACES_NAME)]
+    cluster = LocalCluster(configuration, options, views)
     try:
         await asyncio.to_thread(cluster.start_all)
     except BaseException:

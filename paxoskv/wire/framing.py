@@ -3,6 +3,7 @@
 A frame's first byte is 0 to 9 (a length is below 160 MiB), which no Redis command begins with.
 """
 
+import reprlib
 from typing import Any, Final
 
 import msgpack
@@ -34,6 +35,15 @@ def unpack(body: bytes | memoryview) -> tuple[Any, ...]:
     if type(value) is not tuple or not value:
         raise ProtocolError(f"a frame holds an array, not {type(value).__name__}")
     return value
+
+
+def shown(value: object) -> str:
+    """What somebody sent, for a sentence about it: short, and never so nested that Python's own `repr` gives up."""
+    return _SHOWN.repr(value)
+
+
+_SHOWN: Final = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 200
 
 
 class FrameBuffer:

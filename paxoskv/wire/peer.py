@@ -23,6 +23,9 @@ FRAME: Final = 17
 GOODBYE: Final = 5
 
 _BYTES: Final = frozenset((bytes,))
+# Of what a stranger says, so much goes into the log, or onto the disk.
+_REASON_CHARACTERS: Final = 500
+_NAME_CHARACTERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +66,19 @@ def pack_hello(hello: PeerHello) -> bytes:
 def parse_hello(body: tuple[Any, ...]) -> PeerHello:
     """A peer's first frame. Raises ProtocolError with the peer's own words when it said GOODBYE."""
     if body[0] == GOODBYE and len(body) == 2 and type(body[1]) is str:
-        raise ProtocolError(f"the peer refused: {body[1]}")
+        raise ProtocolError(f"the peer refused: {body[1][:_REASON_CHARACTERS]}")
     if body[0] != PEER_HELLO or len(body) < 2:
         raise ProtocolError("expected a peer's HELLO")
     if body[1] != WIRE_VERSION:
-        raise ProtocolError(f"the peer speaks version {body[1]!r} of the peer protocol, this node {WIRE_VERSION}")
+        version = framing.shown(body[1])
+        raise ProtocolError(f"the peer speaks version {version} of the peer protocol, this node {WIRE_VERSION}")
     if [type(item) for item in body[2:]] != [str, str, int, int, int, str]:
         raise ProtocolError("malformed peer HELLO")
     hello = PeerHello(*body[2:])
     if not 0 < hello.node < 256 or not 0 < hello.incarnation < 2**24:
         raise ProtocolError("a peer HELLO with an impossible node id or incarnation")
+    if max(len(hello.mode), len(hello.storage_uuid)) > _NAME_CHARACTERS:
+        raise ProtocolError("a peer HELLO with an impossible mode or storage")
     return hello
 
 
@@ -94,7 +100,7 @@ def pack_frames(header: Header, encoded: Sequence[bytes], frame_bytes_max: int) 
 def parse_frame(body: tuple[Any, ...]) -> tuple[Header, tuple[bytes, ...]]:
     """A frame's header and its messages, still encoded."""
     if body[0] == GOODBYE and len(body) == 2 and type(body[1]) is str:
-        raise ProtocolError(f"the peer refused: {body[1]}")
+        raise ProtocolError(f"the peer refused: {body[1][:_REASON_CHARACTERS]}")
     if len(body) < 6 or body[0] != FRAME or [type(item) for item in body[1:6]] != [str, int, int, int, int]:
         raise ProtocolError("malformed frame from a peer")
     encoded = body[6:]

@@ -30,6 +30,9 @@ HOSTILE = {
     "a length just over the limit": (3 * 1024 * 1024 + 1).to_bytes(4, "big"),
     "no msgpack": _frame(b"\xc1\xc1\xc1"),
     "deep nesting": _frame(b"\x91" * 100_000),
+    "nesting that msgpack takes, and no repr": _frame(b"\x91" * 1000 + b"\x00"),
+    "a version that msgpack takes, and no repr": _frame(b"\x92\x00" + b"\x91" * 1000 + b"\x00"),
+    "a peer's version that msgpack takes, and no repr": _frame(b"\x92\x10" + b"\x91" * 1000 + b"\x00"),
     "an array that claims four billion elements": _frame(b"\xdd\xff\xff\xff\xff"),
     "a million empty maps": _frame(b"\xdd\x00\x0f\x42\x40" + b"\x80" * 1_000_000),
     "a text": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -69,6 +72,32 @@ async def test_hostile_bytes_end_their_connection_and_nothing_else(
         await bystander.put("after", "1")
         assert (await bystander.get("before")).value == b"1"
     assert cluster.nodes[1].process.poll() is None
+
+
+@pytest.mark.parametrize("port", ["client", "peer"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        (b"\xff" * 1_000_000, 1),
+        (client.HELLO, b"\xff" * 1_000_000),
+        (peer.PEER_HELLO, "x" * 1_000_000),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "x" * 1_000_000, 1, 2, 1, "disk"),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "x" * 1_000_000, "c", 1, 2, 1, "disk"),
+        (peer.GOODBYE, "x" * 1_000_000),
+    ],
+)
+async def test_the_log_does_not_repeat_a_stranger_at_any_length(
+    cluster: LocalCluster, port: str, body: tuple[object, ...]
+) -> None:
+    node = cluster.config.node(1)
+    address = node.client if port == "client" else node.peer
+    log = cluster.nodes[1].log_path
+    before = log.stat().st_size
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(framing.pack(body))
+    await reader.read()
+    writer.close()
+    assert log.stat().st_size - before < 2000
 
 
 async def _refusal(cluster: LocalCluster, hello: peer.PeerHello) -> str:

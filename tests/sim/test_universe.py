@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from paxoskv.sim import run
-from paxoskv.sim.configuration import Fault, draw
+from paxoskv.sim.configuration import Fault, draw, fault_kinds
 from paxoskv.sim.trace import Trace
 from paxoskv.sim.universe import Universe
 
@@ -17,16 +17,21 @@ from paxoskv.sim.universe import Universe
 REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 2140, 2293)
 
 
-def digest(seed: int) -> str:
+MODES = ("paxos", "raft")
+
+
+def digest(seed: int, mode: str) -> str:
     hashed = hashlib.sha256()
-    Universe(draw(seed, operations=100), Trace(lambda line: hashed.update(line.encode()))).run()
+    Universe(draw(seed, mode, operations=100), Trace(lambda line: hashed.update(line.encode()))).run()
     return hashed.hexdigest()
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", [0, 1, 2, 7])
-def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int) -> None:
+def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int, mode: str) -> None:
     """Byte for byte, whatever order another process's hashes give its sets."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom sim.test_universe import digest; print(digest({seed}))"
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom sim.test_universe import digest\n"
+    code += f"print(digest({seed}, {mode!r}))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -34,7 +39,7 @@ def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int) ->
         check=True,
         env={"PYTHONHASHSEED": "12345"},
     )
-    assert other.stdout.strip() == digest(seed) == digest(seed)
+    assert other.stdout.strip() == digest(seed, mode) == digest(seed, mode)
 
 
 def test_a_trace_is_of_what_happened_and_does_not_change_it() -> None:
@@ -45,11 +50,12 @@ def test_a_trace_is_of_what_happened_and_does_not_change_it() -> None:
     assert (traced.steps, traced.frames, traced.seconds) == (plain.steps, plain.frames, plain.seconds)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("first", range(0, 160, 20))
-def test_nothing_goes_wrong_in_any_universe(first: int) -> None:
-    for configuration in run.configurations(range(first, first + 20), "paxos", None, 200):
+def test_nothing_goes_wrong_in_any_universe(first: int, mode: str) -> None:
+    for configuration in run.configurations(range(first, first + 20), mode, None, 200):
         report = run.simulate(configuration)
-        assert report.failure is None, f"paxoskv simulate --seeds {configuration.seed} --ops 200"
+        assert report.failure is None, f"paxoskv simulate --mode {mode} --seeds {configuration.seed} --ops 200"
 
 
 @pytest.mark.parametrize("seed", REGRESSIONS)
@@ -64,11 +70,21 @@ def test_most_operations_complete() -> None:
     assert completed > 0.8 * sum(report.outcomes.total() for report in reports)
 
 
-def test_crashes_frames_and_rare_branches_are_reached() -> None:
-    reports = [run.simulate(draw(seed, operations=100)) for seed in range(30)]
-    for mark in ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"):
+MARKS = {
+    "paxos": ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"),
+    "raft": ("votes_refused", "truncations", "back_offs", "snapshots_taken", "stepped_down", "resends", "transfers"),
+}
+MARKS_OF_BOTH = ("crashes", "stale_frames", "checkpoints", "torn_rows", "frames lost", "frames doubled", "loads")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_branches_that_matter_are_reached_and_named_when_they_are_not(mode: str) -> None:
+    reports = [run.simulate(draw(seed, mode, operations=100)) for seed in range(40)]
+    for mark in MARKS[mode] + MARKS_OF_BOTH:
         assert sum(report.marks[mark] for report in reports), mark
-    assert sum(report.crashes for report in reports) > 20
+    for fault in fault_kinds(mode):
+        assert f"fault {fault}" in reports[0].marks
+    assert reports[0].marks["overloaded"] == 0
 
 
 def test_changes_to_a_universe_are_parsed_or_refused_with_a_sentence() -> None:

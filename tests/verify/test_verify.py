@@ -9,6 +9,8 @@ from check import reading_reports
 from harness.processes import running_cluster
 
 import paxoskv.sync
+from paxoskv.film import make_reel
+from paxoskv.trace import reading
 
 
 def verify(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -18,7 +20,7 @@ def verify(*options: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> None:
-    done = verify("--duration", "5", "--seed", "3", "--out", str(tmp_path / "out"), "--json")
+    done = verify("--duration", "5", "--seed", "3", "--out", str(tmp_path / "out"), "--trace", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary == {
@@ -37,6 +39,12 @@ def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> No
     assert sorted(fault["text"] for fault in page.data["faults"]) == sorted(
         fault["text"] for fault in summary["faults"]
     )
+
+    trace = list(reading.read(tmp_path / "out" / "trace.jsonl"))
+    assert sum(event["e"] == "call" for event in trace) >= summary["operations"] / 2, "some never got to a node"
+    texts = {event.get("text") for event in trace if event["e"] == "fault"}
+    assert texts >= {fault["text"] for fault in summary["faults"] if fault["kind"] not in ("disk-stall", "clock")}
+    assert make_reel(trace).events
 
 
 def test_a_folder_with_a_former_verification_is_left_alone(tmp_path: Path) -> None:
