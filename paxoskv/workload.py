@@ -43,7 +43,7 @@ class Workload:
         """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case;
         the names of all keys begin with `prefix`.
         """
-        self.keys = [prefix + key for key in key_names(keys)]
+        self.keys = [prefix + name for name in key_names(keys)]
         self._name = name
         self._reads = reads
         self._hot = hot
