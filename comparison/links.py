@@ -125,18 +125,17 @@ class _Pipe(asyncio.Protocol):
         self._links.track(self, True)
         if self._other is None:
             self._pair = self._links.pair(self._number, transport.get_extra_info("peername")[1], self._source)
-            task = asyncio.ensure_future(self._connect())
-            task.add_done_callback(self._connected)
-
-    def _connected(self, done: "asyncio.Future[None]") -> None:
-        if done.exception() is not None:  # Nobody listens there just now.
-            self.abort()
+            self._connecting = asyncio.ensure_future(self._connect())
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        _, far = await loop.create_connection(
-            lambda: _Pipe(self._links, self._number, self._port, self._source, self), "127.0.0.1", self._port
-        )
+        try:
+            _, far = await loop.create_connection(
+                lambda: _Pipe(self._links, self._number, self._port, self._source, self), "127.0.0.1", self._port
+            )
+        except OSError:  # Nobody listens there just now.
+            self.abort()
+            return
         self._other = far
         self._pass_on()
         if self._ended:
