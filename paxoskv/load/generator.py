@@ -404,9 +404,11 @@ class Generator:
         assert index is not None
         submitted: bool | None = None
         if call.kind == operations.GET and status == operations.OK:
-            submitted = self._submit(call, operations.PUT, index, call.target, self._values[0], version)
+            target = self._home(operations.PUT, index) if call.home is None else call.home
+            submitted = self._submit(call, operations.PUT, index, target, self._values[0], version)
         elif status == operations.CONDITION_FAILED:
-            submitted = self._submit(call, operations.GET, index, call.target, None)
+            target = self._homes[index] if call.home is None else call.home
+            submitted = self._submit(call, operations.GET, index, target, None)
         if submitted:
             self._in_flight -= 1  # It is one operation all the while.
             return None

@@ -7,6 +7,7 @@ from paxoskv.core import operations
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
 from paxoskv.raft.context import Flow
+from paxoskv.raft.snapshot import Sender
 
 
 def put(key: int, value: bytes) -> Operation:
@@ -202,6 +203,21 @@ def test_deleted_keys_are_gone_for_the_follower_too() -> None:
     assert cluster.run(3, Operation(operations.GET, b"000001", deadline=1e9)).value is None
 
 
+def test_what_expires_is_known_to_whoever_got_it_in_a_snapshot() -> None:
+    """Or else it would not be swept by a leader that never applied its entry."""
+    cluster = behind()
+    cluster.submit(1, Operation(operations.PUT, b"expires", b"v", deadline=1e9, expiry=10**15))
+    cluster.exchange(1, 2)
+    cluster.submit(1, put(1, b"v"))
+    cluster.exchange(1, 2)
+    cluster.restart(3)
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.engine(3).machine.expiry_seen
+    cluster.crash(3)
+    cluster.restart(3)
+    assert cluster.engine(3).machine.expiry_seen
+
+
 def test_the_cluster_works_all_the_while_and_the_follower_needs_no_second_snapshot(small_chunks: None) -> None:
     """What follows the snapshot's base is kept for it, though more than else is kept of the log."""
     cluster = behind(100, log_bytes=4_000)
@@ -215,6 +231,28 @@ def test_the_cluster_works_all_the_while_and_the_follower_needs_no_second_snapsh
             cluster.commit(number)
             cluster.load(number)
         cluster.tick(0.001)
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
+
+
+def test_what_follows_the_snapshot_is_kept_until_the_follower_has_it(small_chunks: None) -> None:
+    cluster = behind(60, log_bytes=8_000)
+    cluster.restart(3)
+    # What it is sent of the log is lost for a while, and the cluster goes on.
+    for key in range(90):
+        cluster.submit(1, put(key % 60, b"later"))
+        cluster.packets = [
+            packet
+            for packet in cluster.packets
+            if packet.target != 3 or not (isinstance(packet.message, messages.Append) and packet.message.entries)
+        ]
+        for packet in list(cluster.packets):
+            cluster.deliver(packet)
+        for number in cluster.up:
+            cluster.commit(number)
+            cluster.load(number)
+        cluster.tick(0.003)
+    assert cluster.engine(3).status()["engine"]["snapshots_taken"] == 1
     cluster.settle(until=lambda: same(cluster))
     assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
 
@@ -255,3 +293,16 @@ def test_a_snapshot_since_an_index_that_was_not_reached_is_not_installed() -> No
     [answer] = cluster.say(1, 2, messages.Install(engine.election.term, 1, 1, 80, base))
     assert isinstance(answer, messages.Rejected)
     assert engine.machine.applied < 80
+
+
+def test_storage_is_asked_for_one_snapshot_at_a_time() -> None:
+    """Found by the simulator: of two that asked in one turn, one waited for ever, and its follower with it."""
+    cluster = behind(nodes=5)
+    engine = cluster.engine(1)
+    assert engine.leader is not None
+    senders = [Sender(engine.context, engine.machine, engine.leader.term, peer, 0) for peer in (4, 5)]
+    for peer, sender in zip((4, 5), senders, strict=True):
+        sender._unsaved.clear()
+        engine.leader.followers[peer].sender = sender
+    assert engine.leader.replicate(may_scan=True) is not None
+    assert [sender.scanning for sender in senders].count(True) == 1
