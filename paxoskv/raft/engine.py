@@ -318,12 +318,18 @@ class RaftEngine:
         # Records as of an index that this node is past would take it back.
         if message.index < self.machine.applied or self.is_muted or self.records.bytes > 2 * self.records.cache_bytes:
             return
-        for key, blob in zip(message.keys, message.records, strict=True):
-            self.records.put(key, *records.parse(blob))
+        self._take_records(message)
         self._effects.journal.append(message)
         self._turn_bytes += sum(map(len, message.records))
         self._counters["chunks_taken"] += 1
         self._stored.append((self._sequence, sender, messages.Stored(message.term, message.snapshot, message.number)))
+
+    def _take_records(self, message: messages.Chunk) -> None:
+        for key, blob in zip(message.keys, message.records, strict=True):
+            value, version, expires_at = records.parse(blob)
+            self.records.put(key, value, version, expires_at)
+            if expires_at:
+                self.machine.expiry_seen = True
 
     def _on_install(self, sender: int, message: Any) -> None:
         if message.term < self.election.term:
@@ -492,8 +498,7 @@ class RaftEngine:
         elif isinstance(message, messages.HardState):
             self.election.restore(message)
         elif isinstance(message, messages.Chunk):
-            for key, blob in zip(message.keys, message.records, strict=True):
-                self.records.put(key, *records.parse(blob))
+            self._take_records(message)
         else:
             assert isinstance(message, messages.Install)
             if message.base.index > self.machine.applied:

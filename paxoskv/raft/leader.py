@@ -40,6 +40,7 @@ class Follower:
 
     __slots__ = (
         "applied",
+        "catching_up",
         "flight_bytes",
         "flights",
         "heard_at",
@@ -80,6 +81,8 @@ class Follower:
         self.told = 0
         """The commit index that it was told."""
         self.sender: Sender | None = None
+        self.catching_up = False
+        """It was sent a snapshot, and has not come to the end of what follows that."""
 
     def take_back(self, next_index: int) -> None:
         """What was sent from that index on did not, or may not have, arrived."""
@@ -308,6 +311,7 @@ class Leader:
             follower.sender = None
         if message.match > follower.match:
             follower.match = message.match
+            follower.catching_up = follower.catching_up and message.match < self._log.committed
             follower.next = max(follower.next, message.match + 1)
             flights = follower.flights
             while flights and flights[0][0] <= message.match:
@@ -449,29 +453,29 @@ class Leader:
                 if follower.sent_at + self._context.timing.heartbeat_s <= self._context.now:
                     self._send_empty(peer, follower)
                 return None
-            if any([self._is_taking_snapshot(other) for other in self.followers]):
+            if any([other.sender is not None and self._is_heard(each) for each, other in self.followers.items()]):
                 return None
             self._snapshots += 1
             self.counters["snapshots_sent"] += 1
+            follower.catching_up = True
             follower.sender = Sender(self._context, self._machine, self.term, self._snapshots, follower.applied)
         chunks = follower.sender.chunks
         scan = follower.sender.pump(peer, may_scan)
         self.counters["chunks_sent"] += follower.sender.chunks - chunks
         return None if scan is None else (follower.sender, scan)
 
-    def _is_taking_snapshot(self, peer: int) -> bool:
-        """One that is gone, or says nothing, keeps none from the others."""
-        follower = self.followers[peer]
+    def _is_heard(self, peer: int) -> bool:
+        """One that is gone, or says nothing, keeps no snapshot from the others, and nothing in memory."""
         since = self._context.now - self._context.timing.election_s
-        return follower.sender is not None and peer in self._context.up and follower.heard_at > since
+        return peer in self._context.up and self.followers[peer].heard_at > since
 
     def held(self) -> int:
-        """Up to this index the log is not needed by those that are getting a snapshot now."""
-        followers = self.followers.items()
-        bases = [
-            f.sender.base.index for peer, f in followers if f.sender is not None and self._is_taking_snapshot(peer)
-        ]
-        return min(bases, default=self._log.last_index)
+        """Up to this index the log is not needed by those that are getting a snapshot, or have just got one."""
+        found = [follower for peer, follower in self.followers.items() if follower.catching_up and self._is_heard(peer)]
+        return min(
+            [follower.match if follower.sender is None else follower.sender.base.index for follower in found],
+            default=self._log.last_index,
+        )
 
     def on_stored(self, sender: int, message: Stored) -> None:
         """A follower has a part of its snapshot on disk."""

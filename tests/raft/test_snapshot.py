@@ -203,6 +203,21 @@ def test_deleted_keys_are_gone_for_the_follower_too() -> None:
     assert cluster.run(3, Operation(operations.GET, b"000001", deadline=1e9)).value is None
 
 
+def test_what_expires_is_known_to_whoever_got_it_in_a_snapshot() -> None:
+    """Or else it would not be swept by a leader that never applied its entry."""
+    cluster = behind()
+    cluster.submit(1, Operation(operations.PUT, b"expires", b"v", deadline=1e9, expiry=10**15))
+    cluster.exchange(1, 2)
+    cluster.submit(1, put(1, b"v"))
+    cluster.exchange(1, 2)
+    cluster.restart(3)
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.engine(3).machine.expiry_seen
+    cluster.crash(3)
+    cluster.restart(3)
+    assert cluster.engine(3).machine.expiry_seen
+
+
 def test_the_cluster_works_all_the_while_and_the_follower_needs_no_second_snapshot(small_chunks: None) -> None:
     """What follows the snapshot's base is kept for it, though more than else is kept of the log."""
     cluster = behind(100, log_bytes=4_000)
@@ -216,6 +231,28 @@ def test_the_cluster_works_all_the_while_and_the_follower_needs_no_second_snapsh
             cluster.commit(number)
             cluster.load(number)
         cluster.tick(0.001)
+    cluster.settle(until=lambda: same(cluster))
+    assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
+
+
+def test_what_follows_the_snapshot_is_kept_until_the_follower_has_it(small_chunks: None) -> None:
+    cluster = behind(60, log_bytes=8_000)
+    cluster.restart(3)
+    # What it is sent of the log is lost for a while, and the cluster goes on.
+    for key in range(90):
+        cluster.submit(1, put(key % 60, b"later"))
+        cluster.packets = [
+            packet
+            for packet in cluster.packets
+            if packet.target != 3 or not (isinstance(packet.message, messages.Append) and packet.message.entries)
+        ]
+        for packet in list(cluster.packets):
+            cluster.deliver(packet)
+        for number in cluster.up:
+            cluster.commit(number)
+            cluster.load(number)
+        cluster.tick(0.003)
+    assert cluster.engine(3).status()["engine"]["snapshots_taken"] == 1
     cluster.settle(until=lambda: same(cluster))
     assert cluster.engine(1).status()["engine"]["snapshots_sent"] == 1
 
