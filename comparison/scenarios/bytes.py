@@ -29,7 +29,7 @@ class Bytes(Scenario):
             system.drive(Load(_CLIENTS, 0.5, keys=keys, value_size=size, fill=True))
             turn.keep({"what": "write", "size": size}, system.drive(load))
         turn.start()
-        count = pace.pick(100_000, 20_000)
+        count = pace.pick(50_000, 20_000)
         turn.say(f"memory of {count:,} keys")
         empty = system.usage()
         system.drive(Load(1, 0.1, keys=count, fill=True))

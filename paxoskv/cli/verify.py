@@ -53,7 +53,11 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 )
 @click.option("--faults", default=",".join(_FAULTS), show_default=True, callback=_faults, help="Or none.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of workload and faults.")
-@click.option("--endpoints", help="Verify a cluster that runs already, without faults in its processes and links.")
+@click.option(
+    "--endpoints",
+    help="Verify a cluster that runs already, on keys that begin with paxoskv-verify/, without faults in its processes "
+    "and links.",
+)
 @click.option("--base-port", type=click.IntRange(1, 65_000), help="Ports of the cluster.  [default: free ones]")
 @click.option("--trace", is_flag=True, help="Write trace.jsonl, too: what all nodes did, for `paxoskv film`.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")

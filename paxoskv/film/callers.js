@@ -31,11 +31,11 @@ function paintCalls(now) {
 }
 
 function paintCall(now, call) {
-  const { stage } = now;
+  const { stage, reel } = now;
   const { context } = stage;
   const { x, y, width, from, to } = stage.seat(call);
   const ended = call.end < now.position;
-  const colour = !ended ? theme.soft : call.outcome === "unknown" ? theme.doubt : call.outcome === "failed" || call.status ? theme.bad : theme.good;
+  const colour = reel.accused.has(call.number) ? theme.bad : !ended ? theme.soft : call.outcome === "unknown" ? theme.doubt : call.outcome === "failed" || call.status ? theme.bad : theme.good;
   stage.targets.push({ left: x, right: x + width, top: y - 12, bottom: y + 12, kind: "call", call });
   context.strokeStyle = theme.line;
   context.lineWidth = 1;
@@ -46,7 +46,7 @@ function paintCall(now, call) {
   rounded(context, x, y - 11.5, width, 23, 12);
   context.fillStyle = theme.panel;
   context.fill();
-  context.strokeStyle = ended ? colour : theme.line;
+  context.strokeStyle = ended || reel.accused.has(call.number) ? colour : theme.line;
   context.stroke();
   paintMark(now, call, x + 12, y, ended, colour);
   context.textAlign = "left";

@@ -195,6 +195,9 @@ function caption(reel, start, end) {
     }
     case "return": {
       const call = reel.callOf.get(node);
+      if (reel.accused.has(node)) {
+        return { text: `Client ${call.client} is told: ${answer(call, 60)} (${request(call, 24)})`, note: `Part of what must not happen: ${reel.accused.get(node)}`, tone: "bad" };
+      }
       if (call.outcome === "unknown") {
         return { text: `Client ${call.client} gets no answer to: ${request(call, 40)}`, note: NOTES.unknown, tone: "bad" };
       }

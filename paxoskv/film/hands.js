@@ -124,7 +124,7 @@ const HELP = [
   ["Home, End", "the beginning, the end"],
   ["− and +", "slower, faster"],
   ["f", "only the next key; after the last one all of them"],
-  ["v", "what must not happen, if it did"],
+  ["v", "what must not happen, if it did: the answers that prove it, one after the other"],
   ["t", "light or dark"],
 ];
 

@@ -265,19 +265,17 @@ function setSlow(slow) {
   byId("speed-text").textContent = rounded <= 1 ? "as it happened" : `${count(rounded)}× slower`;
 }
 
+// To the next moment at which something is told that must not be, and from the last one to the first.
 function toFailure() {
-  const found = [];
-  for (const reel of film.reels) {
-    for (const index of reel.failures) {
-      for (let step = 1; step <= film.clock.steps; step += 1) {
-        if (film.clock.positions[reel.number][step] > index) {
-          found.push(step);
-          break;
-        }
-      }
-    }
-  }
+  const found = film.reels.flatMap((reel) =>
+    reel.failures.map((index) => {
+      // Positions only grow, so the first step past the event is where it happens.
+      const positions = film.clock.positions[reel.number];
+      return upperBound(positions, index);
+    }),
+  );
   if (!found.length) return;
+  found.sort((one, other) => one - other);
   pause();
   stepTo(found.find((step) => step > film.step) ?? found[0]);
 }

@@ -87,6 +87,7 @@ class Reel {
     this.terms = [];
     this.failures = [];
     this.callOf = new Map();
+    this.accused = new Map();
     this.read();
     this.group();
   }
@@ -139,7 +140,7 @@ class Reel {
         this.callOf.set(number, this.calls.add(index, end, call));
       } else if (name === "fault") {
         this.faults.add(index, ends.faults[index] ?? Infinity, { kind: event[1], node: event[2], peer: event[3] });
-      } else if (name === "failure") this.failures.push(index);
+      } else if (name === "failure") this.addFailure(index, event);
     });
     for (const kind of [this.flights, this.calls, this.rows, this.faults]) kind.seal(this.length);
     // Entries that were sent before the trace begins are at least as old as those after them.
@@ -189,6 +190,18 @@ class Reel {
       const dropped = end !== Infinity && this.events[end][0] === "drop";
       frame.flights.push(this.flights.add(index, end, { frame, dropped, reason: dropped ? this.events[end][2] : "" }));
     }
+  }
+
+  // What must not happen is noticed in the end; the calls that prove it are where to look.
+  addFailure(index, event) {
+    const [, , message, numbers] = event;
+    for (const number of numbers) {
+      const call = this.callOf.get(number);
+      if (!call) continue;
+      this.accused.set(number, message);
+      this.failures.push(call.end === Infinity ? call.start : call.end);
+    }
+    this.failures.push(index);
   }
 
   addRole(index, event) {

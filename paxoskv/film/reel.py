@@ -151,7 +151,9 @@ class _Packer:
         elif event["e"] in ("fault", "heal"):
             self._put(event["e"], event["kind"], event.get("node"), event.get("peer"), event.get("text"))
         elif event["e"] == "failure":
-            self._put("failure", event["kind"], _cut(event["message"], 2000))
+            proof = event.get("calls")
+            numbers = [each for each in proof if isinstance(each, int)] if isinstance(proof, list) else []
+            self._put("failure", event["kind"], _cut(event["message"], 2000), numbers)
         elif event["e"] in ("pause", "resume"):
             self._put("fault" if event["e"] == "pause" else "heal", "pause", event["node"], None, None)
 

@@ -16,10 +16,13 @@ class Timeline:
 
     def note(self, seconds: float, succeeded: bool) -> None:
         """Count one answer."""
-        bins = self.ok if succeeded else self.errors
         index = int(seconds / BIN_S)
-        if index >= len(bins):
-            bins.extend([0] * (index + 1 - len(bins)))
+        missing = index + 1 - len(self.ok)
+        if missing > 0:
+            # Both, so that they are as long as each other.
+            self.ok.extend([0] * missing)
+            self.errors.extend([0] * missing)
+        bins = self.ok if succeeded else self.errors
         bins[index] += 1
 
     def merge(self, other: "Timeline") -> None:

@@ -108,8 +108,8 @@ class RaftEngine:
         """Storage has a base that was not read yet."""
         self._base_blob: bytes | None = None
         """What the present checkpoint ends with."""
-        self._replayed = False
-        """The rows that `recover` was given are in the log already, and their effects are not in the records."""
+        self._replayed = 0
+        """How many messages of the row that `recover` was given are in the log already."""
         # Following.
         self._verified = 0
         """The log equals that of this term's leader up to here."""
@@ -459,20 +459,32 @@ class RaftEngine:
                     wanted.update(dict.fromkeys(self.records.missing(message.keys)))
             if wanted:
                 return list(wanted)
-            for message in journal:
-                self._replay(message)
-            self._replayed = True
+        while self._replayed < len(journal):
+            message = journal[self._replayed]
+            if isinstance(message, messages.Install) and message.base.index > self.machine.applied:
+                # It brought what had changed since an index up to which this node had applied the log. That all of that
+                # was committed, it may have known from a message that is in no row.
+                self.log.committed = max(self.log.committed, message.since)
+                if missing := self._apply_recovered():
+                    return missing
+            self._replay(message)
+            self._replayed += 1
+        if missing := self._apply_recovered():
+            return missing
+        self._replayed = 0
+        self._durable = self.log.last_index
+        self.log.compact(self._log_bytes, self.machine.applied)
+        self.records.evict(_EVICTION_SWEEP_MAX)
+        return []
+
+    def _apply_recovered(self) -> list[bytes]:
+        """Apply what is known to be committed, or answer the keys whose records that takes."""
         while self.machine.applied < self.log.committed:
-            missing = self._missing()
-            if missing:
+            if missing := self._missing():
                 return missing
             index = self.machine.applied + 1
             self.machine.apply(index, self.log.at(index))
             self.log.applied(index)
-        self._replayed = False
-        self._durable = self.log.last_index
-        self.log.compact(self._log_bytes, self.machine.applied)
-        self.records.evict(_EVICTION_SWEEP_MAX)
         return []
 
     def _replay(self, message: Message) -> None:

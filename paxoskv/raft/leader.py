@@ -256,7 +256,8 @@ class Leader:
             if peer not in self._context.up:
                 continue
             if follower.sender is not None or follower.next <= self._log.base_index:
-                scan = self._send_snapshot(peer, follower, may_scan) or scan
+                # One question at a time: of two, only one would hear the answer.
+                scan = self._send_snapshot(peer, follower, may_scan and scan is None) or scan
             else:
                 self._send_entries(peer, follower)
             # At once, if its clients wait for a commit, or reads for its answer.

@@ -57,7 +57,7 @@ class RedisConnection(asyncio.Protocol):
         self._writable = self._reading = True
         self._written_bytes = 0
         self._stalled: asyncio.TimerHandle | None = None
-        self._ended = False
+        self._ended = self._half_closed = False
         self._refusal = ""
         self._flush_due = False
 
@@ -70,8 +70,15 @@ class RedisConnection(asyncio.Protocol):
         self._sessions.add(session)
         self._sessions.connections.add(self)
 
+    def eof_received(self) -> bool:
+        """A client that has no more to say still gets its answers."""
+        self._half_closed = True
+        return bool(self._calls or self._commands)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        # What is under way goes on; nothing else is begun for somebody who is gone.
+        self._ended = True
         if self._session is not None:
             self._sessions.remove(self._session)
         self._sessions.connections.discard(self)
@@ -306,7 +313,7 @@ class RedisConnection(asyncio.Protocol):
             transport.write(data)
             if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
                 transport.abort()
-        if self._ended and not calls:
+        if not calls and (self._ended or (self._half_closed and not self._commands)):
             transport.close()
 
     def _throttle(self) -> None:

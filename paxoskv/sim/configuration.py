@@ -224,7 +224,7 @@ def _draw_faults(seed: int, configuration: Configuration) -> tuple[Fault, ...]:
         del by_weight[CLOCK_JUMP]
     kinds = list(by_weight)
     weights = list(by_weight.values())
-    if configuration.mode == "raft" and rng.random() < 0.25:
+    if configuration.mode == "raft" and rng.random() < 0.3:
         return _draw_falling_leaders(rng, configuration)
     # A universe has a taste: a few kinds of fault, so that the same trouble meets itself.
     taste = rng.choices(kinds, weights, k=rng.choice((1, 2, 3, 6)))
@@ -261,7 +261,9 @@ def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> t
 
     That is how entries of several terms come to lie on few disks each: the dissertation's figures 3.6 and 3.7.
     """
-    kinds = rng.choice(((CRASH,), (CRASH_IN_TURN, CRASH), (PARTITION,), (CRASH, PARTITION, CUT_ONE_WAY)))
+    kinds = rng.choice(
+        ((CRASH_IN_TURN, CRASH), (CRASH_IN_TURN, CRASH), (CRASH_IN_TURN, PARTITION), (CRASH, PARTITION, CUT_ONE_WAY))
+    )
     wire = configuration.wire
     soon_s = 4 * (wire.delay_s_max + configuration.commit_s_max)
 
@@ -278,6 +280,7 @@ def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> t
 
     first = sorted(rng.randrange(max(1, configuration.operations)) for _ in range(4))
     found = [fall(operation, 0.0) for operation in first]
-    delays_s = (soon_s / 4, soon_s, soon_s, 4 * configuration.election_s)
+    # At once: in the very turn in which it is elected, so that what opens its term may lie on its own disk alone.
+    delays_s = (0.0, 0.0, soon_s / 2, soon_s, soon_s, 4 * configuration.election_s)
     found += [fall(AT_ELECTION, rng.uniform(0, rng.choice(delays_s))) for _ in range(rng.choice((6, 12, 24)))]
     return tuple(found)

@@ -1,5 +1,6 @@
 """The calls of a universe as the checker's history, and its verdict."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from paxoskv import check
@@ -78,9 +79,13 @@ def _checked(number: int, call: Call) -> Checked:
     )
 
 
-def judge(calls: Sequence[Call]) -> tuple[str, int]:
-    """What is impossible about the calls, or nothing; and the number of keys on which the checker gave up."""
+def judge(calls: Sequence[Call]) -> tuple[str, list[int], int]:
+    """What is impossible about the calls, or nothing; the numbers of those that prove it, from 1, in the order of their
+    answers; and the number of keys on which the checker gave up."""
     result = check.check(of_calls(calls), budget=_BUDGET)
     undecided = sum(key.verdict is check.Verdict.UNKNOWN for key in result.keys)
     violations = result.violations
-    return (violations[0].sentence if violations else ""), undecided
+    if not violations:
+        return "", [], undecided
+    proof = sorted(violations[0].witness, key=lambda one: math.inf if one.finish is None else one.finish)
+    return violations[0].sentence, [one.number for one in proof if one.number <= len(calls)], undecided

@@ -40,12 +40,13 @@ def simulate(configuration: Configuration, trace: Trace | None = None) -> Report
     universe = Universe(configuration, trace)
     outcome = universe.run()
     failure, undecided = outcome.failure, 0
+    proof: list[int] = []
     if failure is None:
-        illegal, undecided = history.judge(outcome.calls)
+        illegal, proof, undecided = history.judge(outcome.calls)
         if illegal:
             failure = Failure("illegal", illegal)
     if trace is not None and failure is not None:
-        trace.failed(failure.kind, failure.message)
+        trace.failed(failure.kind, failure.message, proof)
     return Report(
         configuration.seed,
         failure,

@@ -304,6 +304,9 @@ class Universe:
     def _elected(self) -> None:
         if self._issued and self._at_elections:
             fault = self._at_elections.popleft()
+            if fault.kind == configurations.CRASH_IN_TURN and not fault.delay_s:
+                self._strike(fault)
+                return
             self.timeline.after(fault.delay_s, lambda: self._strike(fault))
 
     def _strike(self, fault: Fault) -> None:

@@ -72,6 +72,6 @@ class Events:
 
     # What was wrong.
 
-    def failed(self, kind: str, message: str) -> None:
-        """The last line, when something was wrong."""
-        self.event("failure", kind=kind, message=message)
+    def failed(self, kind: str, message: str, calls: Sequence[int] = ()) -> None:
+        """The last line, when something was wrong; `calls` are those that prove it."""
+        self.event("failure", kind=kind, message=message, **({"calls": list(calls)} if calls else {}))

@@ -30,6 +30,8 @@ SUMMARY_NAME: Final = "summary.json"
 TRACE_NAME: Final = "trace.jsonl"
 _TRACES_NAME: Final = "traces"
 CLUSTER_NAME: Final = "cluster"
+FOREIGN_PREFIX: Final = b"paxoskv-verify/"
+"""Of the keys that are used in a cluster which runs already."""
 # Between the last fault and the reading of every key.
 _CALM_S: Final = 1.0
 
@@ -125,7 +127,11 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         endpoints = dict(zip(cluster.config.nodes, cluster.endpoints, strict=True))
         say(f"{len(endpoints)} nodes ready, every link between them through a proxy")
     recorder = Recorder()
-    clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload)
+    # In somebody's cluster, keys of our own; they may be there since the last time.
+    prefix = FOREIGN_PREFIX if plan.endpoints else b""
+    clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload, prefix)
+    if plan.endpoints:
+        await clients.look_before()
     adversary = Nemesis(plan.faults, plan.seed, endpoints, cluster, links, say)
     interrupted = False
     unread = 0

@@ -8,13 +8,17 @@ import io
 import itertools
 import random
 import sys
+from dataclasses import replace
 
 from check import model
 from check.generator import KEY, random_history, random_shape
 from paxoskv.check.checker import check
 from paxoskv.check.formats import read, write
 from paxoskv.check.history import History, Operation
-from paxoskv.check.verdict import Verdict
+from paxoskv.check.normal import NormalForm
+from paxoskv.check.search import Search
+from paxoskv.check.sentences import Speaker
+from paxoskv.check.verdict import Verdict, Way
 
 SEEDS = 6000
 
@@ -76,6 +80,33 @@ def test_the_model_says_what_the_definition_says() -> None:
         assert found == has_order_among_all(operations, initial), seed
         verdicts[found] += 1
     assert min(verdicts.values()) > 100, verdicts
+
+
+def test_longer_histories_are_judged_as_the_search_judges_them() -> None:
+    """Too long for the model, and long enough for the walk through gaps to plan, to hurry and to turn back."""
+    verdicts: collections.Counter[tuple[Way, Verdict]] = collections.Counter()
+    for seed in range(200):
+        rng = random.Random(f"medium {seed}")
+        shape = replace(
+            random_shape(rng),
+            operations=rng.randint(10, 60),
+            versions=rng.choice((1.0, 1.0, 0.0)),
+            spoilt=rng.choice((0, 0, 0, 1)),
+            defect=rng.choice(("", "", "", "stale", "twice")),
+            unknown=rng.choice((0, 0.05, 0.2)),
+        )
+        history = random_history(rng, shape)
+        [found] = check(history, orders=True).keys
+        columns, initial = history.columns(KEY), history.initial.get(KEY, (None, None))
+        form = NormalForm(columns, *initial)
+        if found.way in (Way.ANSWER, Way.SEARCH):
+            continue
+        searched = Search(form, Speaker(columns), 5_000, lambda _: None).run()
+        assert searched.verdict in (found.verdict, Verdict.UNKNOWN), f"seed {seed}: {found.sentence}"
+        if found.order is not None:
+            assert model.replay(history.operations(KEY), found.order, model.initial_state(*initial)) == "", seed
+        verdicts[found.way, searched.verdict] += 1
+    assert min(verdicts[Way.CHAIN, Verdict.OK], verdicts[Way.CHAIN, Verdict.ILLEGAL]) > 20, verdicts
 
 
 def test_neither_a_file_nor_another_order_of_its_lines_changes_a_verdict() -> None:

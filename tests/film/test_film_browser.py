@@ -207,6 +207,28 @@ def test_the_violation_is_a_jump_away(page: Page, show: Show) -> None:
     assert page.run("byId('to-failure').hidden") is True
 
 
+def test_the_calls_that_prove_a_violation_are_jumped_to_one_after_the_other(page: Page, show: Show) -> None:
+    failure: Event = {
+        "t": 10.0,
+        "e": "failure",
+        "kind": "illegal",
+        "message": "two values at once",
+        "calls": [9, 4, 999],
+    }
+    show(universe(17, extra=[failure]))
+    now = "film.reels[0].events[film.reels[0].groupBefore(positionOf(film.reels[0]))[0]].slice(0, 2)"
+    seen = []
+    for _ in range(4):
+        page.key("v")
+        page.run(FRAME)
+        seen.append(page.run(now))
+        assert "two values at once" in page.run("byId('stages').innerText")
+        assert page.run("document.querySelector('.now').classList.contains('bad')") is True
+    assert sorted(seen[:2]) == [["return", 4], ["return", 9]]
+    assert seen[2] == ["failure", "illegal"]
+    assert seen[3] == seen[0]
+
+
 def test_what_is_under_the_pointer_tells_everything(page: Page, show: Show) -> None:
     show(scenario("duel"))
     found = set()

@@ -47,6 +47,13 @@ def test_answers_name_what_they_answer() -> None:
         send(6, 1, 2, kind="Read", batch=8, key="c"),
         send(7, 2, 1, kind="Version", batch=8, index=0, accepted="2.1/1"),
     )
+    batch = [{"kind": "Prepare", "batch": 7, "key": key, "ballot": "1.1"} for key in ("a", "b")]
+    of_two = reel(
+        {**send(1, 1, 2), "messages": batch},
+        {**send(2, 1, 3), "messages": batch},
+        send(3, 2, 1, kind="Promised", batch=7, index=1, accepted="-"),
+    )
+    assert of_two.messages[-1]["key"] == "b", "the second of the batch"
     answers = [film.messages[event[4][0]] for event in of(film, "send")]
     assert (answers[2]["key"], answers[2]["ballot"]) == ("a", "1.1")
     assert (answers[4]["key"], answers[4]["ballot"]) == ("b", "2.1/1")
@@ -122,7 +129,7 @@ def test_of_a_huge_trace_the_beginning_is_shown_and_the_rest_is_named() -> None:
 def test_what_must_not_happen_is_in_every_film() -> None:
     crashes: list[Event] = [{"e": "crash", "node": 1}] * 50
     film = reel(*crashes, {"e": "failure", "kind": "illegal", "message": "two values"}, events_max=20)
-    assert film.events[-1] == ["failure", "illegal", "two values"]
+    assert film.events[-1] == ["failure", "illegal", "two values", []]
     assert film.times[-1] == 51.0
 
 

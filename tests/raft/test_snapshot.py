@@ -7,6 +7,7 @@ from paxoskv.core import operations
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
 from paxoskv.raft.context import Flow
+from paxoskv.raft.snapshot import Sender
 
 
 def put(key: int, value: bytes) -> Operation:
@@ -292,3 +293,16 @@ def test_a_snapshot_since_an_index_that_was_not_reached_is_not_installed() -> No
     [answer] = cluster.say(1, 2, messages.Install(engine.election.term, 1, 1, 80, base))
     assert isinstance(answer, messages.Rejected)
     assert engine.machine.applied < 80
+
+
+def test_storage_is_asked_for_one_snapshot_at_a_time() -> None:
+    """Found by the simulator: of two that asked in one turn, one waited for ever, and its follower with it."""
+    cluster = behind(nodes=5)
+    engine = cluster.engine(1)
+    assert engine.leader is not None
+    senders = [Sender(engine.context, engine.machine, engine.leader.term, peer, 0) for peer in (4, 5)]
+    for peer, sender in zip((4, 5), senders, strict=True):
+        sender._unsaved.clear()
+        engine.leader.followers[peer].sender = sender
+    assert engine.leader.replicate(may_scan=True) is not None
+    assert [sender.scanning for sender in senders].count(True) == 1

@@ -293,3 +293,14 @@ async def test_ten_thousand_commands_that_need_no_engine_are_answered(door: Door
     reader, writer = await door.connect()
     writer.write(b"PING\r\n" * 10_000)
     assert await reader.readexactly(70_000) == b"+PONG\r\n" * 10_000
+
+
+async def test_who_has_no_more_to_say_still_gets_all_answers_and_is_closed(door: Door) -> None:
+    """As of `printf ... | nc`."""
+    door.host.held_keys.add(b"slow")
+    reader, writer = await door.connect()
+    writer.write(b"SET k 1\r\nGET slow\r\nGET k\r\n" + b"PING\r\n" * 1000)
+    writer.write_eof()
+    await eventually(lambda: len(door.host.held) == 1)
+    door.host.release()
+    assert await reader.read(-1) == b"+OK\r\n$-1\r\n$1\r\n1\r\n" + b"+PONG\r\n" * 1000

@@ -12,12 +12,16 @@ from paxoskv.sim.configuration import Fault, draw, fault_kinds
 from paxoskv.sim.trace import Trace
 from paxoskv.sim.universe import Universe
 
+MODES = ("paxos", "raft")
+
 # Universes in which the engine once failed. 8, 92: a read was retried after its record had been evicted. 179, 305: a
 # coordinator whose own disk was slow left its own vote out. 2140, 2293: a wait had doubled to a minute.
 REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 2140, 2293)
 
 
-MODES = ("paxos", "raft")
+# 122: a restarted node took a snapshot over without the entries that it builds on, which no row of its journal had
+# called committed. 17: of two snapshots that asked storage in one turn, one never went on.
+RAFT_REGRESSIONS = (17, 122)
 
 
 def digest(seed: int, mode: str) -> str:
@@ -58,9 +62,11 @@ def test_nothing_goes_wrong_in_any_universe(first: int, mode: str) -> None:
         assert report.failure is None, f"paxoskv simulate --mode {mode} --seeds {configuration.seed} --ops 200"
 
 
-@pytest.mark.parametrize("seed", REGRESSIONS)
-def test_former_failures_stay_mended(seed: int) -> None:
-    assert run.simulate(draw(seed)).failure is None
+@pytest.mark.parametrize(
+    ("mode", "seed"), [("paxos", seed) for seed in REGRESSIONS] + [("raft", seed) for seed in RAFT_REGRESSIONS]
+)
+def test_former_failures_stay_mended(mode: str, seed: int) -> None:
+    assert run.simulate(draw(seed, mode)).failure is None
 
 
 def test_most_operations_complete() -> None:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 from check import reading_reports
+from harness.processes import running_cluster
 
+import paxoskv.sync
 from paxoskv.film import make_reel
 from paxoskv.trace import reading
 
@@ -56,3 +58,21 @@ def test_faults_that_need_processes_are_refused_for_a_cluster_that_runs_already(
     done = verify("--endpoints", "127.0.0.1:1", "--faults", "kill,clock")
     assert done.returncode == 2
     assert "cannot be given kill" in done.stderr
+
+
+def test_a_cluster_that_runs_already_can_be_verified_twice_and_its_keys_are_left_alone(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster", 3, "--fault-injection") as cluster:
+        with paxoskv.sync.connect(cluster.endpoints) as kv:
+            version = kv.put("a", "mine")
+        for seed in ("1", "2"):
+            endpoints = ",".join(cluster.endpoints)
+            out = tmp_path / seed
+            done = verify(
+                "--endpoints", endpoints, "--faults", "clock", "--duration", "1", "--seed", seed, "--out", str(out)
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "linearizable" in done.stdout
+        with paxoskv.sync.connect(cluster.endpoints) as kv:
+            assert kv.get("a") == (b"mine", version)
+    lines = (tmp_path / "2" / "history.jsonl").read_text().splitlines()
+    assert any("initial" in json.loads(line) for line in lines), "the second round found what the first one left"
