@@ -45,7 +45,10 @@ def _speed(results: Results) -> str:
         return lambda name: results.median("throughput", name, "ops_per_s", mix=mix, clients=count)
 
     writes, reads = _ranked(results, _DURABLE, speed("writes")), _ranked(results, _DURABLE, speed("reads"))
-    text = f"**Many clients.** {count} of them get this many durable writes a second: {_listed(results, writes)}"
+    if not writes:
+        return ""
+    text = f"**Many clients write most with {_first(results, writes)}.** {count} of them get so many durable writes a "
+    text += f"second: {_listed(results, writes)}"
     if reads:
         text += f"; and linearizable reads (ZooKeeper's are weaker): {_listed(results, reads)}"
     return text + "."
@@ -58,15 +61,12 @@ def _few(results: Results) -> str:
     waits = _ranked(results, _DURABLE, wait)[::-1]
     if not waits:
         return ""
-    text = f"**One client** waits for a write, in the median: {_listed(results, waits, ' ms')}"
-    if waits[0][0] != OURS and any(name == OURS for name, _ in waits):
-        ours = dict(waits)[OURS]
-        text += f"; here {results.title(waits[0][0])} is quicker than we are, {significant(ours / waits[0][1])} times"
-    return text + "."
+    text = f"**A lonely client waits least with {_first(results, waits)}.** A write takes, in the median: "
+    return text + _listed(results, waits, " ms") + "."
 
 
 def _death(results: Results) -> str:
-    parts = []
+    parts, best = [], ""
     for fault, words in (("kill", "is killed"), ("stall", "has a disk that hangs")):
 
         def silence(name: str, fault: str = fault) -> float | None:
@@ -74,13 +74,13 @@ def _death(results: Results) -> str:
 
         silences = _ranked(results, _REPLICATED, silence)[::-1]
         if silences:
-            parts.append(f"{words}, {_listed(results, silences, ' ms')}")
+            best = best or _first(results, silences)
+            parts.append(f"{words}: {_listed(results, silences, ' ms')}")
     if not parts:
         return ""
     return (
-        "**Death.** For so long nobody at all gets an answer when a node, the leader where there is one, "
-        + "; when it ".join(parts)
-        + "."
+        f"**When a node dies, silence is shortest with {best}.** For so long nobody at all gets an answer when a node, "
+        "the leader where there is one, " + "; when it ".join(parts) + "."
     )
 
 
@@ -93,14 +93,18 @@ def _hot_key(results: Results) -> str:
         return results.median("hot-key", name, "ops_per_s", nodes=3, clients=counts[-1])
 
     speeds = _ranked(results, _REPLICATED, speed)
-    text = (
-        f"**One hot key**, incremented by {counts[-1]} clients through all nodes, takes so many increments a second: "
-    )
-    return text + _listed(results, speeds) + "."
+    if not speeds:
+        return ""
+    text = f"**A hot key goes fastest with {_first(results, speeds)}.** {counts[-1]} clients that increment it through "
+    return text + f"all nodes get so many a second: {_listed(results, speeds)}."
+
+
+def _first(results: Results, pairs: list[tuple[str, float]]) -> str:
+    return results.title(pairs[0][0])
 
 
 def _distance(results: Results) -> str:
-    parts = []
+    parts, best = [], []
     for kind, words in (("own", "its own key"), ("shared", "a key that all regions increment")):
         waits, starved = [], []
         for name in _REPLICATED:
@@ -118,15 +122,19 @@ def _distance(results: Results) -> str:
                 waits.append((name, min(statistics.median(values) for values in by_leader.values())))
         waits.sort(key=lambda pair: pair[1])
         if waits:
+            best.append(_first(results, waits))
             parts.append(f"for {words}: {_listed(results, waits, ' ms')}")
             without = [results.title(name) for name in starved if name not in dict(waits)]
             if without:
                 parts[-1] += f", while some regions' clients never got through in {' and '.join(without)}"
     if not parts:
         return ""
+    shared = f", and for a key of all regions with {best[1]}" if len(best) > 1 else ""
     return (
-        "**Distance.** In three regions, up to 189 ms apart, a client waits, in the mean over the regions and with the "
-        "leader where it was best placed, " + "; ".join(parts) + "."
+        f"**Over distance a client waits least for its own key with {best[0]}{shared}.** In three regions, up to "
+        "189 ms apart, it waits, in the mean over the regions and with the leader where it was best placed, "
+        + "; ".join(parts)
+        + "."
     )
 
 

@@ -87,8 +87,8 @@ def _how(results: Results, source: Path, folder: Path) -> str:
     return "\n\n".join(
         [
             "## How it was measured, and how to repeat it",
-            "    make compare                                       # everything; hours\n"
-            "    .venv/bin/python -m comparison --quick             # an answer in five minutes\n"
+            "    make compare                                       # everything, three rounds: two to three hours\n"
+            "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"
             "    .venv/bin/python -m comparison --only leaderless,etcd --scenario failure\n"
             "    .venv/bin/python -m comparison --render            # this page again, from the raw results",
             "It installs what it needs (on Debian, as root; elsewhere it says what is missing and leaves that system "

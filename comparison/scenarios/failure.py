@@ -149,7 +149,7 @@ class Failure(Scenario):
                         bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1.5},
                     )
             for row, system in enumerate(systems):
-                grid[row][0].set_ylabel(results.title(system).replace(", ", ",\n"), rotation=0, ha="right", va="center")
+                grid[row][0].set_ylabel(results.title(system).replace(" (", "\n("), rotation=0, ha="right", va="center")
             for axes in grid[-1]:
                 axes.set_xlabel("seconds since then; shaded: while it lasts")
 

@@ -27,7 +27,7 @@ class MoreNodes(Scenario):
     question = "What do 256 clients get of 5 and 7 nodes on this machine, and what would 100 machines give?"
 
     def unfit(self, system: type[System]) -> str | None:
-        return None if system.name in ("leaderless", "raft", "etcd", "zookeeper") else "three nodes say it all"
+        return None if system.name in ("leaderless", "raft", "etcd", "zookeeper") else "it was left out for time's sake"
 
     def run(self, turn: Turn) -> None:
         system = turn.system

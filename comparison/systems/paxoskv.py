@@ -56,13 +56,14 @@ class _PaxosKV(System):
 
 class Leaderless(_PaxosKV):
     name = "leaderless"
-    title = "paxoskv, leaderless"
+    title = "paxoskv (leaderless)"
     mode = "paxos"
 
 
 class Raft(_PaxosKV):
     name = "raft"
-    title = "paxoskv, Raft"
+    title = "paxoskv (Raft)"
+    reads = "linearizable (ReadIndex)"
     mode = "raft"
 
     def leader(self) -> int | None:

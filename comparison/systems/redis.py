@@ -29,7 +29,7 @@ def serves(port: int) -> bool:
 
 class Redis(System):
     name = "redis"
-    title = "Redis, one node"
+    title = "Redis (one node)"
     durability = "on one disk (appendfsync always): not replicated"
     reads = "from the one server's memory"
     client = "redigo (Go), a connection for each client"

@@ -36,7 +36,7 @@ def run(*arguments: str) -> str:
 def test_a_quick_run_measures_every_row_at_every_size_of_batch(name: str, tmp_path: Path) -> None:
     """The engine's run fails by itself when an operation goes another way than its row says."""
     path = tmp_path / "figures.json"
-    printed = run("bench.run", "--only", name, "--quick", "--json", str(path))
+    printed = run("bench.run", "--only", name, "--quick", "--details", "--save", str(path))
     written = json.loads(path.read_text())
     assert list(written) == ["machine", name]
     rows, measured = ROWS[name]
@@ -47,6 +47,44 @@ def test_a_quick_run_measures_every_row_at_every_size_of_batch(name: str, tmp_pa
             assert all(cell[figure] > 0 for figure in measured)
     if name == "engine":
         assert all(cell["bytes"] > 0 for cell in written[name]["a cached key"].values())
+
+
+def test_the_checker_is_measured_by_what_answers_tell() -> None:
+    printed = run("bench.run", "--only", "checker", "--quick")
+    for row in ("with versions", "values alone", "values alone, 1 % without an answer"):
+        assert f"check, {row}" in printed
+    assert printed.count("us of CPU an operation") == 3, "one table"
+
+
+def test_a_saved_run_can_be_compared_with(tmp_path: Path) -> None:
+    """A thousand times as dear as it was: the file is made to say so."""
+    path = tmp_path / "before.json"
+    run("bench.run", "--only", "wire", "--quick", "--save", str(path))
+    before = json.loads(path.read_text())
+    cell = before["wire"]["pack puts, 64 bytes"]["64"]
+    cell["us"] /= 1000
+    path.write_text(json.dumps(before))
+    printed = run("bench.run", "--only", "wire", "--quick", "--against", str(path))
+    [line] = [line for line in printed.splitlines() if "pack puts" in line]
+    ratio = float(line.split()[-6])
+    assert ratio > 50, line
+    assert "Of one run each" in printed
+
+
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="this is no clone: there are no commits")
+def test_an_earlier_commit_is_measured_in_turns_with_this_one() -> None:
+    printed = run("bench.run", "--only", "wire", "--quick", "--rounds", "2", "--against", "HEAD")
+    [line] = [line for line in printed.splitlines() if "parse Accepted" in line]
+    assert len([part for part in line.split() if part.replace(".", "").isdecimal()]) == 6, "and both rounds' ratios"
+    trees = subprocess.run(["git", "worktree", "list"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert "/bench-" not in trees.stdout, "the commit's tree is gone"
+
+
+def test_what_is_no_commit_and_no_file_is_refused() -> None:
+    command = [sys.executable, "-m", "bench.run", "--against", "no-such-thing"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "neither a file of --save nor a commit" in done.stderr
 
 
 def test_the_profile_names_the_functions_of_the_engine() -> None:

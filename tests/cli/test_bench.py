@@ -52,9 +52,12 @@ def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], pro
             [*command, "--endpoints", nodes.endpoints], env=environment, stdout=subprocess.PIPE, text=True
         ) as process,
     ):
-        nodes.until(lambda node: len(node.seen) > 500)
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            nodes.until(lambda node: len(node.seen) > 500)
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()  # Or else, if something fails, its ten minutes are waited for.
     assert process.returncode == 0
     found = json.loads(output)
     assert found["operations"] > 100

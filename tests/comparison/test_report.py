@@ -50,9 +50,11 @@ def test_the_sentences_say_what_was_measured(results: Results) -> None:
             record["data"]["ops_per_s"] = 987_654.0
             record["data"]["p50_ms"] = 0.001
     after = choosing.sentences(results)
-    assert "etcd 987,654, paxoskv, leaderless" in after
-    assert "here etcd is quicker than we are" in after
+    assert "etcd 987,654, paxoskv (leaderless)" in after
+    assert "**Many clients write most with etcd.**" in after
+    assert "**A lonely client waits least with etcd.**" in after
     assert "987,654" not in before
+    assert "**Many clients write most with paxoskv (leaderless).**" in before
 
 
 def test_what_was_not_measured_is_not_spoken_of(results: Results) -> None:
