@@ -10,6 +10,7 @@ import click
 
 from paxoskv.cli import how_to_call, json_option
 from paxoskv.cli.serve import Size
+from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import config, launcher
 
 _POLL_S = 0.1
@@ -59,6 +60,7 @@ def cluster(
     options = ["--fault-injection"] if fault_injection else []
     if cache_bytes is not None:
         options += ["--cache-bytes", str(cache_bytes)]
+    is_new = not (folder / launcher.CONFIG_NAME).exists()
     local = launcher.LocalCluster(launcher.prepare(folder, nodes, base_port, mode), options)
     stopping = False
 
@@ -68,7 +70,13 @@ def cluster(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    local.check_ports()
+    try:
+        local.check_ports()
+    except ConfigurationError:
+        if is_new:
+            # Nothing was started on it, so another --base-port may be given for the same folder.
+            local.config.path.unlink()
+        raise
     try:
         for number in local.config.nodes:
             local.start(number)

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -112,7 +113,11 @@ async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], wha
     try:
         return await asyncio.get_running_loop().create_server(factory, address.host, address.port, backlog=1024)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        # The numbers of a name's resolution are none of the system's.
+        if error.errno and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)
+        else:
+            reason = error.strerror or str(error)
         raise ConfigurationError(
             f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
         ) from None

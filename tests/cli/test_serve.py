@@ -102,6 +102,10 @@ def test_a_node_says_which_port_it_cannot_listen_on(file: Path, base: int) -> No
     done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "192.0.2.1:1")
     assert done.returncode == 2
     assert b"the client port 192.0.2.1:1 cannot be listened on" in done.stderr
+    done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "no-such-host.invalid:1")
+    assert done.returncode == 2
+    assert b"cannot be listened on: Unknown error" not in done.stderr
+    assert b"the client port no-such-host.invalid:1 cannot be listened on: " in done.stderr
     done = program("serve", "--config", str(file), "--node", "1", "--listen-peer", "nowhere")
     assert done.returncode == 2
     assert b"--listen-peer is 'nowhere'; it must be host:port" in done.stderr
