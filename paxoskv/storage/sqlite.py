@@ -495,7 +495,7 @@ class SqliteStorage:
         except sqlite3.Error as error:
             # What aiosqlite raises and its traceback hold each other, and with them the parameters, until the garbage
             # collector comes by. Tries on a full disk would pile up.
-            raise error.with_traceback(None)
+            raise error.with_traceback(None) from None
 
     async def _change(self, sql: str, parameters: Sequence[Any], pages: int) -> None:
         """One durable change; `pages` is about how many frames it adds to the WAL."""

@@ -166,7 +166,7 @@ async def test_the_extent_is_written_once_and_the_main_file_stays_small(tmp_path
 
 
 async def test_trying_again_on_a_full_disk_holds_no_memory(
-    sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+    sqlite_kit: Any, told: Any, let_turn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each try carries a group of up to a megabyte, and a node with little to do hardly ever collects garbage."""
     monkeypatch.setattr(sqlite, "RETRY_S", 0.001)
@@ -179,7 +179,7 @@ async def test_trying_again_on_a_full_disk_holds_no_memory(
     try:
         storage.append(1, bytes(100_000))
         while seen.count("INSERT INTO journal") < 50:
-            await asyncio.sleep(0)
+            await let_turn()
         failures = [found for found in gc.get_objects() if isinstance(found, sqlite3.OperationalError)]
     finally:
         gc.enable()
