@@ -222,14 +222,13 @@ async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, sa
     load = _Load(cluster, clients, seed)
     began = time.monotonic()
     task = asyncio.create_task(load.run())
-    victim = sorted(cluster.nodes)[len(cluster.nodes) // 2]
     say(f"{clients} clients write and read through all {len(cluster.nodes)} coordinators")
     await _sleep_or_fail(task, seconds / 3)
+    victim, words = await _victim(cluster)
     with load.ledger.history.fault("kill", victim, f"node {victim} killed with SIGKILL"):
-        process = cluster.nodes[victim].process
-        process.kill()
-        await asyncio.to_thread(process.wait)
-        say(f"node {victim} killed with SIGKILL (pid {process.pid}); the load goes on")
+        pid = cluster.nodes[victim].process.pid
+        await asyncio.to_thread(cluster.kill, victim)
+        say(f"{words} killed with SIGKILL (pid {pid}); the load goes on")
         await _sleep_or_fail(task, seconds / 3)
         restarted_at = time.monotonic()
         cluster.start(victim)
@@ -246,6 +245,16 @@ async def run(cluster: LocalCluster, clients: int, seconds: float, seed: int, sa
     verdict = await compare(cluster.endpoints, load.ledger)
     gaps = [log.longest_gap_s for log in load.logs if log.coordinator != victim]
     return Report(len(cluster.nodes), clients, elapsed, victim, restart_s, max(gaps, default=0.0), load.ledger, verdict)
+
+
+async def _victim(cluster: LocalCluster) -> tuple[int, str]:
+    """The node whose loss costs most, and what to call it: the leader where one leads, any one where nobody does."""
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        for node in await kv.status():
+            if node.get("raft", {}).get("role") == "leader":
+                return int(node["node"]), f"node {node['node']}, the leader,"
+    number = sorted(cluster.nodes)[len(cluster.nodes) // 2]
+    return number, f"node {number}"
 
 
 async def _sleep_or_fail(task: "asyncio.Task[None]", seconds: float) -> None:

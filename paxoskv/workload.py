@@ -31,12 +31,19 @@ Request = tuple[int, bytes, Argument, Argument]
 """(kind, key, argument, condition), as in `core.operations.Operation`."""
 
 
+def key_names(count: int) -> list[bytes]:
+    """The keys of a workload that has so many."""
+    return [b"%c" % (97 + index) if count <= 26 else b"key%d" % index for index in range(count)]
+
+
 class Workload:
     """Draws requests. Every written value is written once; conditions name what was seen lately, or did not hold."""
 
-    def __init__(self, name: str, keys: int, reads: float, hot: float, rng: random.Random) -> None:
-        """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case."""
-        self.keys = [b"%c" % (97 + index) if keys <= 26 else b"key%d" % index for index in range(keys)]
+    def __init__(self, name: str, keys: int, reads: float, hot: float, rng: random.Random, prefix: bytes = b"") -> None:
+        """`name` is one of MIXES, `reads` the share of gets, `hot` the share that goes to the first key in any case;
+        the names of all keys begin with `prefix`.
+        """
+        self.keys = [prefix + name for name in key_names(keys)]
         self._name = name
         self._reads = reads
         self._hot = hot

@@ -21,11 +21,14 @@ class NotLinearizable(AssertionError):
 
 def assert_linearizable(history: History | Recorder, directory: Path | None = None, budget: int = BUDGET) -> None:
     """Raise NotLinearizable unless `history` is linearizable, having written it, and a report, to `directory` (if None,
-    to a new temporary one). A verdict of unknown, for want of `budget`, raises it too.
+    to a new temporary one). A verdict of unknown, for want of `budget`, raises it too. Raises ValueError if nothing was
+    recorded: that would prove nothing.
     """
     __tracebackhide__ = True
     if isinstance(history, Recorder):
         history = history.history()
+    if not len(history):
+        raise ValueError("the history is empty: no call was recorded, so it proves nothing")
     result = check(history, budget=budget)
     if result.verdict is Verdict.OK:
         return

@@ -226,15 +226,20 @@ class Chain:
     def _put_in_order(self) -> None:
         columns, versions = self.columns, self.versions
         starts, finishes = columns.starts, columns.finishes
-        rows = [row for row in self.form.absences if versions[row]] + self.form.sightings
-        rows.sort(key=starts.__getitem__)
-        rows[:0] = self.writers.values()
-        # Stable: of one version first who made it, then who saw it, by start.
-        rows.sort(key=versions.__getitem__)  # type: ignore[arg-type]
-        self.order = rows
-        ended = list(map(finishes.__getitem__, rows))
-        latest = list(itertools.accumulate(map(starts.__getitem__, rows), max))
-        if any(map(operator.gt, latest, ended)):
+        seers = [row for row in self.form.absences if versions[row]] + self.form.sightings
+        for in_order in (False, True):
+            if in_order:
+                seers.sort(key=starts.__getitem__)
+            rows = [*self.writers.values(), *seers]
+            # Stable: of one version first who made it, then who saw it: as they come, which is good enough where a
+            # history is ordered by start or by finish, and otherwise by start.
+            rows.sort(key=versions.__getitem__)  # type: ignore[arg-type]
+            ended = list(map(finishes.__getitem__, rows))
+            latest = list(itertools.accumulate(map(starts.__getitem__, rows), max))
+            self.order = rows
+            if not any(map(operator.gt, latest, ended)):
+                break
+        else:
             self._explain_time(next(at for at, pair in enumerate(zip(latest, ended, strict=True)) if pair[0] > pair[1]))
         if not self.loose and not self.form.unknowns:
             return
@@ -243,9 +248,13 @@ class Chain:
         self._latest_start, self._earliest_finish = latest, earliest
         self._numbers_in_order = list(map(versions.__getitem__, rows))  # type: ignore[arg-type]
 
+    def end_of(self, gap: int) -> int:
+        """The place in `order` of what comes first after a gap."""
+        return bisect.bisect_right(self._numbers_in_order, self.numbers[gap])
+
     def finish_after(self, gap: int) -> float:
         """The earliest finish of anything that comes after a gap."""
-        at = bisect.bisect_right(self._numbers_in_order, self.numbers[gap])
+        at = self.end_of(gap)
         return self._earliest_finish[at] if at < len(self._earliest_finish) else math.inf
 
     def first_gap(self, start: float) -> int:
@@ -277,17 +286,13 @@ class Chain:
                 f"{say.saw(late)}, but what it returned was written only later, by {say.who(early)}.", late, early
             )
         if wrote and self.writers.get(high or 0) == late:
-            raise Violated(
-                f"{say.saw(early)}, although it began after {say.who(late)} had made {noun} {high}: {noun}s must grow.",
-                early,
-                late,
-            )
+            if noun == "list":
+                self._explain_list(early, late)
+            because = f"{say.who(late)} had made version {high}" if noun == "version" else say.saw(late)
+            raise Violated(f"{say.saw(early)}, although it began after {because}: {noun}s must grow.", early, late)
         if wrote:
-            raise Violated(
-                f"{say.saw(early)}, although before it began {say.who(late)} had already seen {noun} {high}.",
-                early,
-                late,
-            )
+            already = f"{say.who(late)} had already seen version {high}" if noun == "version" else say.saw(late)
+            raise Violated(f"{say.saw(early)}, although before it began {already}.", early, late)
         witness = [early, late]
         text = f"{say.saw(early)}, which had been overwritten before it began: "
         if self.writers.get(high or 0) == late:
@@ -299,6 +304,17 @@ class Chain:
         if low in self.writers:
             witness.append(self.writers[low])
         raise Violated(text, *witness)
+
+    def _explain_list(self, early: int, late: int) -> None:
+        """Of two appends one began after the other was done, but the list has them the other way round."""
+        say, versions = self.say, self.versions
+        longest = max(self.form.sightings, key=lambda row: versions[row] or 0, default=NOBODY)
+        if longest != NOBODY and (versions[longest] or 0) >= (versions[late] or 0):
+            text = f"{say.saw(longest)}, where {say.who(early)} comes before {say.who(late)}"
+            raise Violated(f"{text}, although it began only after that had succeeded.", longest, early, late)
+        # Nobody saw it, but they told how long the list was.
+        text = f"{say.saw(early)}, although it began after {say.saw(late)}"
+        raise Violated(f"{text}: it must have found a longer list.", early, late)
 
     def maker(self, position: int) -> int | None:
         """Who made a state, or saw it."""

@@ -8,7 +8,7 @@ from typing import Final
 from paxoskv.check.chain import Chain
 from paxoskv.check.growing import DoesNotGrow, is_counter, is_list, number_counter, number_list
 from paxoskv.check.history import DELETE, KINDS, OUTCOMES, Columns, History, Value
-from paxoskv.check.normal import Finding, NormalForm, Tick, Violated
+from paxoskv.check.normal import Finding, NormalForm, Tick, Violated, codes_of
 from paxoskv.check.search import Search, explains
 from paxoskv.check.sentences import Speaker
 from paxoskv.check.texts import Texts, is_text
@@ -37,17 +37,18 @@ def check(
     began = time.perf_counter()
     verdicts: list[KeyVerdict] = []
     clients: set[int | str] = set()
-    outcomes: collections.Counter[tuple[int, int]] = collections.Counter()
+    calls: collections.Counter[int] = collections.Counter()
     for key in history.keys:
         columns = history.columns(key)
         clients.update(columns.clients)
-        outcomes.update(zip(columns.kinds, columns.outcomes, strict=True))
+        calls.update(codes_of(columns))
         verdict = check_key(key, columns, history.initial.get(key), history.time_unit, budget, tick or _no_tick, orders)
         if on_key is not None:
             on_key(verdict)
         verdicts.append(verdict)
     by_kind: dict[str, dict[str, int]] = {}
-    for (kind, outcome), count in sorted(outcomes.items()):
+    for code, count in sorted(calls.items()):
+        outcome, kind = divmod(code, len(KINDS))
         by_kind.setdefault(KINDS[kind], {})[OUTCOMES[outcome]] = count
     ways: dict[str, int] = {}
     for verdict in verdicts:

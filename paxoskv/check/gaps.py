@@ -67,6 +67,8 @@ class _Loose:
     finish: float
     bit: int = 0
     """Its place in a configuration, while it is pending."""
+    wake: int = 0
+    """The gap at which to look at it, by plan, if it still is pending then."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +86,8 @@ class _Class:
     only_for: int = -1
     """The one position that nothing else can have made, if there is one: kept for that."""
 
+
+_finish = operator.attrgetter("finish")
 
 _Trail = tuple["_Trail | None", int, int]
 """Operations placed in gaps: what came before, the gap, the row."""
@@ -111,8 +115,11 @@ class _Place:
     gap: int
     frontier: list[_Configuration]
     pending: list[_Loose]
+    """By finish."""
     bits: int
     """In use for what is pending."""
+    wake: int
+    """The first gap in which something that is pending may have to be placed."""
     arriving: int
     """The next member whose gaps begin."""
     credit: int
@@ -293,7 +300,7 @@ class Gaps:
             )
             if gap < low and all(each.content == frontier[0].content for each in frontier):
                 stop = min(low, last)
-                passed, content = self._pass(gap, frontier[0].content, stop, exact)
+                passed, content = self._pass(gap, frontier[0].content, stop, careful=exact)
                 if passed > gap:
                     gap = passed
                     for each in frontier:
@@ -313,10 +320,13 @@ class Gaps:
                 return last, after[0]
             gap, frontier = reached, after
 
-    def _pass(self, gap: int, content: Value, stop: int, careful: bool) -> tuple[int, Value]:
+    def _pass(
+        self, gap: int, content: Value, stop: int, *, careful: bool = False, present: bool = False
+    ) -> tuple[int, Value]:
         """Go on to `stop` at most, as long as each mutation fits the state before it and nothing else need be asked.
 
-        With `careful`, stop also before a state whose value unknown mutations may have changed without a trace.
+        With `careful`, stop also before a state whose value unknown mutations may have changed without a trace; with
+        `present`, before the key is absent.
         """
         columns, seen, writers, numbers = self._columns, self._seen, self._writers, self._numbers
         kinds, arguments, conditions, results = columns.kinds, columns.arguments, columns.conditions, columns.results
@@ -341,7 +351,7 @@ class Gaps:
                 content = b"%d" % result
             else:
                 value = effect(kind, arguments[row], conditions[row], results[row], True, content, number)
-                if value is REFUSED:
+                if value is REFUSED or (present and value is None):
                     break
                 if kind in (APPEND, INCR):
                     if seen.get(following, value) != value:
@@ -377,26 +387,37 @@ class Gaps:
     ) -> tuple[int, list[_Configuration]]:
         """Walk through the gaps up to `high`, placing `members`. The gap reached, and what gets there."""
         plan = None if exact else _Plan(self, gap, high, members)
-        at = _Place(gap, frontier, [], 0, 0, 0)
+        at = _Place(gap, frontier, [], 0, high, 0, 0)
         places = [at]
         width = 1
         trouble = narrow = gap
         tries = 0
         while True:
             gap = at.gap
-            pending, bits, arriving = at.pending, at.bits, at.arriving
+            pending, bits, wake, arriving = at.pending, at.bits, at.wake, at.arriving
             if arriving < len(members) and members[arriving].low <= gap:
                 pending = pending.copy()
                 while arriving < len(members) and members[arriving].low <= gap:
                     loose = members[arriving]
                     loose.bit = ~bits & (bits + 1)
+                    loose.wake = loose.high if plan is None or loose.is_delete else plan.last_chance(loose.high)
                     bits |= loose.bit
-                    pending.append(loose)
+                    wake = min(wake, loose.wake)
+                    bisect.insort(pending, loose, key=_finish)
                     arriving += 1
             if plan is None:
                 after = self._step(gap, at.frontier, pending, True, None)
             else:
-                after = self._stride(gap, at.frontier[0], pending, plan, at.credit) if width == 1 else []
+                if width == 1:
+                    coming = members[arriving].low if arriving < len(members) else high
+                    passed = self._hurry(gap, at.frontier[0], min(wake, coming, plan.next_slot(gap)))
+                    if passed is not None:
+                        gap, after = passed
+                        at = _Place(gap, after, pending, bits, wake, arriving, at.credit)
+                        if gap >= places[-1].gap + _GAPS_BETWEEN_PLACES:
+                            places.append(at)
+                        continue
+                after = self._stride(gap, at.frontier[0], pending, wake, plan, at.credit) if width == 1 else []
                 if not after:
                     # Whoever can do without unknown mutations that nobody saw should.
                     after = self._step(gap, at.frontier, pending, False, width)
@@ -424,26 +445,35 @@ class Gaps:
             if plan is not None:
                 deleted = (after[0].deletes & ~at.frontier[0].deletes).bit_count() if width == 1 else 0
                 credit = plan.credit(gap, credit, deleted)
-            # What was due has been placed by all of them.
-            left = 0
-            for loose in pending:
-                if loose.high > gap:
-                    left |= loose.bit
-            if left != bits:
-                bits = left
-                pending = [loose for loose in pending if loose.high > gap]
+            # What all of them have placed, and what was due is among that, need not be thought of any more.
+            placed = bits
+            for each in after:
+                placed &= each.deletes | each.absences
+            if placed:
+                bits &= ~placed
+                pending = [loose for loose in pending if loose.bit & bits]
+                wake = min([loose.wake for loose in pending], default=high)
                 for each in after:
-                    each.deletes &= left
-                    each.absences &= left
+                    each.deletes &= bits
+                    each.absences &= bits
             gap += 1
             if gap > high:
                 return gap, after
-            at = _Place(gap, after, pending, bits, arriving, credit)
+            at = _Place(gap, after, pending, bits, wake, arriving, credit)
             if width > 1 and gap > narrow:
                 width = 1
                 del after[1:]
             if plan is not None and gap >= places[-1].gap + _GAPS_BETWEEN_PLACES:
                 places.append(at)
+
+    def _hurry(self, gap: int, now: _Configuration, stop: int) -> tuple[int, list[_Configuration]] | None:
+        """Up to `stop` at most, while the key is there and nothing need be placed; None if that leads nowhere."""
+        if stop <= gap or now.content is None:
+            return None
+        passed, content = self._pass(gap, now.content, stop, present=True)
+        if passed == gap:
+            return None
+        return passed, [_Configuration(content, True, now.deletes, now.absences, now.used, now.trail)]
 
     def _count(self) -> None:
         self.states += 1
@@ -454,49 +484,52 @@ class Gaps:
             raise OutOfBudget
 
     def _stride(
-        self, gap: int, now: _Configuration, pending: list[_Loose], plan: "_Plan", credit: int
+        self, gap: int, now: _Configuration, pending: list[_Loose], wake: int, plan: "_Plan", credit: int
     ) -> list[_Configuration]:
         """One gap, by the plan: what gets to the next if nothing is deleted before it has to be."""
         self._count()
         until = self._chain.finish_after(gap)
         if now.content is None:
             now = self._see_absence(now, gap, pending)
-        open_now = [loose for loose in pending if not (now.deletes | now.absences) & loose.bit]
-        due = any(loose.high <= gap for loose in open_now)
-        limit = min((loose.finish for loose in open_now), default=math.inf)
-        urgent = (
-            due
-            or (plan.is_slot(gap) and not credit)
-            or any(not loose.is_delete and plan.last_chance(loose.high) <= gap for loose in open_now)
-        )
+        placed = now.deletes | now.absences
+        open_now = [loose for loose in pending if not placed & loose.bit]
+        limit = open_now[0].finish if open_now else math.inf
+        awake = [loose for loose in open_now if loose.wake <= gap] if wake <= gap else []
+        due = any(loose.high <= gap for loose in awake)
+        urgent = awake or (plan.is_slot(gap) and not credit)
         if now.content is None or not urgent:
             after = [] if due else self._end(now, gap, min(until, limit))
             if after or now.content is None:
                 return after
         version = self._numbers[gap] if now.direct else None
-        columns = self._columns
-        candidates = [
-            loose
-            for loose in open_now
-            if loose.is_delete
-            and loose.start <= limit
-            and effect(
-                DELETE, None, columns.conditions[loose.row], columns.results[loose.row], True, now.content, version
-            )
-            is not REFUSED
-        ]
-        if candidates:
-            best = min(candidates, key=lambda loose: (columns.conditions[loose.row] is None, loose.finish))
+        best = self._best_delete(open_now, limit, now.content, version)
+        if best is not None:
             trail = (now.trail, gap, best.row)
             gone = _Configuration(None, False, now.deletes | best.bit, now.absences, now.used, trail)
             gone = self._see_absence(gone, gap, pending)
             placed = gone.deletes | gone.absences
-            if all(loose.high > gap or placed & loose.bit for loose in pending):
-                limit = min((loose.finish for loose in pending if not placed & loose.bit), default=math.inf)
+            if all(loose.high > gap or placed & loose.bit for loose in awake):
+                limit = next((loose.finish for loose in open_now if not placed & loose.bit), math.inf)
                 after = self._end(gone, gap, min(until, limit))
                 if after:
                     return after
         return [] if due else self._end(now, gap, min(until, limit))
+
+    def _best_delete(self, open_now: list[_Loose], limit: float, content: Value, version: int | None) -> _Loose | None:
+        """The delete to place: one that demands something while it is to be had, else the first to be answered."""
+        conditions, results = self._columns.conditions, self._columns.results
+        best = None
+        for loose in open_now:
+            if not loose.is_delete or loose.start > limit:
+                continue
+            condition = conditions[loose.row]
+            if best is not None and condition is None:
+                continue
+            if effect(DELETE, None, condition, results[loose.row], True, content, version) is not REFUSED:
+                if condition is not None:
+                    return loose
+                best = loose
+        return best
 
     def _end(self, now: _Configuration, gap: int, until: float) -> list[_Configuration]:
         """Leave a gap; out of the last one there is nothing to be made."""
@@ -534,7 +567,7 @@ class Gaps:
             if width is not None and visits > _VISITS_PER_CONFIGURATION * width:
                 break
             open_now = [loose for loose in pending if not (now.deletes | now.absences) & loose.bit]
-            limit = min((loose.finish for loose in open_now), default=math.inf)
+            limit = open_now[0].finish if open_now else math.inf
             if now.deletes & due_deletes == due_deletes and now.absences & due_absences == due_absences:
                 for reached in self._end(now, gap, min(until, limit)):
                     after.add(reached)
@@ -544,8 +577,7 @@ class Gaps:
             for loose in open_now:
                 if loose.is_delete and loose.start <= limit:
                     call = columns.conditions[loose.row], columns.results[loose.row]
-                    if call not in best or loose.finish < best[call].finish:
-                        best[call] = loose
+                    best.setdefault(call, loose)
             version = self._numbers[gap] if now.direct else None
             for (condition, result), loose in best.items():
                 if effect(DELETE, None, condition, result, True, now.content, version) is REFUSED:
@@ -560,15 +592,16 @@ class Gaps:
     def _see_absence(self, now: _Configuration, gap: int, pending: list[_Loose]) -> _Configuration:
         """Place every sighting of the absent key that can be placed: it changes nothing, and sooner is never worse."""
         absences, trail = now.absences, now.trail
-        while True:
-            open_now = [loose for loose in pending if not (now.deletes | absences) & loose.bit]
-            limit = min((loose.finish for loose in open_now), default=math.inf)
+        open_now = [loose for loose in pending if not (now.deletes | absences) & loose.bit]
+        while open_now:
+            limit = open_now[0].finish
             placed = [loose for loose in open_now if not loose.is_delete and loose.start <= limit]
             if not placed:
                 break
             for loose in sorted(placed, key=lambda each: each.start):
                 absences |= loose.bit
                 trail = (trail, gap, loose.row)
+            open_now = [loose for loose in open_now if not absences & loose.bit]
         if absences == now.absences:
             return now
         return _Configuration(None, now.direct, now.deletes, absences, now.used, trail)
@@ -724,16 +757,14 @@ class Gaps:
         if not placed:
             return self._chain.order
         placed.reverse()
-        versions, numbers = self._chain.versions, self._numbers
         order: list[int] = []
         at = 0
         for gap, row in placed:
-            number = numbers[gap]
-            while at < len(self._chain.order) and (versions[self._chain.order[at]] or 0) <= number:
-                order.append(self._chain.order[at])
-                at += 1
+            end = self._chain.end_of(gap)
+            order += self._chain.order[at:end]
+            at = end
             order.append(row)
-        order.extend(self._chain.order[at:])
+        order += self._chain.order[at:]
         starts, finishes = self._columns.starts, self._columns.finishes
         latest = itertools.accumulate(map(starts.__getitem__, order), max)
         assert not any(map(operator.gt, latest, map(finishes.__getitem__, order))), "an order against real time"
@@ -916,6 +947,17 @@ class _Plan:
                 heapq.heappush(waiting, -deletes.pop().low)
             if waiting and -heapq.heappop(waiting) <= gap:
                 self._slots.add(gap)
+        following = high
+        self._next_slot: list[int] = []
+        """By gap, backwards: the first from there on into which a delete has to go, or the last gap."""
+        for gap in range(high, low - 1, -1):
+            if gap in self._slots:
+                following = gap
+            self._next_slot.append(following)
+
+    def next_slot(self, gap: int) -> int:
+        """The first gap from there on for which there is a plan; the last of all if there is none."""
+        return self._next_slot[-1 - (gap - self._low)]
 
     def is_slot(self, gap: int) -> bool:
         """Whether a delete has to go into a gap so that all find room, if none was placed earlier than it had to be."""

@@ -5,7 +5,9 @@ and a delete that found nothing, are reads. What remains is observations, mutati
 that may have.
 """
 
-from collections.abc import Callable
+import itertools
+import operator
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,8 +20,10 @@ from paxoskv.check.history import (
     GET,
     INCR,
     INTEGER_OVERFLOW,
+    KINDS,
     NOT_AN_INTEGER,
     OK,
+    OUTCOMES,
     PUT,
     SWAP,
     UNKNOWN,
@@ -33,6 +37,32 @@ NOBODY: Final = -1
 """In place of a row."""
 NOT_SEEN: Final = object()
 """In place of a value."""
+
+# A kind and an outcome make a code of one byte, so that rows can be picked without a loop in Python.
+_PLACES: Final = [len(KINDS) * outcome for outcome in range(len(OUTCOMES))]
+_MUTATIONS: Final = frozenset((PUT, DELETE, CAS, INCR, APPEND, SWAP))
+
+
+def _table(outcomes: Container[int], kinds: Container[int]) -> bytes:
+    """By code, whether it is of these."""
+    return bytes(code // len(KINDS) in outcomes and code % len(KINDS) in kinds for code in range(256))
+
+
+def codes_of(columns: Columns) -> bytes:
+    """By row, the number of its kind, and for each outcome before its own as many more as there are kinds."""
+    outcomes = bytes(columns.outcomes)
+    if outcomes.count(OK) == len(outcomes):
+        return bytes(columns.kinds)
+    return bytes(map(operator.add, columns.kinds, map(_PLACES.__getitem__, outcomes)))
+
+
+_REFUSED: Final = frozenset(range(len(OUTCOMES))) - {OK, FAILED, UNKNOWN}
+_LOOKS: Final = bytes(map(operator.or_, _table({OK}, {GET}), _table(_REFUSED, range(len(KINDS)))))
+_MUTATES: Final = _table({OK}, _MUTATIONS)
+_DOUBTFUL: Final = _table({UNKNOWN}, _MUTATIONS)
+_MAY_CONTRADICT: Final = bytes(
+    map(operator.or_, _table({OK}, {INCR, APPEND, DELETE}), _table(_REFUSED, range(len(KINDS))))
+)
 
 
 @dataclass(slots=True)
@@ -97,44 +127,60 @@ class NormalForm:
 
     def _sort(self) -> None:
         columns = self.columns
-        see, miss = self.sightings.append, self.absences.append
-        mutate, doubt = self.mutations.append, self.unknowns.append
-        row = -1
-        for kind, outcome, result, version in zip(
-            columns.kinds, columns.outcomes, columns.results, columns.versions, strict=True
-        ):
-            row += 1
-            if outcome == OK:
-                if kind == GET:
-                    if result is None:
-                        miss(row)
-                    else:
-                        see(row)
-                        if version == 0:
-                            self._contradiction(row)
-                else:
-                    if kind == DELETE and (result is False or columns.conditions[row] == 0):
-                        miss(row)
-                    else:
-                        mutate(row)
-                    if kind in (INCR, APPEND, DELETE) or version == 0:
-                        self._contradiction(row)
-            elif outcome == UNKNOWN:
-                # Nothing is at version 0, so a delete of it finds nothing.
-                if kind != GET and not (kind == DELETE and columns.conditions[row] == 0):
-                    doubt(row)
-            elif outcome != FAILED:
-                if result is None:
-                    miss(row)
-                else:
-                    see(row)
-                self._contradiction(row)
+        results = columns.results
+        codes = codes_of(columns)
+        rows = range(len(codes))
+        looking = list(itertools.compress(rows, codes.translate(_LOOKS)))
+        self.mutations = list(itertools.compress(rows, codes.translate(_MUTATES)))
+        self.unknowns = list(itertools.compress(rows, codes.translate(_DOUBTFUL)))
+        seen = list(map(results.__getitem__, looking))
+        if None in seen:
+            self.sightings = [row for row, result in zip(looking, seen, strict=True) if result is not None]
+            self.absences = [row for row, result in zip(looking, seen, strict=True) if result is None]
+        else:
+            self.sightings = looking
+        if DELETE in columns.kinds:
+            conditions = columns.conditions
+            idle = [row for row in self.mutations if codes[row] == DELETE and not _deletes(columns, row)]
+            if idle:
+                self.absences = sorted([*self.absences, *idle])
+                found_nothing = set(idle)
+                self.mutations = [row for row in self.mutations if row not in found_nothing]
+            # Nothing is at version 0, so a delete of it finds nothing.
+            self.unknowns = [row for row in self.unknowns if columns.kinds[row] != DELETE or conditions[row] != 0]
+        self._find_contradiction(codes)
 
-    def _contradiction(self, row: int) -> None:
-        if self.impossible is None:
-            why = contradiction(self.columns, row)
+    def _find_contradiction(self, codes: bytes) -> None:
+        columns = self.columns
+        suspects = codes.translate(_MAY_CONTRADICT)
+        rows = list(itertools.compress(range(len(codes)), suspects))
+        if suspects.count(1) == codes.count(INCR) and self._are_in_range(rows):
+            rows = []
+        if 0 in columns.versions:
+            outcomes = columns.outcomes
+            rows += [row for row, version in enumerate(columns.versions) if version == 0 and outcomes[row] == OK]
+        for row in sorted(rows):
+            why = contradiction(columns, row)
             if why:
                 self.impossible = row, why
+                return
+
+    def _are_in_range(self, rows: list[int]) -> bool:
+        """Whether that can be said at once of the sums of all these increments, and of what they were added to."""
+        columns = self.columns
+        sums = list(map(columns.results.__getitem__, rows))
+        if not sums or None in sums:
+            return False
+        amounts = map(columns.arguments.__getitem__, rows)
+        before: list[int] = list(map(operator.sub, sums, amounts))
+        lowest: int = min(min(sums), min(before))  # type: ignore[type-var, assignment]
+        highest: int = max(max(sums), max(before))  # type: ignore[type-var, assignment]
+        return lowest >= INTEGER_MIN and highest <= INTEGER_MAX
+
+
+def _deletes(columns: Columns, row: int) -> bool:
+    """Whether a delete that was answered removed something, as far as it tells."""
+    return columns.results[row] is not False and columns.conditions[row] != 0
 
 
 def contradiction(columns: Columns, row: int) -> str:

@@ -309,9 +309,10 @@ class Search:
             self._victim = None
         if limit == self._furthest and len(self._stuck) < _SHOWN_MAX:
             self._stuck[state.value] = None
-        best: dict[tuple[object, ...], int] = {}
+        best: dict[tuple[bool, tuple[object, ...]], int] = {}
         for at in pending:
-            call = calls[at]
+            # A delete that was refused can look like one that was not: both found, or left, nothing at that version.
+            call = sees[at], calls[at]
             rival = best.get(call)
             if rival is None or finishes[at] < finishes[rival]:
                 best[call] = at
@@ -389,7 +390,7 @@ class Search:
         if len(self._stuck) >= _SHOWN_MAX:
             held += " or other values"
         if self._victim is None:
-            text = f"{say.saw(stuck)}, but by any order that explains the answers before, the key then held {held}."
+            text = f"{say.saw(stuck)}, but in every order that explains the earlier answers the key then held {held}."
             witness = [stuck]
         else:
             victim = rows[self._victim]
@@ -399,10 +400,12 @@ class Search:
                 else f"and nothing brings {quote(self._needs[self._victim])} back"  # type: ignore[arg-type]
             )
             text = (
-                f"{say.saw(victim)}, but by any order that explains the answers before, {say.saw(stuck)} first, {why}."
+                f"{say.saw(victim)}, but in every order that explains the earlier answers "
+                f"{say.who(stuck)} comes before it, {why}."
             )
             witness = [victim, stuck]
-        for value in (self._needs[self._victim if self._victim is not None else self._urgent], *self._stuck):
+        needed = self._needs[self._victim if self._victim is not None else self._urgent]
+        for value in dict.fromkeys((needed, *self._stuck)):
             if value is not _ANYTHING and len(witness) < WITNESS_OPERATIONS_MAX:
                 makers = self._makers(value)[0]  # type: ignore[arg-type]
                 before = [at for at in makers if self._starts[at] <= self._furthest and rows[at] not in witness]

@@ -5,14 +5,12 @@ incr adds to the signed 64-bit number that its text is, where an absent key coun
 where an absent key counts as empty. put and delete may demand a version, 0 standing for absent.
 """
 
-import re
 from typing import Final
 
 from paxoskv.check.history import APPEND, CAS, DELETE, INCR, PUT, SWAP, Answer, Argument, Value
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
-_CANONICAL: Final = re.compile(rb"(?:0|-?[1-9][0-9]*)\Z")
 
 REFUSED: Final = object()
 """What `effect` answers where the operation cannot have taken effect, or not with that result."""
@@ -22,10 +20,14 @@ def number_of(value: Value) -> int | None:
     """The number that a value stands for: 0 for an absent key, None for what is no signed 64-bit decimal number."""
     if value is None:
         return 0
-    if len(value) > 20 or _CANONICAL.match(value) is None:
+    if len(value) > 20:
         return None
-    number = int(value)
-    return number if INTEGER_MIN <= number <= INTEGER_MAX else None
+    try:
+        number = int(value)
+    except ValueError:
+        return None
+    # Python also reads what nobody writes: +1, 01, 1_0.
+    return number if b"%d" % number == value and INTEGER_MIN <= number <= INTEGER_MAX else None
 
 
 def text_of(number: int) -> bytes:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
@@ -48,12 +49,14 @@ _COMMANDS = {
     "ttl": "paxoskv.cli.data",
     "scan": "paxoskv.cli.data",
     "status": "paxoskv.cli.status",
+    "raft": "paxoskv.cli.raft",
     "bench": "paxoskv.cli.bench",
     "demo": "paxoskv.cli.demo",
     "verify": "paxoskv.cli.verify",
     "simulate": "paxoskv.cli.simulate",
     "explore": "paxoskv.cli.explore",
     "check": "paxoskv.cli.check",
+    "film": "paxoskv.cli.film",
 }
 
 
@@ -121,6 +124,17 @@ def _print_error(code: str, message: str, definite: bool = True) -> None:
 def json_option(help_text: str) -> Callable[[F], F]:
     """--json, which also decides how errors are reported."""
     return click.option("--json", "as_json", is_flag=True, envvar=_JSON_VARIABLE, help=help_text)
+
+
+def to_write(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    """An option's callback: refuse a place where nothing can be written before the work, and not after it."""
+    if path is not None:
+        folder = path.absolute().parent
+        if not folder.is_dir():
+            raise click.BadParameter(f"there is no folder {folder}")
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise click.BadParameter(f"{path} cannot be written")
+    return path
 
 
 def exit_code(error: PaxosKVError) -> int:

@@ -81,17 +81,24 @@ from paxoskv.server.run import run_with_best_loop
 )
 @click.option(
     "--distribution",
-    type=click.Choice(["uniform", "zipf", "one-key", "sequential"]),
+    type=click.Choice(["uniform", "zipf", "latest", "one-key", "sequential"]),
     default="uniform",
     show_default=True,
-    help="Of operations over keys. sequential: every key once before any twice.",
+    help="Of operations over keys. sequential: every key once before any twice. latest: writes insert new keys, reads "
+    "prefer the newest, as zipf prefers some.",
 )
-@click.option("--op", type=click.Choice(["put", "incr"]), default="put", show_default=True, help="What is not a get.")
+@click.option(
+    "--op",
+    type=click.Choice(["put", "incr", "rmw"]),
+    default="put",
+    show_default=True,
+    help="What is not a get. rmw: a get, and a put on the condition that nobody wrote meanwhile, again until it holds.",
+)
 @click.option(
     "--route",
     type=click.Choice(["key", "any"]),
-    help="key: each key through the node that its hash chooses, as the client library does. any: each client through "
-    "one node, whatever the key.  [default: key; any with one-key]",
+    help="key: as the client library does, each key through the node that its hash chooses, and in raft mode writes "
+    "through the leader. any: each client through one node, whatever the key.  [default: key; any with one-key]",
 )
 @click.option(
     "--rate",
@@ -108,6 +115,12 @@ from paxoskv.server.run import run_with_best_loop
     default=True,
     help="Write every key once before measuring. Without, and with a fresh --prefix, writes are first touches, which "
     "take one round trip more.  [default: load]",
+)
+@click.option(
+    "--timeline",
+    is_flag=True,
+    help="With --json: also when the measurement began, what was answered in every 10 ms, and each client's longest "
+    "gap. Standard error says 'measuring' when the load begins, for who wants to break something meanwhile.",
 )
 @json_option("Print one JSON object, errors too.")
 def bench(
@@ -127,6 +140,7 @@ def bench(
     seed: int,
     prefix: str,
     load: bool,
+    timeline: bool,
     as_json: bool,
 ) -> None:
     """Put load on a running cluster, and print throughput, latency and errors. Ctrl-C ends it early.
@@ -160,6 +174,7 @@ def bench(
         prefix=prefix,
         load=load,
         timeout_s=timeout,
+        timeline=timeline,
     )
     counted = plan.op == "incr" and plan.distribution == "one-key"
     if counted:
@@ -186,16 +201,20 @@ def _run(plan: Plan, processes: int) -> Outcome:
 
 @contextlib.contextmanager
 def _progress(plan: Plan) -> Iterator[Show]:
-    """A bar on standard error, on terminals only."""
+    """A bar on standard error, on terminals only; with a timeline, a word there when the load has begun."""
     console = Console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("starting", total=plan.warmup_s + plan.duration_s)
         before = (time.monotonic(), 0)
+        begun = False
 
         def show(operations: int) -> None:
-            nonlocal before
+            nonlocal before, begun
             now = time.monotonic()
+            if plan.timeline and not begun:
+                click.echo("measuring", err=True)
+            begun = True
             if operations:
                 speed = (operations - before[1]) / (now - before[0])
                 progress.update(bar, advance=now - before[0], description=f"{speed:,.0f} operations/s")

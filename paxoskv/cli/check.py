@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from paxoskv.check.formats import FORMATS, MODELS, Unreadable
+from paxoskv.cli import to_write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,17 +27,6 @@ _VERDICTS = {
     "illegal": "NOT linearizable",
     "unknown": "unknown: the search ran out of its budget",
 }
-
-
-def _to_write(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse a place where nothing can be written before the work, and not after it."""
-    if path is not None:
-        folder = path.absolute().parent
-        if not folder.is_dir():
-            raise click.BadParameter(f"there is no folder {folder}")
-        if not os.access(path if path.exists() else folder, os.W_OK):
-            raise click.BadParameter(f"{path} cannot be written")
-    return path
 
 
 @click.command(short_help="Check a recorded history for linearizability.")
@@ -67,13 +57,13 @@ def _to_write(context: click.Context, parameter: click.Parameter, path: Path | N
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_to_write,
+    callback=to_write,
     help="Write a report to look at: one file, for any browser.",
 )
 @click.option(
     "--linearization",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_to_write,
+    callback=to_write,
     help="Write the order that was found, key by key, for every key that has one.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")

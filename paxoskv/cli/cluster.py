@@ -1,6 +1,7 @@
 """`paxoskv cluster`: a whole cluster on this machine."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -37,6 +38,12 @@ _POLL_S = 0.1
 @click.option("--mode", type=click.Choice(config.MODES), envvar="PAXOSKV_MODE", help="[default: paxos]")
 @click.option("--cache-bytes", type=Size(), envvar="PAXOSKV_CACHE_BYTES", help="As for `paxoskv serve`.")
 @click.option("--fault-injection", is_flag=True, envvar="PAXOSKV_FAULT_INJECTION", help="As for `paxoskv serve`.")
+@click.option(
+    "--trace",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what happens to DIR/node-N.jsonl, for `paxoskv film DIR/*.jsonl`.",
+)
 @json_option("Print one JSON object a line.")
 def cluster(
     nodes: int | None,
@@ -45,6 +52,7 @@ def cluster(
     mode: str | None,
     cache_bytes: int | None,
     fault_injection: bool,
+    trace: Path | None,
     as_json: bool,
 ) -> None:
     """Start a cluster of real node processes on loopback, in the foreground. Ctrl-C stops all of them.
@@ -60,7 +68,10 @@ def cluster(
     options = ["--fault-injection"] if fault_injection else []
     if cache_bytes is not None:
         options += ["--cache-bytes", str(cache_bytes)]
-    is_new = not (folder / launcher.CONFIG_NAME).exists()
+    if trace is not None:
+        _make(trace)
+        options += ["--trace", str(trace)]
+    is_new = not os.path.exists(folder / launcher.CONFIG_NAME)
     local = launcher.LocalCluster(launcher.prepare(folder, nodes, base_port, mode), options)
     stopping = False
 
@@ -98,6 +109,13 @@ def cluster(
     finally:
         local.stop_all()
     _say(as_json, "stopped", event="stopped")
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"the folder {folder} cannot be made: {error.strerror or error}") from None
 
 
 def _say_ready(as_json: bool, node: launcher.NodeProcess, seconds: float) -> None:

@@ -21,6 +21,7 @@ from paxoskv.check.sentences import quote
 from paxoskv.cli import DEFINITE_ERROR, json_option
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
+from paxoskv.server.config import MODES
 
 _SENTENCES_MAX = 10
 _OUT = "paxoskv-demo"
@@ -46,6 +47,9 @@ _VERDICTS = {
     show_default=True,
     help="Length of the load.",
 )
+@click.option(
+    "--mode", type=click.Choice(MODES), default="paxos", show_default=True, help="Which engine the nodes run."
+)
 @click.option("--base-port", type=click.IntRange(1, 65_000), metavar="PORT", help="[default: a free one]")
 @click.option(
     "--seed", type=int, metavar="N", default=1, show_default=True, help="Of the operations that clients choose."
@@ -68,6 +72,7 @@ def demo(
     nodes: int,
     clients: int,
     seconds: float,
+    mode: str,
     base_port: int | None,
     seed: int,
     folder: Path | None,
@@ -75,8 +80,8 @@ def demo(
     as_json: bool,
 ) -> None:
     """Start a cluster of real processes on real disks, write and read through all coordinators at once, kill one node
-    with SIGKILL in the middle, start it again, read back every key through every node, and print a table. Every
-    call is recorded, the history is checked for linearizability, and report.html shows it.
+    (in raft mode the leader) with SIGKILL in the middle, start it again, read back every key through every node, and
+    print a table. Every call is recorded, the history is checked for linearizability, and report.html shows it.
 
     Exits with 0 if every acknowledged write is there once and the history is linearizable, with 3 if not.
 
@@ -84,6 +89,7 @@ def demo(
     Examples:
         paxoskv demo
         paxoskv demo --nodes 5 --clients 100 --seconds 30
+        paxoskv demo --mode raft     # the one that is killed is the leader
     """
 
     def say(text: str) -> None:
@@ -93,7 +99,7 @@ def demo(
     _must_be_writable(out)
     with _folder(folder) as place:
         cluster = launcher.LocalCluster(
-            launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), "paxos")
+            launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), mode)
         )
         say(f"starting {nodes} nodes in {place}")
         cluster.start_all()

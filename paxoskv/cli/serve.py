@@ -96,6 +96,20 @@ class Size(click.ParamType[int]):
     help="Raft mode: a leader that a majority has just answered reads without asking again. Give it to all nodes; it "
     "needs clocks whose speeds differ by less than 10 %, others may read what is old.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path),
+    envvar="PAXOSKV_TRACE",
+    help="Write what happens, for `paxoskv film`: to a file, or to node-ID.jsonl in a folder.",
+)
+@click.option(
+    "--trace-bytes",
+    type=Size(),
+    default="16m",
+    show_default=True,
+    envvar="PAXOSKV_TRACE_BYTES",
+    help="Size of the trace; past half of it the older half moves to a file beside it, over the one before.",
+)
 @click.option("--stop-with-stdin", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @json_option("Report an error as one JSON object.")
 def serve(
@@ -112,6 +126,8 @@ def serve(
     log_level: str,
     fault_injection: bool,
     lease_reads: bool,
+    trace: Path | None,
+    trace_bytes: int,
     stop_with_stdin: bool,
     as_json: bool,
 ) -> None:
@@ -145,6 +161,8 @@ def serve(
         {name: value for name, value in given.items() if value is not None},
         stop_with_stdin,
         lease_reads,
+        trace,
+        trace_bytes,
     )
     code = run.run_with_best_loop(lambda: run.serve(config.load(config_path), node, options))
     raise SystemExit(code)

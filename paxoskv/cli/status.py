@@ -63,7 +63,24 @@ _ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("unknown outcomes", _at("engine", "unknown_outcomes")),
     ("dropped peer frames", _dropped),
 ]
-_NAME_WIDTH = max(len(name) for name, _ in _ROWS)
+
+
+def _match(status: Status) -> object:
+    """How far each follower's log is the leader's, durably. Only the leader knows."""
+    followers = status.get("raft", {}).get("followers", {})
+    return " ".join(f"{number}:{follower.get('match')}" for number, follower in followers.items()) or None
+
+
+# After the node's name, in raft mode.
+_RAFT_ROWS: list[tuple[str, Callable[[Status], object]]] = [
+    ("role", _at("raft", "role")),
+    ("term", _at("raft", "term")),
+    ("leader", lambda status: status.get("raft", {}).get("leader") or "none known"),
+    ("commit index", _at("raft", "commit_index")),
+    ("applied index", _at("raft", "applied_index")),
+    ("match index", _match),
+]
+_NAME_WIDTH = max(len(name) for name, _ in [*_ROWS, *_RAFT_ROWS])
 
 
 @click.command(short_help="Show how each node is doing.")
@@ -72,6 +89,9 @@ _NAME_WIDTH = max(len(name) for name, _ in _ROWS)
 @json_option("Print a JSON array of one object for each node.")
 def status(endpoints: str, timeout: float, as_json: bool) -> None:
     """Show, for each node, whether it is up, what it holds, how its disk does, and what it has been through.
+
+    In raft mode also its role, its term and whom it takes for the leader, how far its log is committed and applied, and
+    for the leader how far each follower's log is the same.
 
     Exits with 3 if no node answers.
 
@@ -105,7 +125,8 @@ async def _ask(endpoints: str, timeout: float) -> list[Status]:
 
 def _parts(nodes: Sequence[Status], width: int) -> list[Sequence[Status]]:
     """As many nodes as fit side by side, for as many tables as that takes."""
-    column = max(max(len(str(node["address"])), len(str(_peers(node)))) for node in nodes) + len("│  ")
+    cells = [[str(node["address"]), str(_peers(node)), str(_match(node) or "")] for node in nodes]
+    column = max(max(map(len, texts)) for texts in cells) + len("│  ")
     count = max(1, (width - _NAME_WIDTH - len("│  │")) // column)
     return [nodes[start : start + count] for start in range(0, len(nodes), count)]
 
@@ -115,7 +136,8 @@ def _table(nodes: Sequence[Status]) -> Table:
     for node in nodes:
         table.add_column(Text(str(node["address"])), justify="right")
     table.add_row("up", *[Text("yes") if node["up"] else Text("NO", "red") for node in nodes])
-    for name, look in _ROWS:
+    raft = any("raft" in node for node in nodes)
+    for name, look in [_ROWS[0], *(_RAFT_ROWS if raft else ()), *_ROWS[1:]]:
         table.add_row(name, *[Text(_show(look(node)) if node["up"] else "") for node in nodes])
     return table
 

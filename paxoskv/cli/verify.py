@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from paxoskv.verify.run import Report
 
 _FAULTS = ("kill", "pause", "partition", "slow-link", "disk-stall", "clock")
+_KEYS_SHOWN_MAX = 3
 _EXIT_CODES = {"ok": 0, "illegal": 1, "unknown": 3}
 
 
@@ -52,8 +53,13 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 )
 @click.option("--faults", default=",".join(_FAULTS), show_default=True, callback=_faults, help="Or none.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of workload and faults.")
-@click.option("--endpoints", help="Verify a cluster that runs already, without faults in its processes and links.")
+@click.option(
+    "--endpoints",
+    help="Verify a cluster that runs already, on keys that begin with paxoskv-verify/, without faults in its processes "
+    "and links.",
+)
 @click.option("--base-port", type=click.IntRange(1, 65_000), help="Ports of the cluster.  [default: free ones]")
+@click.option("--trace", is_flag=True, help="Write trace.jsonl, too: what all nodes did, for `paxoskv film`.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 def verify(
     out: Path,
@@ -67,13 +73,15 @@ def verify(
     seed: int,
     endpoints: str | None,
     base_port: int | None,
+    trace: bool,
     as_json: bool,
 ) -> None:
     """Break a live cluster in every way, and check that what its clients saw is linearizable.
 
     Starts a cluster of real processes, drives all operations through all coordinators, meanwhile kills, pauses and
     cuts off nodes, slows links, stalls disks and sets clocks; heals, reads every key through every node, and checks.
-    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided.
+    Writes history.jsonl, report.html and summary.json to --out. Exit code 0: linearizable; 1: not; 3: undecided, also
+    where a node did not come back.
 
     \b
     Examples:
@@ -99,6 +107,8 @@ def verify(
                 f"a cluster that runs already cannot be given {', '.join(impossible)}; "
                 f"{', '.join(WITHOUT_PROCESSES)} can, if its nodes run with --fault-injection"
             )
+        if trace:
+            raise click.UsageError("a cluster that runs already writes its traces by itself: `paxoskv serve --trace`")
     plan = Plan(
         out,
         nodes,
@@ -111,6 +121,7 @@ def verify(
         seed,
         endpoints.split(",") if endpoints else (),
         base_port,
+        trace,
     )
     began = time.monotonic()
 
@@ -123,13 +134,14 @@ def verify(
         click.echo(json.dumps(report.to_json()))
     else:
         _show(report)
-    raise SystemExit(_EXIT_CODES[report.result.verdict.value])
+    raise SystemExit(_EXIT_CODES[report.verdict.value])
 
 
 def _show(report: "Report") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from paxoskv.check.sentences import describe, quote
     from paxoskv.verify.run import REPORT_NAME
 
     console = Console()
@@ -157,8 +169,15 @@ def _show(report: "Report") -> None:
         f"{result.operations:,} operations on {len(result.keys)} keys: [bold]{words[result.verdict.value]}[/bold] "
         f"(checked in {result.seconds:.2f} s)"
     )
-    for key in result.violations:
-        console.print(f"  key {key.key!r}: {key.sentence}", markup=False)
+    wrong = [key for key in result.keys if key.sentence]
+    for key in wrong[:_KEYS_SHOWN_MAX]:
+        click.echo(f"{quote(key.key)}: {key.sentence}")
+        for operation in key.witness:
+            click.echo(f"    {describe(operation)}")
+    if len(wrong) > _KEYS_SHOWN_MAX:
+        click.echo(f"and {len(wrong) - _KEYS_SHOWN_MAX} more keys, which the report shows")
+    for sentence in report.unmended:
+        click.echo(f"not mended, so there is no verdict: {sentence}")
     if report.unread:
         console.print(f"{report.unread} reads after the faults got no answer; see the logs of the nodes")
     click.echo(f"seed {report.plan.seed}; history and summary are in {report.plan.out}")

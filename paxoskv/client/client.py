@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final, NoReturn
 
-from paxoskv.client.connection import LOST, UNSENT, Connection
+from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
@@ -48,7 +48,8 @@ class Client:
 
     Any node takes any operation. An operation goes to the node that `prefer` names, or else to the one that the key's
     hash chooses among those connected: then every client uses the same coordinator for a key as long as nothing is
-    down, and the coordinator, which holds the key, needs one round trip for a write instead of two.
+    down, and the coordinator, which holds the key, needs one round trip for a write instead of two. Where there is a
+    leader (Raft mode), writes go to that one.
 
     Errors are subclasses of `PaxosKVError`; `error.definite` says whether the operation certainly did not happen. Only
     what is definite is retried, and reads.
@@ -66,6 +67,8 @@ class Client:
         """The event loop that it began in, and where its connections are."""
         self._rng = random.Random()
         self._conflict = ""
+        self._favoured: _Link | None = None
+        """The node that takes writes with the least detour, if one does and is among the endpoints."""
 
     # Life.
 
@@ -209,7 +212,7 @@ class Client:
             left = deadline - loop.time()
             if left <= 0:
                 raise error or Unavailable(f"no node answered the scan within {seconds:g} s")
-            link = self._pick(cursor or start, avoid)
+            link = self._pick(cursor or start, avoid, operations.GET)
             if link is None or link.connection is None:
                 if avoid:
                     avoid.clear()
@@ -302,7 +305,7 @@ class Client:
         error: PaxosKVError | None = None
         while True:
             self._check_open()
-            link = self._pick(key, avoid)
+            link = self._pick(key, avoid, kind)
             if link is None:
                 if avoid and error is not None:
                     # Everybody has refused. Let the cause pass, then begin again.
@@ -358,8 +361,15 @@ class Client:
             async with asyncio.timeout(self._rng.uniform(0.5, 1.0) * seconds):
                 await self._closing.wait()
 
-    def _pick(self, key: bytes, avoid: "set[_Link]") -> "_Link | None":
+    def _route(self) -> None:
+        """Some node has said something else about where writes are best sent, or says nothing any more."""
+        address = favoured([link.connection for link in self._links])
+        self._favoured = next((link for link in self._links if link.address == address), None)
+
+    def _pick(self, key: bytes, avoid: "set[_Link]", kind: int) -> "_Link | None":
         preferred = self._preferred
+        if preferred is None and kind != operations.GET:
+            preferred = self._favoured
         if preferred is not None and preferred.usable and preferred not in avoid:
             return preferred
         ring = self._ring
@@ -471,6 +481,8 @@ class _Link:
                 elif not connection.closed:
                     self.connection = connection
                     connection.on_room = self._wake
+                    connection.on_route = self._client._route
+                    self._client._route()
                     self._lost.clear()
                     self._attempted.set()
                     self._client._connected.set()
@@ -485,6 +497,7 @@ class _Link:
     def _on_lost(self, connection: Connection, reason: str) -> None:
         if self.connection is connection or self.connection is None:
             self.connection = None
+            self._client._route()
             self.reason = f"{self.address}: {reason}"
             self._lost.set()
             if self._verdict is not None:

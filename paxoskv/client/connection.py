@@ -5,14 +5,15 @@ and the load generator, which could not keep up otherwise.
 """
 
 import asyncio
+import collections
 import json
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, cast
 
-from paxoskv.core.errors import NotReached, ProtocolError
+from paxoskv.core.errors import BadRequest, NotReached, ProtocolError
 from paxoskv.core.operations import Argument, Expiry
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
@@ -52,6 +53,10 @@ class Connection(asyncio.Protocol):
         """False while the transport holds more than it should; submitting then only grows its buffer."""
         self.on_room: Callable[[], object] | None = None
         """Called when `writable` becomes true again."""
+        self.writes_to = ""
+        """The address of the node that takes writes with the least detour, as far as this one knows one."""
+        self.on_route: Callable[[], object] | None = None
+        """Called when `writes_to` has changed."""
         self._on_lost = on_lost
         self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = framing.FrameBuffer(framing.FRAME_BYTES_CEILING - 1)
@@ -171,6 +176,14 @@ class Connection(asyncio.Protocol):
         if refusal := await self._ask((wire.FAULT,), name, argument):
             raise ProtocolError(f"{self.address}: {refusal}")
 
+    async def command(self, name: str, argument: object) -> None:
+        """Have the node's engine do something that is no operation on a key, such as "raft-transfer" to a node.
+
+        Raises BadRequest when the node refuses.
+        """
+        if refusal := await self._ask((wire.COMMAND,), name, argument):
+            raise BadRequest(f"{self.address}: {refusal}")
+
     async def _ask(self, head: tuple[int], *rest: object) -> Any:
         if self.closed or self._transport is None:
             raise NotReached(f"{self.address}: {self._reason}")
@@ -231,7 +244,7 @@ class Connection(asyncio.Protocol):
             self.hello = wire.parse_node_hello(body)
             if not self._introduced.done():
                 self._introduced.set_result(None)
-        elif kind in (wire.STATUS, wire.FAULT) and len(body) == 3:
+        elif kind in (wire.STATUS, wire.FAULT, wire.COMMAND) and len(body) == 3:
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2])
@@ -239,6 +252,10 @@ class Connection(asyncio.Protocol):
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2:])
+        elif kind == wire.WRITES_TO and len(body) == 2 and type(body[1]) is str:
+            self.writes_to = body[1]
+            if self.on_route is not None:
+                self.on_route()
         elif kind == wire.GOODBYE and len(body) == 2:
             raise ProtocolError(f"the node closed the connection: {body[1]}")
         else:
@@ -262,6 +279,12 @@ class Connection(asyncio.Protocol):
         for identifier, callback in callbacks.items():
             callback(UNSENT if identifier in unsent else LOST, reason, 0)
         self._on_lost(self, self._reason)
+
+
+def favoured(connections: Iterable[Connection | None]) -> str:
+    """The address to which most of these nodes would have writes sent, "" if nobody says any."""
+    said = collections.Counter([each.writes_to for each in connections if each is not None and each.writes_to])
+    return said.most_common(1)[0][0] if said else ""
 
 
 def _explain(error: OSError | UnicodeError) -> str:

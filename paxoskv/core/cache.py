@@ -67,7 +67,7 @@ class RecordCache(Generic[RecordT]):
 
     def unsaved(self) -> list[bytes]:
         """Keys of which storage has nothing, or something old, or may have."""
-        return [*self.dirty, *self.writing]
+        return [*self.dirty, *sorted(self.writing)]
 
     def missing(self, keys: Sequence[bytes]) -> list[bytes]:
         """Which of the keys must be loaded before their records can be used."""

@@ -55,9 +55,14 @@ class EngineContext(Generic[MessageT]):
         self.inner += 1
         self.in_flight += 1
 
+    @property
+    def has_inner(self) -> bool:
+        """Some of the answers are to gets of this engine's own."""
+        return bool(self.inner) and any([type(operation.reply) is Inner for operation, _ in self.answers])
+
     def take_inner(self) -> None:
         """Give answers to this engine's own gets to who waits for them, until none is left."""
-        while self.inner and any(type(operation.reply) is Inner for operation, _ in self.answers):
+        while self.has_inner:
             answers, self.answers = self.answers, []
             for operation, result in answers:
                 reply = operation.reply

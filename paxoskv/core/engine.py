@@ -114,6 +114,10 @@ class Engine(Protocol[MessageT]):
     def command(self, name: str, argument: Any, now: float) -> str:
         """An operator's wish that only this engine knows; answers why it is not granted, or nothing."""
 
+    @property
+    def writes_to(self) -> int:
+        """The node that takes writes with the least detour, 0 when it makes no difference or is not known. A hint."""
+
     def begin_checkpoint(self) -> int:
         """Fix the set of records that differ from storage; answer how many there are."""
 

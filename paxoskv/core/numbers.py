@@ -17,10 +17,12 @@ _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _SIGNIFICAND_BITS: Final = 64
 _EXPONENT_MIN: Final = -16445
 _MAX: Final = (2**_SIGNIFICAND_BITS - 1) << (16384 - _SIGNIFICAND_BITS)
-_TEXT_BYTES_MAX: Final = 255
+_TEXT_BYTES_MAX: Final = 5 * 1024 - 1
 _DECIMALS: Final = 17
-# Powers of ten beyond these leave the range whatever up to 255 digits stand before them.
-_POWER_MAX: Final = 5500
+# Powers of ten beyond these leave the range whatever digits stand before them.
+_POWER_MAX: Final = 5000 + _TEXT_BYTES_MAX
+# Python turns no more than 4,300 digits at a time into a number, or a number into these.
+_DIGITS_AT_ONCE: Final = 2500
 
 _DECIMAL: Final = re.compile(rb"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]+))?")
 _HEXADECIMAL: Final = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?[0-9]+))?")
@@ -58,7 +60,11 @@ def parse_extended(text: bytes) -> Extended | None:
     sign, whole, part, exponent = match.groups(b"")
     if not whole and not part:
         return None
-    significand = int(whole + part, base)
+    significand = 0
+    digits = whole + part
+    for at in range(0, len(digits), _DIGITS_AT_ONCE):
+        piece = digits[at : at + _DIGITS_AT_ONCE]
+        significand = significand * base ** len(piece) + int(piece, base)
     if not significand:
         return Fraction(0)
     # Whatever is that large leaves the range, which an exponent of 200 digits is no reason to compute.
@@ -85,9 +91,8 @@ def add_extended(first: Extended, second: Extended) -> bytes | None:
     # To 17 decimals, which rounds once more, as printf does.
     scaled = round(magnitude * 10**_DECIMALS)
     whole, part = divmod(scaled, 10**_DECIMALS)
-    # In two parts: up to 4,933 digits are more than Python turns into text at a time.
-    upper, lower = divmod(whole, 10**2500)
-    text = f"{upper}{lower:02500d}" if upper else str(lower)
+    upper, lower = divmod(whole, 10**_DIGITS_AT_ONCE)
+    text = f"{upper}{lower:0{_DIGITS_AT_ONCE}d}" if upper else str(lower)
     if part:
         text += "." + f"{part:017d}".rstrip("0")
     # Zero has no sign, be it of a sum that is too small to show.

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from paxoskv.client import client
-from paxoskv.client.connection import LOST, UNSENT, Connection
+from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
 from paxoskv.load.histogram import Histogram
+from paxoskv.load.timeline import Timeline
 
 _CONNECT_S: Final = 5.0
 _RETRY_S: Final = 0.05
@@ -56,6 +57,8 @@ class Plan:
     load: bool = True
     """Write every key once before anything is measured."""
     timeout_s: float = 5.0
+    timeline: bool = False
+    """Keep what happened in every 10 ms, and the longest gap of each client."""
     part: int = 0
     """Which of `parts` processes this is, so that sequential keys are divided over them."""
     parts: int = 1
@@ -77,6 +80,11 @@ class Outcome:
     unknown_increments: int = 0
     longest_gap_s: float = 0.0
     """Between two successes of one client; in an open loop, of all together."""
+    began_unix: float = 0.0
+    """When the measurement began, by the wall's clock."""
+    timeline: Timeline | None = None
+    gaps_s: list[float] = field(default_factory=list)
+    """The longest gap of each client, if there is a timeline; none in an open loop."""
 
     def merge(self, other: "Outcome") -> None:
         """Add what another process measured in the same time."""
@@ -88,11 +96,16 @@ class Outcome:
         self.acknowledged_increments += other.acknowledged_increments
         self.unknown_increments += other.unknown_increments
         self.longest_gap_s = max(self.longest_gap_s, other.longest_gap_s)
+        self.gaps_s += other.gaps_s
+        self.began_unix = other.began_unix if not self.began_unix else min(self.began_unix, other.began_unix)
+        if other.timeline is not None:
+            self.timeline = self.timeline or Timeline()
+            self.timeline.merge(other.timeline)
 
     def to_json(self) -> dict[str, Any]:
         """The documented keys of ``paxoskv bench --json``."""
         histogram = self.histogram
-        return {
+        result: dict[str, Any] = {
             "ops_per_s": round(histogram.total / self.seconds, 1) if self.seconds else 0.0,
             "p50_ms": round(histogram.percentile_ms(50), 3),
             "p90_ms": round(histogram.percentile_ms(90), 3),
@@ -106,6 +119,11 @@ class Outcome:
             "longest_gap_ms": round(self.longest_gap_s * 1000, 3),
             "coordinators": dict(sorted(self.coordinators.items())),
         }
+        if self.timeline is not None:
+            result["began_unix"] = self.began_unix
+            result["timeline"] = self.timeline.to_json()
+            result["gaps_ms"] = [round(gap * 1000, 1) for gap in self.gaps_s]
+        return result
 
 
 class Generator:
@@ -123,6 +141,8 @@ class Generator:
         # In the client library's order, so that a key's node is the same one.
         self._endpoints = sorted(client.parse_endpoints(plan.endpoints), key=client.split_endpoint)
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
+        self._favoured: int | None = None
+        """Whose connection writes go to, whatever their key, where a leader takes them."""
         self._dialing: set[asyncio.Task[None]] = set()
         self._measuring = False
         self._in_flight = 0
@@ -138,17 +158,20 @@ class Generator:
         self._keys = [prefix + b"%d" % number for number in range(plan.keys if plan.distribution != "one-key" else 1)]
         self._values = [self._rng.randbytes(plan.value_size) for _ in range(_VALUES)]
         self._homes = [client.home(key, len(self._endpoints)) for key in self._keys]
+        self._inserts = itertools.count(plan.keys + plan.part, plan.parts)
         self._draw_key = self._key_drawer()
 
     def _key_drawer(self) -> Callable[[], int]:
         """A function that draws the index of a key."""
         count = len(self._keys)
         uniform = self._rng.random
-        if self.plan.distribution == "zipf":
+        if self.plan.distribution in ("zipf", "latest"):
             weights = list(itertools.accumulate(1 / rank**_ZIPF_THETA for rank in range(1, count + 1)))
+            total = weights[-1]
+            if self.plan.distribution == "latest":
+                return lambda: len(self._keys) - 1 - bisect.bisect_left(weights, uniform() * total)
             order = list(range(count))
             random.Random(self.plan.seed ^ 0x5EED).shuffle(order)
-            total = weights[-1]
             return lambda: order[bisect.bisect_left(weights, uniform() * total)]
         if self.plan.distribution == "sequential":
             turn = itertools.cycle(range(self.plan.part, count, self.plan.parts))
@@ -221,10 +244,14 @@ class Generator:
             for lane in self._lanes:
                 # A client that waits still has waited so long already.
                 self.outcome.longest_gap_s = max(self.outcome.longest_gap_s, lane.gap_s(now))
+            if plan.timeline:
+                self.outcome.gaps_s = [lane.gap_s(now) for lane in self._lanes]
 
     def _begin_measuring(self, measuring: bool) -> None:
         self._measuring = measuring
         self.started_at = self.last_success = self.clock()
+        self.outcome.began_unix = time.time()
+        self.outcome.timeline = Timeline() if self.plan.timeline else None
         for lane in self._lanes:
             lane.begin(self.started_at)
 
@@ -256,16 +283,28 @@ class Generator:
     async def _dial(self, index: int) -> str:
         host, port = client.split_endpoint(self._endpoints[index])
         try:
-            self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
+            connection = self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
         except NotReached as error:
             self._redial(index)
             return str(error)
+        connection.on_route = self._note_route
+        self._note_route()
         return ""
+
+    def _note_route(self) -> None:
+        """As the client library does."""
+        address = favoured(self._connections)
+        self._favoured = self._endpoints.index(address) if address in self._endpoints else None
+
+    def _home(self, kind: int, index: int) -> int:
+        """Through which connection an operation on a key goes."""
+        return self._homes[index] if kind == operations.GET or self._favoured is None else self._favoured
 
     def _lost(self, connection: Connection, reason: str) -> None:
         if connection in self._connections:
             index = self._connections.index(connection)
             self._connections[index] = None
+            self._note_route()
             if not any(self._connections):
                 self._disconnected.set()
             self._redial(index)
@@ -310,7 +349,7 @@ class Generator:
     def load_key(self, call: "Call", index: int) -> bool:
         """Make `call` the first write of one key. False when no node is connected."""
         value = b"0" if self.plan.op == "incr" else self._values[0]
-        return self._submit(call, operations.PUT, index, self._homes[index], value)
+        return self._submit(call, operations.PUT, index, self._home(operations.PUT, index), value)
 
     def finish_loading(self, lane: "_Loading", error: PaxosKVError | None) -> None:
         """A lane has no more keys to write, or failed with one."""
@@ -329,22 +368,56 @@ class Generator:
         False when none is connected.
         """
         plan = self.plan
-        index = self._draw_key()
         random_number = self._rng.random()
         argument: Argument = None
         if random_number < plan.read_ratio:
-            kind = operations.GET
+            kind, index = operations.GET, self._draw_key()
+        elif plan.distribution == "latest":
+            kind, index, argument = operations.PUT, self._insert(), self._values[0]
         elif plan.op == "incr":
-            kind, argument = operations.INCR, 1
+            kind, index, argument = operations.INCR, self._draw_key(), 1
+        elif plan.op == "rmw":
+            kind, index = operations.GET, self._draw_key()
+            call.modifies = index
         else:
-            kind, argument = operations.PUT, self._values[int(random_number * 1e6) % _VALUES]
-        if self._submit(call, kind, index, self._homes[index] if call.home is None else call.home, argument):
+            kind, index = operations.PUT, self._draw_key()
+            argument = self._values[int(random_number * 1e6) % _VALUES]
+        if self._submit(call, kind, index, self._home(kind, index) if call.home is None else call.home, argument):
             return True
         if self._measuring:
             self.outcome.errors[NotReached.code] += 1
         return False
 
-    def _submit(self, call: "Call", kind: int, index: int, target: int, argument: Argument) -> bool:
+    def _insert(self) -> int:
+        """The index of a key that nobody has written yet."""
+        key = self.plan.prefix.encode() + b"%d" % next(self._inserts)
+        self._keys.append(key)
+        self._homes.append(client.home(key, len(self._endpoints)))
+        return len(self._keys) - 1
+
+    def modify(self, call: "Call", status: int, version: int) -> int | None:
+        """The next step of a read-modify-write: the write after the read, the read again after somebody else's write.
+
+        None then; otherwise it has ended, and with which status.
+        """
+        index = call.modifies
+        assert index is not None
+        submitted: bool | None = None
+        if call.kind == operations.GET and status == operations.OK:
+            target = self._home(operations.PUT, index) if call.home is None else call.home
+            submitted = self._submit(call, operations.PUT, index, target, self._values[0], version)
+        elif status == operations.CONDITION_FAILED:
+            target = self._homes[index] if call.home is None else call.home
+            submitted = self._submit(call, operations.GET, index, target, None)
+        if submitted:
+            self._in_flight -= 1  # It is one operation all the while.
+            return None
+        call.modifies = None
+        return status if submitted is None else UNSENT
+
+    def _submit(
+        self, call: "Call", kind: int, index: int, target: int, argument: Argument, condition: Argument = None
+    ) -> bool:
         connection = self._connections[target]
         if connection is None or connection.suspect:
             usable = [(i, other) for i, other in enumerate(self._connections) if other is not None]
@@ -355,7 +428,8 @@ class Generator:
         call.target = target
         call.connection = connection
         self._in_flight += 1
-        call.identifier = connection.submit(kind, self._keys[index], argument, None, self._timeout_ms, call.answered)
+        key = self._keys[index]
+        call.identifier = connection.submit(kind, key, argument, condition, self._timeout_ms, call.answered)
         return True
 
     def count(self, call: "Call", status: int, began: float, now: float) -> bool:
@@ -371,12 +445,16 @@ class Generator:
             if self._measuring:
                 outcome.histogram.record(now - began)
                 outcome.coordinators[self._endpoints[call.target]] += 1
+                if outcome.timeline is not None:
+                    outcome.timeline.note(now - self.started_at, True)
             return True
         kind = error_class(call.kind, status)
         if not kind.definite and call.kind == operations.INCR:
             outcome.unknown_increments += 1
         if self._measuring:
             outcome.errors[kind.code] += 1
+            if outcome.timeline is not None:
+                outcome.timeline.note(now - self.started_at, False)
             if not kind.definite:
                 outcome.unknown += 1
         return False
@@ -436,7 +514,7 @@ def error_class(kind: int, status: int) -> type[PaxosKVError]:
 class Call:
     """An operation in flight, or the client that has one after the other; `connection` is None while there is none."""
 
-    __slots__ = ("connection", "generator", "home", "identifier", "kind", "sent", "target")
+    __slots__ = ("connection", "generator", "home", "identifier", "kind", "modifies", "sent", "target")
 
     def __init__(self, generator: Generator, home: int | None) -> None:
         self.generator = generator
@@ -444,6 +522,8 @@ class Call:
         self.connection: Connection | None = None
         self.identifier = 0
         self.kind = operations.GET
+        self.modifies: int | None = None
+        """The index of the key that is read and then written, while that goes on."""
         self.sent = 0.0
         self.target = 0
 
@@ -493,6 +573,11 @@ class Lane(Call):
     def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """Count it, and go on."""
         generator = self.generator
+        if self.modifies is not None:
+            step = generator.modify(self, status, version)
+            if step is None:
+                return
+            status = step
         now = generator.clock()
         if generator.count(self, status, self.sent, now):
             gap = now - self._last_success
@@ -517,6 +602,11 @@ class _Shot(Call):
 
     def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """Count it."""
+        if self.modifies is not None:
+            step = self.generator.modify(self, status, version)
+            if step is None:
+                return
+            status = step
         now = self.generator.clock()
         if self.generator.count(self, status, self._due, now):
             self.generator.note_success(now)

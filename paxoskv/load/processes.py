@@ -19,7 +19,7 @@ _POLL_S: Final = 0.05
 _START_S_MAX: Final = 60.0
 
 Show = Callable[[int], None]
-"""Called about four times a second with the number of operations measured so far."""
+"""Called when the load begins, and then about four times a second, with the number of operations measured so far."""
 RunLoop = Callable[[Callable[[], Coroutine[Any, Any, int]]], int]
 """Runs a coroutine on an event loop of its own, as `paxoskv.server.run.run_with_best_loop` does."""
 
@@ -47,6 +47,7 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
     async def main() -> int:
         generator = Generator(plan)
         loop = asyncio.get_running_loop()
+        showing: list[asyncio.Task[None]] = []
 
         def on_interrupt() -> None:
             generator.stop()
@@ -54,12 +55,14 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
 
         async def begin() -> None:
             loop.add_signal_handler(signal.SIGINT, on_interrupt)
+            showing.append(loop.create_task(_show(generator, show)))
+            await asyncio.sleep(0)  # It has begun to show.
 
-        showing = loop.create_task(_show(generator, show))
         try:
             found.append(await generator.run(begin))
         finally:
-            showing.cancel()
+            for task in showing:
+                task.cancel()
             loop.remove_signal_handler(signal.SIGINT)
         return 0
 
@@ -69,8 +72,8 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
 
 async def _show(generator: Generator, show: Show) -> None:
     while True:
-        await asyncio.sleep(_PROGRESS_S)
         show(generator.outcome.histogram.total)
+        await asyncio.sleep(_PROGRESS_S)
 
 
 def _divide(plan: Plan, processes: int) -> list[Plan]:
@@ -108,7 +111,8 @@ def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outco
     with _stopping_on_interrupt(stop.set):
         for worker, pipe in workers:
             while not pipe.poll(_PROGRESS_S):
-                show(sum(progress))
+                if operations := sum(progress):
+                    show(operations)
             try:
                 result = pipe.recv()
             except EOFError:

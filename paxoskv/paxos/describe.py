@@ -1,10 +1,13 @@
 """Messages and records in the words of the papers, for traces that people read. Nothing depends on it but those."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from paxoskv.core.operations import KIND_NAMES
+from paxoskv.core.text import text, words
 from paxoskv.paxos import messages, register
 from paxoskv.paxos.ballot import show_ballot, show_version
+from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Message, Refusal
 from paxoskv.paxos.records import Record
 
@@ -72,9 +75,7 @@ def message(said: Message) -> list[Description]:
                 "batch": item.number,
                 "key": text(item.key),
                 "ballot": show_ballot(item.ballot),
-                "operations": [
-                    f"{KIND_NAMES[relayed.kind]} {_argument(relayed.argument)}" for relayed in item.operations
-                ],
+                "operations": [words(KIND_NAMES[relayed.kind], relayed.argument) for relayed in item.operations],
             }
             for item in said.items
         ]
@@ -88,7 +89,7 @@ def message(said: Message) -> list[Description]:
             "kind": "NotHolder" if answer.promised else "RelayAnswer",
             "batch": answer.number,
             **({"promised": show_ballot(answer.promised)} if answer.promised else {}),
-            "results": [f"{status} {_argument(value)}" for status, value, *_ in answer.results],
+            "results": [words(str(status), value) for status, value, *_ in answer.results],
         }
         for answer in said.items
     ]
@@ -103,9 +104,22 @@ def record(of: Record) -> Description:
     }
 
 
-def text(data: bytes) -> str:
-    """Bytes for people."""
-    return data.decode(errors="backslashreplace")
+def held(engine: PaxosEngine, key: bytes) -> Description:
+    """What a node has promised and accepted for a key; nothing if that is not in memory."""
+    found = engine.records.resident.get(key)
+    return {} if found is None else record(found)
+
+
+def keys(said: Message) -> Iterator[bytes]:
+    """The keys that a message names."""
+    if isinstance(said, messages.Proposals):
+        yield from said.prepare_keys
+        yield from said.accept_keys
+    elif isinstance(said, messages.Reads):
+        yield from said.keys
+    elif isinstance(said, messages.Fetches | messages.Relays):
+        for item in said.items:
+            yield item.key
 
 
 def _refusal(number: int, refusal: Refusal) -> Description:
@@ -120,7 +134,3 @@ def _refusal(number: int, refusal: Refusal) -> Description:
 def _value(encoded: bytes) -> str | None:
     value, _, _ = register.user_view(encoded)
     return None if value is None else text(value)
-
-
-def _argument(value: bytes | int | None) -> str:
-    return text(value) if isinstance(value, bytes) else "" if value is None else str(value)

@@ -52,6 +52,18 @@ _OVERDUE_MS: Final = 60_000
 _NEVER: Final = float("inf")
 
 
+class _ParkedMessage:
+    """A peer's message, or the own vote, until the records of its keys are in memory."""
+
+    __slots__ = ("message", "missing", "sender")
+
+    def __init__(self, sender: int, message: Message, missing: int) -> None:
+        self.sender = sender
+        self.message = message
+        self.missing = missing
+        """How many of its keys have not come."""
+
+
 class _ParkedOperations:
     """Operations on one key whose record is being loaded."""
 
@@ -103,7 +115,10 @@ class PaxosEngine:
         self._incarnations: dict[int, int] = {}
         self._loading: set[bytes] = set()
         self._parked_operations: dict[bytes, _ParkedOperations] = {}
-        self._parked_messages: list[tuple[int, Message]] = []
+        self._parked_messages: dict[_ParkedMessage, None] = {}
+        """In the order of their arrival,"""
+        self._awaited: dict[bytes, list[_ParkedMessage]] = {}
+        """and by the keys that they wait for."""
         self._handlers = {
             Proposals: self._on_proposals,
             Accepted: self._on_accepted,
@@ -192,11 +207,17 @@ class PaxosEngine:
                     else:
                         self.proposer.submit(operation, record)
         self.reader.loaded()
-        if self._parked_messages:
-            parked_messages = self._parked_messages
-            self._parked_messages = []
-            for sender, message in parked_messages:
-                self._handlers[type(message)](sender, message)
+        ready: list[_ParkedMessage] = []
+        for key in records:
+            for waiting in self._awaited.pop(key, ()):
+                waiting.missing -= 1
+                if not waiting.missing:
+                    ready.append(waiting)
+        for waiting in ready:
+            # Unless its sender has been restarted meanwhile.
+            if waiting in self._parked_messages:
+                del self._parked_messages[waiting]
+                self._handlers[type(waiting.message)](waiting.sender, waiting.message)
 
     def _expiries(self, keys: list[bytes], blobs: dict[bytes, bytes]) -> Iterable[tuple[bytes, int, bool]]:
         """Which of the keys expire, when, and whether this node sees to that: it does where it proposed the value,
@@ -244,7 +265,12 @@ class PaxosEngine:
         if len(self._parked_messages) >= PARKED_MESSAGES_MAX:
             self.counters["parked_dropped"] += 1
             return False
-        self._parked_messages.append((sender, message))
+        # Looked at again when all of its keys have come, not at each: there may be many messages of many keys.
+        wanted = dict.fromkeys(missing)
+        parked = _ParkedMessage(sender, message, len(wanted))
+        self._parked_messages[parked] = None
+        for key in wanted:
+            self._awaited.setdefault(key, []).append(parked)
         self._load(missing)
         return False
 
@@ -356,7 +382,7 @@ class PaxosEngine:
             # predecessor's ballots and batches for answers to its own (B9).
             self._incarnations[peer] = incarnation
             self._held = deque(held for held in self._held if held[1] != peer)
-            self._parked_messages = [parked for parked in self._parked_messages if parked[0] != peer]
+            self._parked_messages = {parked: None for parked in self._parked_messages if parked.sender != peer}
             self.context.sends.pop(peer, None)
             self.proposer.peer_restarted(peer)
             self.scanner.peer_restarted(peer)
@@ -452,6 +478,10 @@ class PaxosEngine:
     def retired(self) -> bool:
         return True
 
+    @property
+    def writes_to(self) -> int:
+        return 0
+
     def command(self, name: str, argument: Any, now: float) -> str:
         return f"unknown command {name!r}; the leaderless engine takes none"
 
@@ -480,7 +510,8 @@ class PaxosEngine:
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy):
+            # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
+            if not (self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner):
                 break
         self.proposer.flush_relays()
         effects = self._effects

@@ -44,7 +44,7 @@ class Election:
         self._journaled = 0
         self._durable = 0
         self._held: list[tuple[int, Vote]] = []
-        self.counters = dict.fromkeys(("trials", "elections", "elections_won", "votes_granted"), 0)
+        self.counters = dict.fromkeys(("trials", "elections", "elections_won", "votes_granted", "votes_refused"), 0)
 
     # What is durable.
 
@@ -129,9 +129,16 @@ class Election:
             self._stand_at = min(self._stand_at, context.now + pause)
         self.follow(self.term, 0)
 
+    @property
+    def _hears_leader(self) -> bool:
+        """A leader works, as far as this node knows; where leases stand on it, as far as it knew before it started."""
+        context = self._context
+        heard_at = max(self.heard_at, context.began_at) if self.bound else self.heard_at
+        return self.role == LEADER or context.now < heard_at + context.timing.election_s
+
     def _stand(self) -> None:
         self.postpone()
-        if not self.may_stand:
+        if not self.may_stand or (self.bound and self._hears_leader):
             return
         if self._context.quorum == 1:
             self._campaign(by_transfer=False)
@@ -156,7 +163,10 @@ class Election:
 
     def _count(self, voter: int) -> None:
         self._voters.add(voter)
-        if len(self._voters) < self._context.quorum:
+        # Without its own vote, which waits for its disk, it could be elected twice in one term: the second time when it
+        # has forgotten in a crash that it led, by those who vote for it again. And so one index and term could have two
+        # entries.
+        if len(self._voters) < self._context.quorum or self._context.node not in self._voters:
             return
         if self.role == TRYING:
             self._campaign(by_transfer=False)
@@ -169,8 +179,7 @@ class Election:
     def on_vote_request(self, sender: int, message: VoteRequest) -> None:
         context = self._context
         log = self._log
-        hears_leader = self.role == LEADER or context.now < self.heard_at + context.timing.election_s
-        if hears_leader and not message.by_transfer:
+        if self._hears_leader and not message.by_transfer:
             # Not even its term is taken over: that would depose the leader just as well (4.2.3).
             context.send(sender, Vote(self.term, False, message.is_trial))
             return
@@ -183,6 +192,7 @@ class Election:
             self.follow(message.term, 0)
         granted = message.term == self.term and self.vote in (0, sender) and up_to_date
         if not granted:
+            self.counters["votes_refused"] += 1
             context.send(sender, Vote(self.term, False, False))
             return
         self.counters["votes_granted"] += 1

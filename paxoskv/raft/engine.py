@@ -21,7 +21,7 @@ from paxoskv.core.scan import LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
 from paxoskv.raft import entry as entries
 from paxoskv.raft import messages, records
-from paxoskv.raft.context import Context, Timing
+from paxoskv.raft.context import Context, Flow, Timing
 from paxoskv.raft.election import LEADER, Election
 from paxoskv.raft.leader import Leader
 from paxoskv.raft.log import Log
@@ -36,7 +36,12 @@ from paxoskv.raft.snapshot import Sender
 JOURNAL_BACKLOG_BYTES_MAX: Final = 32 * 1024 * 1024
 # Entries that are applied are kept in memory for followers that lag; who lags more gets a snapshot of what has changed.
 LOG_BYTES_MAX: Final = 32 * 1024 * 1024
-# More than so many entries behind, a node does not take on its clients' operations, whose answers it would see late.
+# For a follower whose snapshot is under way as much more is kept as it needs after that, up to so many times as much.
+LOG_HELD: Final = 4
+# What may wait to be applied, for records that are being loaded; past that nothing more is taken.
+UNAPPLIED_BYTES_MAX: Final = 64 * 1024 * 1024
+# More than so many entries behind, a node refuses its clients' operations, whose answers it would see late: they go to
+# another node.
 LAG_MAX: Final = 1024
 # Operations applied in one turn; a longer backlog takes several, so that heartbeats get through.
 _APPLY_MAX: Final = 20_000
@@ -57,6 +62,7 @@ class RaftEngine:
         rng: random.Random,
         *,
         timing: Timing | None = None,
+        flow: Flow | None = None,
         cache_bytes: int = 256 * 1024 * 1024,
         value_bytes_max: int = 1024 * 1024,
         operations_max: int = 65_536,
@@ -68,7 +74,7 @@ class RaftEngine:
         """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
         memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
-        self.context = Context(node, nodes, rng, timing or Timing(), operations_max)
+        self.context = Context(node, nodes, rng, timing or Timing(), flow or Flow(), operations_max)
         self.log = Log()
         self.records = Records(cache_bytes)
         self.records.complete = empty
@@ -102,8 +108,8 @@ class RaftEngine:
         """Storage has a base that was not read yet."""
         self._base_blob: bytes | None = None
         """What the present checkpoint ends with."""
-        self._replayed = False
-        """The rows that `recover` was given are in the log already, and their effects are not in the records."""
+        self._replayed = 0
+        """How many messages of the row that `recover` was given are in the log already."""
         # Following.
         self._verified = 0
         """The log equals that of this term's leader up to here."""
@@ -129,7 +135,9 @@ class RaftEngine:
                 "operations",
                 "terms_led",
                 "preemptions",
+                "stepped_down",
                 "ignored_while_disk_hangs",
+                "ignored_while_behind",
                 "load_stalls",
                 "chunks_taken",
                 "snapshots_taken",
@@ -237,6 +245,9 @@ class RaftEngine:
             if self.is_muted:
                 self._counters["ignored_while_disk_hangs"] += 1
                 return
+            if self._is_behind:
+                self._counters["ignored_while_behind"] += 1
+                return
             first = log.merge(previous, message.entries)
             if first:
                 self._journal_append(message, first)
@@ -307,12 +318,18 @@ class RaftEngine:
         # Records as of an index that this node is past would take it back.
         if message.index < self.machine.applied or self.is_muted or self.records.bytes > 2 * self.records.cache_bytes:
             return
-        for key, blob in zip(message.keys, message.records, strict=True):
-            self.records.put(key, *records.parse(blob))
+        self._take_records(message)
         self._effects.journal.append(message)
         self._turn_bytes += sum(map(len, message.records))
         self._counters["chunks_taken"] += 1
         self._stored.append((self._sequence, sender, messages.Stored(message.term, message.snapshot, message.number)))
+
+    def _take_records(self, message: messages.Chunk) -> None:
+        for key, blob in zip(message.keys, message.records, strict=True):
+            value, version, expires_at = records.parse(blob)
+            self.records.put(key, value, version, expires_at)
+            if expires_at:
+                self.machine.expiry_seen = True
 
     def _on_install(self, sender: int, message: Any) -> None:
         if message.term < self.election.term:
@@ -399,6 +416,11 @@ class RaftEngine:
         """The disk is so far behind that this node takes nothing more."""
         return self._backlog_bytes > JOURNAL_BACKLOG_BYTES_MAX
 
+    @property
+    def _is_behind(self) -> bool:
+        """So much that is committed waits to be applied that this node takes nothing more."""
+        return self.log.unapplied_bytes > UNAPPLIED_BYTES_MAX and self.machine.applied < self.log.committed
+
     def _journal_append(self, message: messages.Append, first: int) -> None:
         """The log has the message's entries now, and what it had from index `first` on no more."""
         if self._durable >= first or (self._appended and self._appended[-1][1] >= first):
@@ -437,18 +459,32 @@ class RaftEngine:
                     wanted.update(dict.fromkeys(self.records.missing(message.keys)))
             if wanted:
                 return list(wanted)
-            for message in journal:
-                self._replay(message)
-            self._replayed = True
-        while self.machine.applied < self.log.committed:
-            missing = self._missing()
-            if missing:
-                return missing
-            self.machine.apply(self.machine.applied + 1, self.log.at(self.machine.applied + 1))
-        self._replayed = False
+        while self._replayed < len(journal):
+            message = journal[self._replayed]
+            if isinstance(message, messages.Install) and message.base.index > self.machine.applied:
+                # It brought what had changed since an index up to which this node had applied the log. That all of that
+                # was committed, it may have known from a message that is in no row.
+                self.log.committed = max(self.log.committed, message.since)
+                if missing := self._apply_recovered():
+                    return missing
+            self._replay(message)
+            self._replayed += 1
+        if missing := self._apply_recovered():
+            return missing
+        self._replayed = 0
         self._durable = self.log.last_index
         self.log.compact(self._log_bytes, self.machine.applied)
         self.records.evict(_EVICTION_SWEEP_MAX)
+        return []
+
+    def _apply_recovered(self) -> list[bytes]:
+        """Apply what is known to be committed, or answer the keys whose records that takes."""
+        while self.machine.applied < self.log.committed:
+            if missing := self._missing():
+                return missing
+            index = self.machine.applied + 1
+            self.machine.apply(index, self.log.at(index))
+            self.log.applied(index)
         return []
 
     def _replay(self, message: Message) -> None:
@@ -462,8 +498,7 @@ class RaftEngine:
         elif isinstance(message, messages.HardState):
             self.election.restore(message)
         elif isinstance(message, messages.Chunk):
-            for key, blob in zip(message.keys, message.records, strict=True):
-                self.records.put(key, *records.parse(blob))
+            self._take_records(message)
         else:
             assert isinstance(message, messages.Install)
             if message.base.index > self.machine.applied:
@@ -572,6 +607,7 @@ class RaftEngine:
             index = machine.applied + 1
             for number, results in machine.apply(index, log.at(index)):
                 self.origin.applied(number, results)
+            log.applied(index)
 
     # Time, and the end of a turn.
 
@@ -584,15 +620,13 @@ class RaftEngine:
     def tick(self, now: float) -> None:
         context = self.context
         context.advance(now)
-        if self._ticked_at == float("-inf") and self._lease_reads:
-            # Before it started, this process may have heard from a leader.
-            self.election.heard_at = now
         self._ticked_at = now
         hangs = self._disk_hangs
         self.election.may_stand = not self._retiring and not hangs
         leader = self.leader
         if leader is not None:
             if not leader.tick():
+                self._counters["stepped_down"] += 1
                 self.election.follow(self.election.term, 0)
             elif hangs and not leader.target:
                 # Others' disks may do, for as long as memory lasts; but whatever this node has to load, nobody gets.
@@ -621,14 +655,20 @@ class RaftEngine:
     def retired(self) -> bool:
         return self._retiring and (self.leader is None or not self.leader.target)
 
+    @property
+    def writes_to(self) -> int:
+        return self.election.leader
+
     def command(self, name: str, argument: Any, now: float) -> str:
         self.context.advance(now)
         if name != "raft-transfer":
             return f"unknown command {name!r}; there is raft-transfer, with the id of the node that shall lead"
+        if argument == self.node and self.leader is not None:
+            return ""
         if self.leader is None:
             leads = f"node {self.election.leader} does" if self.election.leader else "nobody is known to, just now"
             return f"node {self.node} does not lead; {leads}"
-        if argument not in self.context.peers:
+        if type(argument) is not int or argument not in self.context.peers:
             return f"leadership goes to one of the nodes {', '.join(map(str, self.context.peers))}, not {argument!r}"
         if argument not in self.context.up:
             return f"node {argument} cannot be reached from the leader"
@@ -672,15 +712,23 @@ class RaftEngine:
             self._backlog_bytes += self._turn_bytes
             self._turn_bytes = 0
         if self.log.bytes > self._log_bytes * 5 // 4:
-            self.log.compact(self._log_bytes, self.machine.applied)
+            self._compact()
         if self.records.bytes > self.records.cache_bytes and not self._stalled:
             self.records.evict(_EVICTION_SWEEP_MAX)
         return effects
 
+    def _compact(self) -> None:
+        # Who gets a snapshot goes on with what follows it. If that were gone by then, it would need another one, and
+        # under a constant load one more after that.
+        held = self.machine.applied
+        if self.leader is not None and self.log.bytes <= self._log_bytes * LOG_HELD:
+            held = min(held, self.leader.held())
+        self.log.compact(self._log_bytes, held)
+
     def _lead(self, leader: Leader) -> None:
         self.origin.request(self._read_here)
         leader.begin_round()
-        if not self.is_muted:
+        if not self.is_muted and not self._is_behind:
             for message in leader.propose():
                 self._effects.journal.append(message)
                 self._appended.append((self._sequence, message.previous_index + len(message.entries)))
@@ -704,9 +752,12 @@ class RaftEngine:
         leader = election.leader
         if not leader or leader not in self.context.up:
             return
-        self.origin.request(self._read_there)
-        if self._verified and self._leader_committed <= self._verified + LAG_MAX:
-            self.origin.forward(leader, election.term)
+        if self._leader_committed > self.machine.applied + LAG_MAX:
+            self.origin.refuse()
+        else:
+            self.origin.request(self._read_there)
+            if self._verified:
+                self.origin.forward(leader, election.term)
         match = min(self._durable, self._verified)
         if (self._answer_at_once or match > self._answered) and election.is_durable:
             self._answer_at_once = False

@@ -30,10 +30,7 @@ from paxoskv.raft.messages import (
 from paxoskv.raft.origin import Origin
 from paxoskv.raft.snapshot import Sender
 
-APPEND_BYTES_MAX: Final = 512 * 1024
-# What may be on its way to one follower, in bytes and in messages; and what may be in the log without being committed.
-WINDOW_BYTES: Final = 8 * 1024 * 1024
-WINDOW_MESSAGES: Final = 128
+# What may be in the log without being committed.
 _OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
 _ROUNDS_MAX: Final = 4
 
@@ -43,12 +40,14 @@ class Follower:
 
     __slots__ = (
         "applied",
+        "catching_up",
         "flight_bytes",
         "flights",
         "heard_at",
         "match",
         "next",
         "paused",
+        "probe",
         "probing",
         "round",
         "round_asked",
@@ -64,6 +63,8 @@ class Follower:
         """The first entry that it was not sent."""
         self.probing = False
         """Where its log departs from the leader's is not known: one message at a time, to find out."""
+        self.probe = 0
+        """What messages follow until that is known: an answer to the probe is known by it."""
         self.paused = False
         """The probe is on its way."""
         self.flights: deque[tuple[int, int]] = deque()
@@ -80,10 +81,13 @@ class Follower:
         self.told = 0
         """The commit index that it was told."""
         self.sender: Sender | None = None
+        self.catching_up = False
+        """It was sent a snapshot, and has not come to the end of what follows that."""
 
     def take_back(self, next_index: int) -> None:
         """What was sent from that index on did not, or may not have, arrived."""
         self.next = next_index
+        self.probe = next_index - 1
         self.flights.clear()
         self.flight_bytes = 0
         self.probing = True
@@ -151,7 +155,17 @@ class Leader:
         self._snapshots = 0
         self._notify: set[int] = set()
         self.counters = dict.fromkeys(
-            ("entries", "read_rounds", "leases_used", "back_offs", "snapshots_sent", "chunks_sent", "transfers"), 0
+            (
+                "entries",
+                "read_rounds",
+                "early_reads",
+                "leases_used",
+                "back_offs",
+                "snapshots_sent",
+                "chunks_sent",
+                "transfers",
+            ),
+            0,
         )
 
     # Proposals.
@@ -185,7 +199,7 @@ class Leader:
             self._append(batches)
         journal = []
         while before < log.last_index:
-            entries = log.after(before, APPEND_BYTES_MAX)
+            entries = log.after(before, self._context.flow.append_bytes)
             journal.append(self._message(before, entries))
             before += len(entries)
         return journal
@@ -199,12 +213,11 @@ class Leader:
         return batches
 
     def _append(self, batches: list[Batch]) -> None:
+        bytes_max = self._context.flow.append_bytes
         part: list[Batch] = []
         size = count = 0
         for batch in batches:
-            if part and (
-                size + len(batch.encoded) > APPEND_BYTES_MAX or count + len(batch.keys) > ENTRY_OPERATIONS_MAX
-            ):
+            if part and (size + len(batch.encoded) > bytes_max or count + len(batch.keys) > ENTRY_OPERATIONS_MAX):
                 self._append_entry(part)
                 part, size, count = [], 0, 0
             part.append(batch)
@@ -243,7 +256,8 @@ class Leader:
             if peer not in self._context.up:
                 continue
             if follower.sender is not None or follower.next <= self._log.base_index:
-                scan = self._send_snapshot(peer, follower, may_scan) or scan
+                # One question at a time: of two, only one would hear the answer.
+                scan = self._send_snapshot(peer, follower, may_scan and scan is None) or scan
             else:
                 self._send_entries(peer, follower)
             # At once, if its clients wait for a commit, or reads for its answer.
@@ -257,15 +271,16 @@ class Leader:
 
     def _send_entries(self, peer: int, follower: Follower) -> None:
         log = self._log
+        flow = self._context.flow
         last = log.last_index
         while (
             follower.next <= last
             and not follower.paused
-            and follower.flight_bytes < WINDOW_BYTES
-            and len(follower.flights) < WINDOW_MESSAGES
+            and follower.flight_bytes < flow.window_bytes
+            and len(follower.flights) < flow.window_messages
         ):
             previous = follower.next - 1
-            entries = log.after(previous, APPEND_BYTES_MAX)
+            entries = log.after(previous, flow.append_bytes)
             size = sum([len(entry.encoded) for entry in entries])
             self._send(peer, follower, self._message(previous, entries))
             follower.next += len(entries)
@@ -281,7 +296,7 @@ class Leader:
 
     def _send_empty(self, peer: int, follower: Follower) -> None:
         """A heartbeat. It finds out, too, whether what was sent before has arrived."""
-        previous = follower.next - 1
+        previous = follower.probe if follower.probing else follower.next - 1
         if self._log.term_at(previous) is None:
             previous = self._log.last_index
         self._send(peer, follower, self._message(previous, []))
@@ -296,6 +311,7 @@ class Leader:
             follower.sender = None
         if message.match > follower.match:
             follower.match = message.match
+            follower.catching_up = follower.catching_up and message.match < self._log.committed
             follower.next = max(follower.next, message.match + 1)
             flights = follower.flights
             while flights and flights[0][0] <= message.match:
@@ -312,7 +328,7 @@ class Leader:
                 follower.take_back(max(min(message.applied, self._log.last_index), follower.match) + 1)
             return
         if follower.probing:
-            if message.previous_index != follower.next - 1:
+            if message.previous_index != follower.probe:
                 return
         elif message.previous_index <= follower.match:
             return
@@ -370,6 +386,7 @@ class Leader:
         """A node, perhaps this one, asks up to where it must have applied the log to read."""
         committed = self._log.committed
         if committed < self.first:
+            self.counters["early_reads"] += 1
             self._early.append((node, number))
         elif self._is_confirmed(node, 0):
             self._answer_read(node, number, committed)
@@ -436,15 +453,29 @@ class Leader:
                 if follower.sent_at + self._context.timing.heartbeat_s <= self._context.now:
                     self._send_empty(peer, follower)
                 return None
-            if any([other.sender is not None for other in self.followers.values()]):
+            if any([other.sender is not None and self._is_heard(each) for each, other in self.followers.items()]):
                 return None
             self._snapshots += 1
             self.counters["snapshots_sent"] += 1
+            follower.catching_up = True
             follower.sender = Sender(self._context, self._machine, self.term, self._snapshots, follower.applied)
         chunks = follower.sender.chunks
         scan = follower.sender.pump(peer, may_scan)
         self.counters["chunks_sent"] += follower.sender.chunks - chunks
         return None if scan is None else (follower.sender, scan)
+
+    def _is_heard(self, peer: int) -> bool:
+        """One that is gone, or says nothing, keeps no snapshot from the others, and nothing in memory."""
+        since = self._context.now - self._context.timing.election_s
+        return peer in self._context.up and self.followers[peer].heard_at > since
+
+    def held(self) -> int:
+        """Up to this index the log is not needed by those that are getting a snapshot, or have just got one."""
+        found = [follower for peer, follower in self.followers.items() if follower.catching_up and self._is_heard(peer)]
+        return min(
+            [follower.match if follower.sender is None else follower.sender.base.index for follower in found],
+            default=self._log.last_index,
+        )
 
     def on_stored(self, sender: int, message: Stored) -> None:
         """A follower has a part of its snapshot on disk."""

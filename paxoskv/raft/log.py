@@ -1,8 +1,16 @@
 """The log as far as it is in memory: what follows `base_index`, up to which the records hold its effects."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from paxoskv.raft.entry import Entry
+
+# What an entry costs beside its bytes once it is applied: the Entry, its time, the bytes' header, a place in the list.
+ENTRY_BYTES: Final = 160
+
+
+def _size(entries: Iterable[Entry]) -> int:
+    return sum([len(entry.encoded) + ENTRY_BYTES for entry in entries])
 
 
 class Log:
@@ -17,6 +25,8 @@ class Log:
         self.committed = 0
         self.bytes = 0
         """Size of all entries that are in memory."""
+        self.unapplied_bytes = 0
+        """Size of those that are not applied yet."""
         self.truncations = 0
         self._entries: list[Entry] = []
 
@@ -44,8 +54,14 @@ class Log:
         """Add one entry at the end; its index."""
         assert entry.term >= self.last_term, "(L1)"
         self._entries.append(entry)
-        self.bytes += len(entry.encoded)
+        size = len(entry.encoded) + ENTRY_BYTES
+        self.bytes += size
+        self.unapplied_bytes += size
         return self.last_index
+
+    def applied(self, index: int) -> None:
+        """The effects of the next entry are in the records."""
+        self.unapplied_bytes -= len(self.at(index).encoded) + ENTRY_BYTES
 
     def fits(self, previous_index: int, previous_term: int, entries: Sequence[Entry]) -> bool:
         """Whether these entries, coming after that one, go on from something that is here; dissertation, 3.5."""
@@ -81,7 +97,9 @@ class Log:
         """Remove the entries from `index` on."""
         assert index > self.committed, "(L2)"
         offset = index - self.base_index - 1
-        self.bytes -= sum([len(entry.encoded) for entry in self._entries[offset:]])
+        size = _size(self._entries[offset:])
+        self.bytes -= size
+        self.unapplied_bytes -= size
         del self._entries[offset:]
         self.truncations += 1
 
@@ -111,7 +129,7 @@ class Log:
         """Forget the oldest entries, none beyond `up_to`, until the rest has at most `bytes_max`."""
         count = size = 0
         while self.bytes - size > bytes_max and self.base_index + count < up_to:
-            size += len(self._entries[count].encoded)
+            size += len(self._entries[count].encoded) + ENTRY_BYTES
             count += 1
         if count:
             self.base_term = self._entries[count - 1].term
@@ -123,13 +141,11 @@ class Log:
         """The records hold everything up to `index`. What follows stays if it follows that very entry: answers that."""
         follows = self.term_at(index) == term
         if follows:
-            offset = index - self.base_index
-            self.bytes -= sum([len(entry.encoded) for entry in self._entries[:offset]])
-            del self._entries[:offset]
+            del self._entries[: index - self.base_index]
         else:
             assert index > self.committed, "(L2)"
             self._entries = []
-            self.bytes = 0
+        self.bytes = self.unapplied_bytes = _size(self._entries)
         self.base_index, self.base_term = index, term
         self.committed = max(self.committed, index)
         return follows

@@ -93,6 +93,7 @@ class Origin:
                 "timeouts",
                 "unknown_outcomes",
                 "expired_reads",
+                "refused_while_behind",
             ),
             0,
         )
@@ -268,6 +269,23 @@ class Origin:
         else:
             self._context.answer(operation, result)
 
+    def refuse(self) -> None:
+        """Send clients to other nodes, but for those whose operations are in batches: these have to wait."""
+        waiting, self._waiting = self._waiting, []
+        reads, self._reads = self._reads, []
+        requests, self._requests = self._requests, {}
+        ready, self._ready = self._ready, deque()
+        refused = [
+            waiting,
+            reads,
+            *[request.operations for request in requests.values()],
+            *[found for _, found in ready],
+        ]
+        for operations_ in refused:
+            for operation in operations_:
+                self.counters["refused_while_behind"] += not operation.done
+                self._context.answer(operation, _BEHIND)
+
     # Time.
 
     def tick(self) -> None:
@@ -329,6 +347,11 @@ def _unheard(operation: ScanOperation) -> None:
 _UNKNOWN: Final = Result(
     errors.OutcomeUnknown.status,
     b"the operation may or may not have happened: it was handed to the leader, and nothing was heard of it in time",
+    0,
+)
+_BEHIND: Final = Result(
+    errors.Unavailable.status,
+    b"this node was away and is catching up with the others; nothing was changed, ask another node",
     0,
 )
 _UNAVAILABLE: Final = Result(

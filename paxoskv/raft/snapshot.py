@@ -11,7 +11,6 @@ follower in between; only then `Install` follows, which moves the follower's log
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
 
 from paxoskv.core.engine import Scan
 from paxoskv.core.scan import after
@@ -20,9 +19,6 @@ from paxoskv.raft.entry import POSITION_BITS
 from paxoskv.raft.machine import StateMachine
 from paxoskv.raft.messages import Chunk, Install
 from paxoskv.raft.records import VERSION_BYTES
-
-_CHUNK_BYTES_MAX: Final = 256 * 1024
-_WINDOW: Final = 2
 
 
 class Sender:
@@ -39,9 +35,10 @@ class Sender:
         self._records = machine.records
         self._term = term
         self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
-        records = machine.records
-        self._unsaved = sorted({*records.dirty, *records.writing}, reverse=True)
+        self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
+        self._first = frozenset(self._unsaved)
+        """They go first, and not again when storage is read and has them by then."""
         self._after: bytes | None = b""
         """The last key read from storage, None at its end."""
         self._found: deque[tuple[bytes, bytes]] = deque()
@@ -55,7 +52,7 @@ class Sender:
         context = self._context
         if self._unacknowledged and self._sent_at + context.timing.resend_s <= context.now:
             self.resend(peer)
-        while len(self._unacknowledged) < _WINDOW and not self._installing:
+        while len(self._unacknowledged) < context.flow.window_chunks and not self._installing:
             chunk = self._next_chunk()
             if chunk is not None:
                 self.chunks += 1
@@ -89,12 +86,14 @@ class Sender:
         blobs: list[bytes] = []
         size = 0
         resident = self._records.resident
-        while size < _CHUNK_BYTES_MAX:
+        while size < self._context.flow.chunk_bytes:
             if self._unsaved:
                 # One that is not in memory any more is in storage by now.
                 key, blob = self._unsaved.pop(), b""
             elif self._found:
                 key, blob = self._found.popleft()
+                if key in self._first:
+                    continue
             else:
                 break
             record = resident.get(key)

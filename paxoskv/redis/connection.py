@@ -1,46 +1,39 @@
 """One connection: commands to the engine, answers back in the order of the commands.
 
-Commands of one connection on different keys go to the engine together; one that touches a key on which an earlier one
-still waits, waits too, and all behind it. So a client sees its own writes, whatever it pipelines.
+Commands of one connection on different keys go to the engine together, and so do unconditional changes of one key,
+which an engine makes in the order in which it is given them. Any other command that touches a key on which an earlier
+one still waits, waits too, and all behind it. So a client sees its own writes, whatever it pipelines.
 """
 
 import asyncio
 from collections import deque
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
-from paxoskv.core.operations import SETRANGE, Operation, Result
+from paxoskv.core.operations import ERROR_STATUS_MIN, GET, SETRANGE, Operation, Result
 from paxoskv.core.scan import ScanOperation
 from paxoskv.redis import replies
 from paxoskv.redis.commands import find
-from paxoskv.redis.commands.table import Finish, Plan, Refusal
+from paxoskv.redis.commands.table import Call, One, Plan, Refusal, TransactionRefusal, failure, too_large
 from paxoskv.redis.host import Host
-from paxoskv.redis.parser import Parser, RespError
+from paxoskv.redis.parser import COMMAND_BYTES_MAX, Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
+from paxoskv.redis.transaction import RefusedTransaction
 
-OPERATION_S_MAX: Final = 2.0
+OPERATION_S_MAX: Final = 3.0
 """An operation that is not decided by then is answered with an error: redis-py takes five seconds of silence
 for a reason to send it again."""
-_CALLS_MAX: Final = 1024
-"""Commands of one connection that are not answered, past which it is not read from."""
+UNREAD_S_MAX: Final = 60.0
+"""How long a client may read nothing of what it is owed."""
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _WRITE_BYTES: Final = 1024 * 1024
-
+_CALLS_MAX: Final = 256
+"""Commands of one connection that are not answered, past which it is not read from;"""
+_CALLS_LARGE_MAX: Final = 16
+"""and while its answers are large."""
+_LARGE_BYTES: Final = 1024 * 1024
 
 _HTTP: Final = frozenset((b"post", b"host:"))
-
-
-class _Call:
-    """One command that was not answered yet."""
-
-    __slots__ = ("finish", "left", "protocol", "reply", "results", "silent")
-
-    def __init__(self, reply: bytes | None, silent: bool, protocol: int) -> None:
-        self.reply = reply
-        self.silent = silent
-        self.protocol = protocol
-        self.finish: Finish | None = None
-        self.left = 0
-        self.results: list[Result] = []
 
 
 class RedisConnection(asyncio.Protocol):
@@ -49,19 +42,22 @@ class RedisConnection(asyncio.Protocol):
     def __init__(self, host: Host, sessions: Sessions) -> None:
         self._host = host
         self._sessions = sessions
-        self._parser = Parser(host.value_bytes_max)
+        self._parser = Parser(COMMAND_BYTES_MAX)
         self._session: Session | None = None
         self._transport: asyncio.Transport | None = None
-        self._calls: deque[_Call] = deque()
+        self._calls: deque[Call] = deque()
+        self._calls_max = _CALLS_MAX
         self._commands: deque[list[bytes]] = deque()
-        self._places: dict[int, tuple[_Call, int, bytes]] = {}
-        """Call, index of the result and key by the number of an operation."""
         self._busy: dict[bytes, int] = {}
-        """Keys on which operations wait."""
-        self._number = 0
+        """Keys on which commands wait, and how many unconditional changes these are; _ONE_ELSE if it is another one."""
+        self._alone: Call | None = None
+        """The command that is about all keys, while it waits."""
         self._submitting: list[Operation] = []
+        self._transaction: RefusedTransaction | None = None
         self._writable = self._reading = True
-        self._ended = False
+        self._written_bytes = 0
+        self._stalled: asyncio.TimerHandle | None = None
+        self._ended = self._half_closed = False
         self._refusal = ""
         self._flush_due = False
 
@@ -74,167 +70,257 @@ class RedisConnection(asyncio.Protocol):
         self._sessions.add(session)
         self._sessions.connections.add(self)
 
+    def eof_received(self) -> bool:
+        """A client that has no more to say still gets its answers."""
+        self._half_closed = True
+        return bool(self._calls or self._commands)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        # What is under way goes on; nothing else is begun for somebody who is gone.
+        self._ended = True
         if self._session is not None:
             self._sessions.remove(self._session)
         self._sessions.connections.discard(self)
+        if self._stalled is not None:
+            self._stalled.cancel()
+        if self._transaction is not None:
+            self._transaction.end()
 
     def pause_writing(self) -> None:
         self._writable = False
         self._throttle()
+        self._watch()
+
+    def _watch(self) -> None:
+        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, self._taken_bytes())
+
+    def _taken_bytes(self) -> int:
+        """How much the client has taken off our hands."""
+        assert self._transport is not None
+        return self._written_bytes - self._transport.get_write_buffer_size()
+
+    def _judge(self, taken_bytes: int) -> None:
+        """Close the connection of a client that has read nothing since it had taken so much."""
+        if self._transport is not None:
+            if self._taken_bytes() == taken_bytes:
+                self._transport.abort()
+            else:
+                self._watch()
 
     def resume_writing(self) -> None:
         self._writable = True
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
         self._proceed()
 
     def data_received(self, data: bytes) -> None:
-        self._read(data)
-        self._proceed()
-
-    def _read(self, data: bytes) -> None:
         if self._ended:
             return
         try:
-            self._commands.extend(self._parser.feed(data, _CALLS_MAX))
+            self._commands.extend(self._parser.feed(data))
         except RespError as error:
             self._commands.extend(error.commands)
             self._commands.append([])
             self._refusal = f"ERR {error}"
+        if self._transaction is not None:
+            self._transaction.extend()
+        self._proceed()
 
     def _proceed(self) -> None:
-        """Take on as many commands as may be in flight, and answer what is done."""
-        while not self._ended and len(self._calls) < _CALLS_MAX and self._writable:
-            if not self._commands:
-                self._read(b"")
-                if not self._commands:
-                    break
-            command = self._commands[0]
-            if command and command[0].lower() in _HTTP:
-                # A browser was talked into it: what comes next could be anything.
-                self._calls.append(_Call(replies.error("ERR this is no web server"), False, 2))
-                self._ended = True
-                break
-            if not command:
-                self._calls.append(_Call(replies.error(self._refusal), False, 2))
-                self._ended = True
-                break
-            if not self._take(command):
-                break
-            self._commands.popleft()
-        if self._submitting:
-            operations, self._submitting = self._submitting, []
-            self._host.submit(operations)
-        self.flush()
-        self._throttle()
-
-    def _take(self, command: list[bytes]) -> bool:
-        """Begin a command. False if it has to wait for a key, or for all that came before."""
+        """Take on as many commands as may be in flight, and answer what is done, until there is nothing to do."""
+        commands, calls = self._commands, self._calls
         session = self._session
         assert session is not None
+        while True:
+            self._answer()
+            before = len(commands)
+            if before:
+                now = session.last_command_at = self._host.now()
+                while commands and len(calls) < self._calls_max and self._writable and not self._ended:
+                    if not self._take(session, commands[0], now):
+                        break
+                    commands.popleft()
+                self._sessions.commands_processed += before - len(commands)
+                if self._transaction is not None and len(calls) >= self._calls_max:
+                    self._transaction.release()
+            if self._submitting:
+                operations, self._submitting = self._submitting, []
+                self._host.submit(operations)
+            if len(commands) == before:
+                break
+        if commands or not self._reading or len(calls) >= self._calls_max:
+            self._throttle()
+
+    def _take(self, session: Session, command: list[bytes], now: float) -> bool:
+        """Begin a command. False if it has to wait for a key, or for all that came before."""
+        keys: Sequence[bytes] = ()
+        if session.replies == SKIP_NEXT:
+            session.replies = SKIP
         try:
+            if not command:
+                self._ended = True
+                raise Refusal(self._refusal)
+            if self._transaction is not None:
+                reply, is_over = self._transaction.answer(command)
+                if is_over:
+                    self._transaction.end()
+                    self._transaction = None
+                if reply is not None:
+                    return self._append(session, Call(reply))
             found = find(command)
-            arguments = command[1:]
-            keys = found.keys(arguments)
-            if self._busy and (found.covers_all or _EVERY in self._busy or any(key in self._busy for key in keys)):
+            if self._alone is not None or (self._busy and found.covers_all):
                 return False
-            for key in keys:
-                if not key or len(key) > self._host.key_bytes_max:
-                    raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
-            self._sessions.commands_processed += 1
-            session.last_command, session.last_command_at = found.name, self._host.now()
-            if session.replies == SKIP_NEXT:
-                session.replies = SKIP
+            arguments = command[found.words :]
+            if found.first_key:
+                keys = found.keys(arguments)
+                for key in keys:
+                    if not 0 < len(key) <= self._host.key_bytes_max:
+                        raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
             outcome = found.handler(session, arguments)
-            if isinstance(outcome, Plan):
-                self._check(outcome)
-        except Refusal as refusal:
-            outcome = replies.error(str(refusal))
-        silent = session.replies in (OFF, SKIP)
-        if session.replies == SKIP:
-            session.replies = ON
-        if isinstance(outcome, bytes):
-            self._calls.append(_Call(outcome, silent, session.protocol))
-            self._ended = session.closing
-            return True
-        call = _Call(None, silent, session.protocol)
-        self._calls.append(call)
-        if found.covers_all:
-            self._busy[_EVERY] = 1
-        self._carry_out(call, outcome)
+            if isinstance(outcome, bytes):
+                session.last_command = found.name
+                self._ended = session.closing
+                return self._append(session, Call(outcome))
+            if isinstance(outcome, One):
+                operation = outcome.operation
+                is_change = operation.condition is None and operation.kind != GET
+                self._check(operation)
+            else:
+                is_change = False
+                for operation in outcome.operations:
+                    self._check(operation)
+        except TransactionRefusal as unwanted:
+            multi = Call()
+            self._transaction = RefusedTransaction(multi, replies.error(str(unwanted)), self._transaction_over)
+            return self._append(session, multi)
+        except Refusal as refused:
+            reason = str(refused)
+            if command and command[0].lower() in _HTTP:
+                # A browser was talked into it: what comes next could be anything.
+                self._ended = True
+                reason = "ERR this is no web server"
+            return self._append(session, Call(replies.error(reason)))
+        busy = self._busy
+        if busy:
+            for key in keys:
+                if key in busy and not (is_change and busy[key] > 0):
+                    return False
+        session.last_command = found.name
+        self._append(session, outcome)
+        outcome.keys = keys
+        if isinstance(outcome, One):
+            busy[operation.key] = busy.get(operation.key, 0) + 1 if is_change else _ONE_ELSE
+            operation.deadline = now + OPERATION_S_MAX
+            operation.reply = (self, outcome)
+            self._submitting.append(operation)
+        else:
+            busy.update(dict.fromkeys(keys, _ONE_ELSE))
+            if found.covers_all:
+                self._alone = outcome
+            self._carry_out(outcome, outcome)
         return True
 
-    def _carry_out(self, call: _Call, plan: Plan) -> None:
-        call.finish = plan.finish
-        call.left = len(plan.operations)
+    def _append(self, session: Session, call: Call) -> bool:
+        call.protocol = session.protocol
+        call.silent = False
+        if session.replies != ON:
+            call.silent = session.replies in (OFF, SKIP)
+            if session.replies == SKIP:
+                session.replies = ON
+        self._calls.append(call)
+        return True
+
+    def _transaction_over(self) -> None:
+        """Nobody has sent EXEC."""
+        assert self._transaction is not None
+        self._transaction.end()
+        self._transaction = None
+        self._proceed()
+
+    def _carry_out(self, call: Plan, step: Plan) -> None:
+        """Have the operations of a step done, whose results `call` waits for."""
+        call.finish = step.finish
+        call.left = len(step.operations)
         call.results = [_NOTHING] * call.left
         deadline = self._host.now() + OPERATION_S_MAX
-        for index, operation in enumerate(plan.operations):
-            self._number += 1
+        for index, operation in enumerate(step.operations):
             operation.deadline = deadline
-            operation.reply = (self, self._number)
-            self._places[self._number] = call, index, operation.key
-            if _EVERY not in self._busy:
-                self._busy[operation.key] = self._busy.get(operation.key, 0) + 1
+            operation.reply = (self, (call, index))
             if isinstance(operation, ScanOperation):
                 self._host.scan(operation)
             else:
                 self._submitting.append(operation)
 
-    def _check(self, plan: Plan) -> None:
+    def _check(self, operation: Operation) -> None:
         if self._host.stopping:
             raise Refusal("TRYAGAIN the node is stopping; use another one")
-        for operation in plan.operations:
-            argument = operation.argument
-            if type(argument) is bytes and operation.kind != SETRANGE and len(argument) > self._host.value_bytes_max:
-                raise Refusal(f"ERR a value has at most {self._host.value_bytes_max} bytes")
+        value_max = self._host.value_bytes_max
+        for part in (operation.argument, operation.condition):
+            if type(part) is bytes and len(part) > value_max and operation.kind != SETRANGE:
+                raise Refusal(too_large(value_max, len(part)))
 
-    def completed(self, number: int, status: int, value: bytes | int | None, version: int, expires_at: int) -> bool:
-        """An operation is done. True when `flush` has to be called in this turn, for the first time."""
-        call, index, key = self._places.pop(number)
-        call.results[index] = Result(status, value, version, expires_at)
-        call.left -= 1
-        if _EVERY not in self._busy:
-            if self._busy[key] == 1:
-                del self._busy[key]
-            else:
-                self._busy[key] -= 1
-        if not call.left:
-            assert call.finish is not None
-            outcome = call.finish(call.results, call.protocol)
-            if isinstance(outcome, Plan):
-                self._carry_out(call, outcome)
-            else:
-                call.reply = outcome
-                self._busy.pop(_EVERY, None)
+    def completed(self, waiting: Any, result: Result) -> bool:
+        """What `waiting`, of the operation's `reply`, was for is done. True when `flush` has to be called in this turn,
+        for the first time."""
+        if type(waiting) is One:
+            call: Call = waiting
+            call.reply = (
+                waiting.finish(result, waiting.protocol) if result.status < ERROR_STATUS_MIN else failure(result)
+            )
+        else:
+            call, index = waiting
+            assert type(call) is Plan
+            call.results[index] = result
+            call.left -= 1
+            if not call.left:
+                outcome = call.finish(call.results, call.protocol)
+                if isinstance(outcome, Plan):
+                    self._carry_out(call, outcome)
+                else:
+                    call.reply = outcome
+        if call.reply is not None:
+            busy = self._busy
+            for key in call.keys:
+                count = busy.pop(key, 0)
+                if count > 1:
+                    busy[key] = count - 1
+            if self._alone is call:
+                self._alone = None
         first, self._flush_due = not self._flush_due, True
         return first
 
     def flush(self) -> None:
-        """Write the answers that are complete, up to the first that is not; go on with what waited for them."""
-        due, self._flush_due = self._flush_due, False
+        """Write the answers of this turn, and go on with what waited for them."""
+        self._flush_due = False
+        self._proceed()
+
+    def _answer(self) -> None:
+        """Write the answers that are complete, up to the first that is not."""
         calls = self._calls
         ready: list[bytes] = []
-        while calls and calls[0].reply is not None:
-            call = calls.popleft()
-            if not call.silent:
-                ready.append(cast(bytes, call.reply))
+        while calls and (reply := calls[0].reply) is not None:
+            if not calls.popleft().silent:
+                ready.append(reply)
         transport = self._transport
-        if transport is not None and not transport.is_closing():
-            if ready:
-                transport.write(b"".join(ready))
-                if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
-                    transport.abort()
-            if self._ended and not calls:
-                transport.close()
-        if due:
-            self._proceed()
+        if transport is None or transport.is_closing():
+            return
+        if ready:
+            data = b"".join(ready)
+            self._calls_max = _CALLS_MAX if len(data) < _LARGE_BYTES else _CALLS_LARGE_MAX
+            self._written_bytes += len(data)
+            transport.write(data)
+            if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+                transport.abort()
+        if not calls and (self._ended or (self._half_closed and not self._commands)):
+            transport.close()
 
     def _throttle(self) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        reading = self._writable and not self._commands and len(self._calls) < _CALLS_MAX
+        reading = self._writable and not self._commands and len(self._calls) < self._calls_max
         if reading != self._reading:
             self._reading = reading
             if reading:
@@ -248,9 +334,8 @@ class RedisConnection(asyncio.Protocol):
             self._transport.close()
 
 
-_EVERY: Final = b""
-"""In place of a key, while a command is about all of them: no key is empty."""
 _NOTHING: Final = Result(0, None, 0)
+_ONE_ELSE: Final = -1
 
 
 def _address(name: object) -> str:

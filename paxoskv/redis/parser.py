@@ -1,8 +1,7 @@
 """Commands out of a stream of bytes, as Redis reads them: arrays of bulk strings, or lines typed by hand.
 
 Source: the RESP specification, and Redis 7's networking.c (`processMultibulkBuffer`, `processInlineBuffer`), whose
-error texts these are. Not hiredis, which reads replies: it takes what Redis refuses (`*1\\r\\n+PING\\r\\n`), sets
-memory aside for as many elements as a header claims before anybody can look, and saves 1 us a command, of some 20.
+error texts these are. Not hiredis, which reads replies: docs/design.md has what that would give and take.
 """
 
 from typing import Final
@@ -13,7 +12,7 @@ ARRAY_ELEMENTS_MAX: Final = 2**31 - 1
 COMMAND_BYTES_MAX: Final = 64 * 1024 * 1024
 INLINE_BYTES_MAX: Final = 64 * 1024
 # One lookup instead of a check, a conversion and a comparison.
-_COUNTS: Final = {b"*%d" % count: count for count in range(64)}
+_COUNTS: Final = {b"*%d" % count: count for count in range(1, 64)}
 _LENGTHS: Final = {b"$%d" % length: length for length in range(1024)}
 
 
@@ -35,6 +34,7 @@ class Parser:
     def __init__(self, bulk_bytes_max: int, command_bytes_max: int = COMMAND_BYTES_MAX) -> None:
         self._bulk_bytes_max = bulk_bytes_max
         self._command_bytes_max = command_bytes_max
+        self._is_quick = bulk_bytes_max >= len(_LENGTHS)
         self._command: list[bytes] = []
         """The elements that have arrived of a command,"""
         self._command_bytes = 0
@@ -55,11 +55,8 @@ class Parser:
         """What has arrived and belongs to no command yet."""
         return len(self._rest) + self._parts_bytes + self._command_bytes
 
-    def feed(self, data: bytes, commands_max: int) -> list[list[bytes]]:
-        """The next whole commands, at most so many; feed b"" for what is left over. Empty commands are passed over.
-
-        Raises RespError.
-        """
+    def feed(self, data: bytes) -> list[list[bytes]]:
+        """The commands that these bytes complete. Empty ones are passed over. Raises RespError."""
         if self._missing > len(data):
             self._parts.append(data)
             self._parts_bytes += len(data)
@@ -75,11 +72,16 @@ class Parser:
         self._cut = False
         commands: list[list[bytes]] = []
         at = 0
+        is_quick = self._is_quick
         try:
-            while at < len(data) and len(commands) < commands_max:
+            while at < len(data):
                 if self._left:
                     at = self._elements(data, at)
                 elif data[at] == 42:
+                    if is_quick:
+                        is_quick = False
+                        at += _short(data[at:] if at else data, commands)
+                        continue
                     at = self._array(data, at)
                 else:
                     end = self._inline(data, at, commands)
@@ -107,9 +109,7 @@ class Parser:
                 raise RespError("Protocol error: too big mbulk count string")
             self._cut = True
             return at
-        count = _COUNTS.get(data[at:line], -1)
-        if count < 0:
-            count = _integer(data[at + 1 : line], ARRAY_ELEMENTS_MAX, "Protocol error: invalid multibulk length")
+        count = _integer(data[at + 1 : line], ARRAY_ELEMENTS_MAX, "Protocol error: invalid multibulk length")
         self._left = max(count, 0)
         return self._elements(data, line + 2) if self._left else line + 2
 
@@ -164,6 +164,30 @@ class Parser:
         if command:
             commands.append(command)
         return line + 1
+
+
+def _short(data: bytes, commands: list[list[bytes]]) -> int:
+    """Take whole commands of few and short elements without a line break in them, as long as there are only such.
+
+    Answers how many bytes they have; whatever comes next is for those who look closer. Nearly all commands are like
+    this, and cutting all lines at once takes less than half the time of looking for each.
+    """
+    lines = data.split(b"\r\n")
+    count_of, length_of = _COUNTS.get, _LENGTHS.get
+    at, last = 0, len(lines) - 1
+    while at < last:
+        count = count_of(lines[at])
+        if count is None:
+            break
+        end = at + 1 + 2 * count
+        if end > last:
+            break
+        command = lines[at + 2 : end : 2]
+        if [*map(len, command)] != [*map(length_of, lines[at + 1 : end : 2])]:
+            break
+        commands.append(command)
+        at = end
+    return len(data) if at == last and not lines[last] else sum(map(len, lines[:at])) + 2 * at
 
 
 def _integer(text: bytes, largest: int, refusal: str) -> int:

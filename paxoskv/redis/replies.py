@@ -48,7 +48,12 @@ def array(replies: Sequence[bytes]) -> bytes:
 
 def bulks(values: Iterable[bytes]) -> bytes:
     """An array of bulk strings."""
-    return array([bulk(value) for value in values])
+    return array(each_bulk(values))
+
+
+def each_bulk(values: Iterable[bytes]) -> list[bytes]:
+    """Bulk strings, for an array to come."""
+    return [b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
 
 
 def set_of(replies: Sequence[bytes], protocol: int) -> bytes:

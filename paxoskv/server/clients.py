@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
-from paxoskv.core.operations import Operation
+from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Item, ScanOperation
 from paxoskv.redis.connection import RedisConnection
 from paxoskv.wire import client as wire
@@ -95,6 +95,7 @@ class ClientConnection(asyncio.Protocol):
         self._writable = True
         self._reading = True
         self._answers: list[wire.Answer] = []
+        self._has_greeted = False
 
     # asyncio's side.
 
@@ -143,12 +144,22 @@ class ClientConnection(asyncio.Protocol):
             limits = self._node.limits
             hello = wire.NodeHello(self._node.cluster, self._node.id, limits.key_bytes_max, limits.value_bytes_max)
             self._write(wire.pack_node_hello(hello))
+            self._has_greeted = True
+            if self._node.writes_to:
+                self.write_route()
         elif kind == wire.STATUS and len(body) == 2 and type(body[1]) is int:
             self._write(framing.pack((wire.STATUS, body[1], json.dumps(self._node.status()))))
         elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
+        elif kind == wire.COMMAND and len(body) == 4 and type(body[1]) is int:
+            self._write(framing.pack((wire.COMMAND, body[1], self._node.command(body[2], body[3]))))
         else:
             raise ProtocolError(f"unknown kind of frame: {framing.shown(kind)}")
+
+    def write_route(self) -> None:
+        """Tell the client which node takes writes with the least detour."""
+        if self._has_greeted:
+            self._write(framing.pack((wire.WRITES_TO, self._node.writes_to)))
 
     def _submit(self, requests: tuple[Any, ...]) -> None:
         node = self._node
@@ -231,9 +242,10 @@ class ClientConnection(asyncio.Protocol):
     ) -> None:
         self._write(framing.pack((wire.PAGE, identifier, status, reason, items, cursor)))
 
-    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
+    def completed(self, identifier: int, result: Result) -> bool:
         """Queue the answer of an operation that was in flight. True when it is the first since the last flush."""
         self._in_flight -= 1
+        status, value, version, expires_at = result
         if expires_at:
             left_ms = max(expires_at - self._node.wall_ms(), 0)
             self._answers.append((identifier, status, value, version, expires_at, left_ms))
@@ -306,9 +318,9 @@ class _PageReply:
         self._operation = operation
         self._start = start
 
-    def completed(self, identifier: int, status: int, value: Any, version: int, expires_at: int) -> bool:
+    def completed(self, identifier: int, result: Result) -> bool:
         """Write the page; nothing is left to flush."""
-        self._connection.paged(identifier, self._operation, self._start, status, value)
+        self._connection.paged(identifier, self._operation, self._start, result.status, result.value)
         return False
 
 

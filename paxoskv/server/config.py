@@ -83,6 +83,10 @@ class Options:
     """Stop when standard input ends, which it does with the process that holds its other end."""
     lease_reads: bool = False
     """Raft mode: a leader that a majority has just answered reads without asking again; trusts clocks."""
+    trace: Path | None = None
+    """Where to write what happens, a file or a folder; None for nowhere."""
+    trace_bytes: int = 16 * 1024 * 1024
+    """What the trace takes at the most, together with the older half beside it."""
 
 
 def load(path: Path) -> ClusterConfig:

@@ -97,6 +97,7 @@ class Node:
         self._refusals: dict[str, str] = {}
         self._checkpointing = False
         self._storage_uuids = dict(storage.peers)
+        self._writes_to = 0
         self._turns = 0
         self._turn_operations = 0
         self._drained = asyncio.Event()
@@ -221,12 +222,16 @@ class Node:
             self._storage.append(effects.sequence, row)
         if effects.answers:
             waiting: list[ClientConnection | RedisConnection] = []
-            for operation, (status, value, version, expires_at) in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection | RedisConnection, int]", operation.reply)
-                if connection.completed(identifier, status, value, version, expires_at):
+            for operation, result in effects.answers:
+                connection, identifier = cast("tuple[ClientConnection | RedisConnection, Any]", operation.reply)
+                if connection.completed(identifier, result):
                     waiting.append(connection)
             for connection in waiting:
                 connection.flush()
+        if self._engine.writes_to != self._writes_to:
+            self._writes_to = self._engine.writes_to
+            for client in self.connections:
+                client.write_route()
         if self.stopping and not self._in_flight() and self._engine.retired:
             self._drained.set()
         if effects.loads:
@@ -372,6 +377,11 @@ class Node:
         """Connections on the client port."""
         return len(self.connections) + len(self.silent_connections) + len(self.redis_sessions.connections)
 
+    @property
+    def writes_to(self) -> str:
+        """The client address of the node that takes writes with the least detour, "" when that is any, or not known."""
+        return str(self.config.node(self._writes_to).client) if self._writes_to else ""
+
     # For people.
 
     def status(self) -> dict[str, Any]:
@@ -424,6 +434,14 @@ class Node:
             return f"unknown fault {framing.shown(name)}; there are {known}"
         self.log.warning("fault injected", fault=name, argument=argument)
         return ""
+
+    def command(self, name: Any, argument: Any) -> str:
+        """An operator's wish for the engine; answers why it is not granted, or nothing."""
+        refusal = self._engine.command(name, argument, self.now())
+        self.log.info("command", name=name, argument=argument, refusal=refusal)
+        if not self._scheduled:
+            self._schedule()
+        return refusal
 
     # Stop.
 

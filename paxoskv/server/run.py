@@ -18,6 +18,7 @@ from paxoskv.server.logs import NodeLog
 from paxoskv.server.modes import MODES
 from paxoskv.server.node import Node
 from paxoskv.server.peers import PeerConnection
+from paxoskv.server.tracing import TracedNode
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 
@@ -56,7 +57,8 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     storage.on_failed = failed
     mode = MODES[config.mode]
     engine = mode.build(config, number, options, storage)
-    node = Node(config, number, options, storage, engine, mode.codec, log)
+    make = Node if options.trace is None else TracedNode
+    node = make(config, number, options, storage, engine, mode.codec, log)
     rows = await node.recover()
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

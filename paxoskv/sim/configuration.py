@@ -24,6 +24,12 @@ DISK_STALL: Final = "disk-stall"
 DISK_FULL: Final = "disk-full"
 DISK_FAILURE: Final = "disk-failure"
 CLOCK_JUMP: Final = "clock-jump"
+TRANSFER: Final = "transfer"
+
+LEADER: Final = 0
+"""In place of a node's number: whoever leads when the fault strikes."""
+AT_ELECTION: Final = -1
+"""In place of an operation's: when somebody is elected next. Each election takes one such fault, in their order."""
 
 # How often each is drawn. Crashes between the effects of one turn, and quick restarts, are what finds the most.
 _FAULT_WEIGHTS: Final = {
@@ -40,6 +46,12 @@ _FAULT_WEIGHTS: Final = {
     DISK_FAILURE: 2,
     CLOCK_JUMP: 1,
 }
+_RAFT_FAULT_WEIGHTS: Final = {**_FAULT_WEIGHTS, TRANSFER: 3}
+
+
+def fault_kinds(mode: str) -> tuple[str, ...]:
+    """What can go wrong in a mode's universes."""
+    return tuple(_RAFT_FAULT_WEIGHTS if mode == "raft" else _FAULT_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,8 @@ class Fault:
     """Something that goes wrong `delay_s` after the universe's operation number `operation` was issued.
 
     It lasts `lasts_s`: until a restart, a resumption, a healed link, a disk that works again. `peer` is the other end
-    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1.
+    of a link, where it has one; `amount` what the kind makes of it, from 0 to 1. `node` may be LEADER, `operation`
+    AT_ELECTION.
     """
 
     kind: str
@@ -66,7 +79,8 @@ class Wire:
     delay_s_min: float
     delay_s_max: float
     straggle: float
-    """Probability of a delay twenty times as long."""
+    """Probability of a delay that is `straggle_times` as long."""
+    straggle_times: float
     loss: float
     duplicate: float
     in_order: bool
@@ -89,6 +103,8 @@ class Configuration:
     """Probability that an operation goes to the first key whatever else is drawn."""
     sticky: float
     """Probability that a client stays with its node for the next operation."""
+    expiring: float
+    """Share of the puts whose values expire."""
     think_s: float
     timeout_s_min: float
     timeout_s_max: float
@@ -102,6 +118,16 @@ class Configuration:
     """A checkpoint begins past this."""
     drift: float
     """Relative error of the nodes' clocks."""
+    election_s: float
+    """Raft: how long a follower waits for a leader; the other times are in proportion."""
+    log_bytes: int
+    """Raft: what is kept in memory of the log; a follower that lacks more gets a snapshot."""
+    append_bytes: int
+    """Raft: of entries in one message, and of records in one part of a snapshot."""
+    window_messages: int
+    """Raft: on their way to one follower."""
+    lease_reads: bool
+    """Raft: a leader that was heard by a majority lately reads by itself."""
     faults: tuple[Fault, ...]
 
 
@@ -130,6 +156,7 @@ def draw(
         reads=rng.choice((0.1, 0.2, 0.4, 0.7)),
         hot=rng.choice((0.0, 0.3, 0.8)),
         sticky=rng.choice((0.0, 0.5, 0.9, 1.0)),
+        expiring=0.0,
         think_s=rng.choice((0.0, 0.0005, 0.005)),
         timeout_s_min=rng.choice((0.02, 0.3)),
         timeout_s_max=rng.choice((0.5, 2.0)),
@@ -137,6 +164,7 @@ def draw(
             delay_s_min=delay * 0.5,
             delay_s_max=delay * rng.choice((1.1, 2, 10)),
             straggle=rng.choice((0.0, 0.0, 0.01, 0.05)),
+            straggle_times=20.0,
             loss=0.0 if calm else rng.choice((0.0, 0.0, 0.01, 0.05)),
             duplicate=0.0 if calm else rng.choice((0.0, 0.02, 0.15)),
             in_order=calm or rng.random() < 0.4,
@@ -147,32 +175,112 @@ def draw(
         cache_bytes=rng.choice((1 << 28, 1 << 28, 1500, 4000)),
         journal_bytes=rng.choice((1 << 25, 20_000, 2_000)),
         drift=rng.choice((0.0, 0.0001, 0.05)),
+        election_s=0.0,
+        log_bytes=0,
+        append_bytes=0,
+        window_messages=0,
+        lease_reads=False,
         faults=(),
     )
+    if configuration.workload == "register":
+        # Of what it is made of only puts can set an expiry, and nothing keeps one: so it is known of every version.
+        expiring = random.Random(f"{seed} expiry").choice((0.0, 0.3, 1.0))
+        configuration = replace(configuration, expiring=expiring)
+    if mode == "raft":
+        configuration = _draw_raft(seed, configuration)
     if faults:
         configuration = replace(configuration, faults=_draw_faults(seed, configuration))
     return configuration
 
 
+def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
+    """What only a log cluster has."""
+    rng = random.Random(f"{seed} raft")
+    # An election takes two round trips and two commits. Who waits less for one never sees its end.
+    wire = configuration.wire
+    slowest = 2 * wire.delay_s_max + 2 * configuration.commit_s_max + 4 * configuration.turn_s
+    election_s = max(rng.choice((0.01, 0.05, 0.4)), 2 * slowest)
+    return replace(
+        configuration,
+        # Some clients think long enough for elections to pass between their operations, and some give up meanwhile.
+        think_s=max(configuration.think_s, election_s * rng.choice((0.0, 0.0, 0.02, 0.1, 0.3))),
+        timeout_s_min=min(configuration.timeout_s_min, election_s * rng.choice((0.3, 1.0, 10.0))),
+        timeout_s_max=min(configuration.timeout_s_max, election_s * rng.choice((0.6, 2.0, 10.0, 100.0))),
+        # Some messages are later than an election; none is so for ever.
+        wire=replace(wire, straggle_times=rng.choice((20.0, 20.0, min(200.0, 1 / wire.delay_s_max)))),
+        election_s=election_s,
+        log_bytes=rng.choice((1 << 25, 2_000, 300, 50)),
+        append_bytes=rng.choice((1 << 19, 1 << 19, 200, 1)),
+        window_messages=rng.choice((128, 128, 1, 3)),
+        # Leases stand on clocks that run at about the same speed.
+        lease_reads=rng.random() < 0.2 and configuration.drift < 0.05,
+    )
+
+
 def _draw_faults(seed: int, configuration: Configuration) -> tuple[Fault, ...]:
     rng = random.Random(f"{seed} faults")
-    kinds = list(_FAULT_WEIGHTS)
-    weights = list(_FAULT_WEIGHTS.values())
+    by_weight = dict(_RAFT_FAULT_WEIGHTS if configuration.mode == "raft" else _FAULT_WEIGHTS)
+    if configuration.lease_reads:
+        del by_weight[CLOCK_JUMP]
+    kinds = list(by_weight)
+    weights = list(by_weight.values())
+    if configuration.mode == "raft" and rng.random() < 0.3:
+        return _draw_falling_leaders(rng, configuration)
     # A universe has a taste: a few kinds of fault, so that the same trouble meets itself.
     taste = rng.choices(kinds, weights, k=rng.choice((1, 2, 3, 6)))
     found = []
     for _ in range(rng.choice((0, 2, 5, 10, 20))):
         node = rng.randint(1, configuration.nodes)
         peer = rng.choice([other for other in range(1, configuration.nodes + 1) if other != node] or [node])
-        found.append(
-            Fault(
-                kind=rng.choice(taste),
-                operation=rng.randrange(max(1, configuration.operations)),
-                delay_s=rng.uniform(0, 0.003),
-                lasts_s=rng.choice((0.001, 0.005, 0.03, 0.2)) * rng.uniform(0.5, 2),
-                node=node,
-                peer=peer,
-                amount=rng.random(),
-            )
+        fault = Fault(
+            kind=rng.choice(taste),
+            operation=rng.randrange(max(1, configuration.operations)),
+            delay_s=rng.uniform(0, 0.003),
+            lasts_s=rng.choice((0.001, 0.005, 0.03, 0.2)) * rng.uniform(0.5, 2),
+            node=node,
+            peer=peer,
+            amount=rng.random(),
         )
+        found.append(_with_an_eye_to_elections(rng, configuration, fault) if configuration.mode == "raft" else fault)
     return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))
+
+
+def _with_an_eye_to_elections(rng: random.Random, configuration: Configuration, fault: Fault) -> Fault:
+    """The same, but often of the leader, and often while the next one is being elected."""
+    if rng.random() < 0.4:
+        fault = replace(fault, node=LEADER)
+    if rng.random() < 0.5:
+        fault = replace(fault, delay_s=rng.uniform(0, 2 * configuration.election_s))
+    if rng.random() < 0.3:
+        fault = replace(fault, lasts_s=configuration.election_s * rng.choice((0.5, 1, 2, 4)))
+    return fault
+
+
+def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> tuple[Fault, ...]:
+    """One leader after the other is gone soon after it was elected, and former ones come back.
+
+    That is how entries of several terms come to lie on few disks each: the dissertation's figures 3.6 and 3.7.
+    """
+    kinds = rng.choice(
+        ((CRASH_IN_TURN, CRASH), (CRASH_IN_TURN, CRASH), (CRASH_IN_TURN, PARTITION), (CRASH, PARTITION, CUT_ONE_WAY))
+    )
+    wire = configuration.wire
+    soon_s = 4 * (wire.delay_s_max + configuration.commit_s_max)
+
+    def fall(operation: int, delay_s: float) -> Fault:
+        return Fault(
+            kind=rng.choice(kinds),
+            operation=operation,
+            delay_s=delay_s,
+            lasts_s=configuration.election_s * rng.choice((0.2, 0.6, 1.5, 3.0)) * rng.uniform(0.5, 2),
+            node=LEADER,
+            peer=rng.randint(1, configuration.nodes),
+            amount=rng.random(),
+        )
+
+    first = sorted(rng.randrange(max(1, configuration.operations)) for _ in range(4))
+    found = [fall(operation, 0.0) for operation in first]
+    # At once: in the very turn in which it is elected, so that what opens its term may lie on its own disk alone.
+    delays_s = (0.0, 0.0, soon_s / 2, soon_s, soon_s, 4 * configuration.election_s)
+    found += [fall(AT_ELECTION, rng.uniform(0, rng.choice(delays_s))) for _ in range(rng.choice((6, 12, 24)))]
+    return tuple(found)

@@ -26,6 +26,8 @@ class Disk:
         self.stalled = 0
         self.full = 0
         self.fail_next = False
+        self.torn = 0
+        """How many torn rows were found by those that started on it."""
         self.on_committed: Callable[[int], None] = lambda sequence: None
         self.on_failed: Callable[[], None] = lambda: None
         self._timeline = timeline
@@ -77,6 +79,7 @@ class Disk:
             if zlib.crc32(row).to_bytes(_CHECKSUM_BYTES, "big") != stored[:_CHECKSUM_BYTES]:
                 assert index == len(self._rows) - 1, "only the last row can be torn"
                 self._rows.pop()
+                self.torn += 1
                 break
             rows.append(row)
         return rows
@@ -127,12 +130,16 @@ class Disk:
 
     # Trouble.
 
-    def crash(self) -> None:
-        """The process is gone. Everything not committed is lost, but for a random prefix of what was on its way."""
+    def crash(self) -> int:
+        """The process is gone. Everything not committed is lost, but for a random prefix of what was on its way.
+
+        Answers the last sequence that has arrived all the same, 0 for none.
+        """
         arrived = self._rng.randint(0, len(self._committing))
         for _, row in self._committing[:arrived]:
             self._rows.append(row)
             self.journal_bytes += len(row)
+        last = self._committing[arrived - 1][0] if arrived else 0
         if arrived < len(self._committing) and self._rng.random() < 0.5:
             torn = self._committing[arrived][1]
             self._rows.append(torn[: self._rng.randrange(len(torn))])
@@ -140,6 +147,7 @@ class Disk:
         self._queue = []
         self._hanging = []
         self._life += 1
+        return last
 
     def stall(self) -> None:
         """Nothing ends any more, until as many `resume`."""

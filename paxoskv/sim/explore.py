@@ -1,10 +1,11 @@
 """Exhaustive search: every interleaving of a few operations, for small bounds, over the engine that serves.
 
-A state is a whole cluster: its engines, its disks, the frames in flight, and what clients were told. It is kept as
-bytes, which are both its copy and its identity. Breadth first, so the first violation found is a shortest one.
+A state is a whole cluster: its engines, its disks, the frames in flight, and what clients were told. A step changes one
+engine, mostly, and the others are shared; what identifies a state is in `sim.canonical`. Breadth first, so the first
+violation found is a shortest one.
 """
 
-import hashlib
+import copy
 import pickle
 import random
 import time
@@ -20,8 +21,10 @@ from paxoskv.check.history import Operation as Checked
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
+from paxoskv.core.text import shown
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
+from paxoskv.sim.canonical import Form, identity, prune
 from paxoskv.wire import framing, paxos, peer
 from paxoskv.workload import Request
 
@@ -89,23 +92,61 @@ class _First:
         return among[0]
 
 
-class _Node:
-    """An engine and its disk."""
+class Node:
+    """An engine and its disk. The engine is kept as bytes, which copies of the node share, until somebody uses it."""
+
+    __slots__ = ("_engine", "_packed", "form", "incarnation", "queued", "rows", "seen")
 
     def __init__(self) -> None:
-        self.engine: PaxosEngine | None = None
         self.incarnation = 0
-        self.rows: list[bytes] = []
-        self.queued: list[tuple[int, bytes]] = []
+        self.rows: tuple[bytes, ...] = ()
+        self.queued: tuple[tuple[int, bytes], ...] = ()
         self.seen: dict[int, int] = {}
+        self.form: Form | None = None
+        """What identifies the engine's state, None when that has to be found out again."""
+        self._engine: PaxosEngine | None = None
+        self._packed = b""
+
+    @property
+    def engine(self) -> PaxosEngine:
+        """The engine, which may change from now on."""
+        self.form = None
+        if self._engine is None:
+            self._engine = pickle.loads(self._packed)
+        return self._engine
+
+    @engine.setter
+    def engine(self, engine: PaxosEngine) -> None:
+        self.form = None
+        self._engine = engine
+
+    def find_form(self, number: int) -> Form:
+        """Of the engine as it is now."""
+        if self.form is None:
+            assert self._engine is not None
+            self.form = Form(number, self._engine)
+        return self.form
+
+    def seal(self) -> None:
+        """It changes no more; whoever wants to go on from here takes a copy."""
+        if self._engine is not None:
+            self._packed = pickle.dumps(self._engine, protocol=5)
+            self._engine = None
+
+    def copy(self) -> "Node":
+        """Of a sealed one."""
+        node = Node()
+        node.incarnation, node.rows, node.queued = self.incarnation, self.rows, self.queued
+        node.seen, node.form, node._packed = self.seen.copy(), self.form, self._packed
+        return node
 
 
-class _World:
+class World:
     """One state."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.now = 1.0
-        self.nodes = {number: _Node() for number in range(1, bounds.nodes + 1)}
+        self.nodes = {number: Node() for number in range(1, bounds.nodes + 1)}
         self.frames: list[tuple[int, int, bytes]] = []
         self.next: dict[int, int] = {}
         """By node, how many of its operations were submitted."""
@@ -117,11 +158,25 @@ class _World:
         """(number of the operation, its result, None for its call), in order."""
         self.slow_disks = bounds.slow_disks
         for number in self.nodes:
-            self.start(number)
+            self.nodes[number].engine = self._new_engine(number)
+        for number in self.nodes:
+            self._meet(number)
+
+    def copy(self) -> "World":
+        """Of a sealed one: what happens to it happens to it alone."""
+        world = copy.copy(self)
+        world.nodes = {number: node.copy() for number, node in self.nodes.items()}
+        world.frames, world.next, world.events = self.frames.copy(), self.next.copy(), self.events.copy()
+        return world
+
+    def seal(self) -> None:
+        """It changes no more."""
+        for node in self.nodes.values():
+            node.seal()
 
     # What happens.
 
-    def start(self, number: int) -> None:
+    def _new_engine(self, number: int) -> PaxosEngine:
         node = self.nodes[number]
         node.incarnation += 1
         placement = EveryNode(tuple(self.nodes))
@@ -132,10 +187,14 @@ class _World:
         engine.repair.counters = _Ignored()
         for row in node.rows:
             assert not engine.recover([paxos.CODEC.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
-        node.engine = engine
         node.seen = {}
+        return engine
+
+    def _meet(self, number: int) -> None:
+        """The node and all others hear of each other."""
+        node = self.nodes[number]
         for other, peer_node in self.nodes.items():
-            if other != number and peer_node.engine is not None:
+            if other != number:
                 self.introduce(number, other, peer_node.incarnation)
                 self.introduce(other, number, node.incarnation)
                 self.turn(other)
@@ -145,14 +204,13 @@ class _World:
         node = self.nodes[number]
         if node.seen.get(other) != incarnation:
             node.seen[other] = incarnation
-            assert node.engine is not None
             node.engine.peer_up(other, incarnation, self.now)
 
     def turn(self, number: int) -> None:
         node = self.nodes[number]
-        assert node.engine is not None
+        engine = node.engine
         while True:
-            effects = node.engine.take_effects()
+            effects = engine.take_effects()
             for target, messages in effects.sends.items():
                 header = peer.Header(_CLUSTER, 1, number, node.incarnation, node.seen.get(target, 0))
                 encoded = [paxos.CODEC.encode(message) for message in messages]
@@ -166,20 +224,19 @@ class _World:
             if not effects.journal:
                 return
             row: bytes = msgpack.packb([paxos.CODEC.encode(message) for message in effects.journal])
-            node.queued.append((effects.sequence, row))
+            node.queued = (*node.queued, (effects.sequence, row))
             if self.slow_disks:
                 return
             self.commit_row(node)
 
-    def commit_row(self, node: _Node) -> None:
-        sequence, row = node.queued.pop(0)
-        node.rows.append(row)
-        assert node.engine is not None
+    def commit_row(self, node: Node) -> None:
+        (sequence, row), *rest = node.queued
+        node.queued = tuple(rest)
+        node.rows = (*node.rows, row)
         node.engine.committed(sequence, self.now)
 
     def deliver(self, source: int, target: int, frame: bytes) -> None:
         node = self.nodes[target]
-        assert node.engine is not None
         header, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
         if header.recipient_incarnation != node.incarnation or node.seen.get(source, 0) > header.incarnation:
             return
@@ -190,25 +247,23 @@ class _World:
     def submit(self, node: int, number: int, request: Request) -> None:
         kind, key, argument, condition = request
         self.events.append((number, None))
-        engine = self.nodes[node].engine
-        assert engine is not None
-        engine.submit([Operation(kind, key, argument, condition, self.now + _DEADLINE_S, reply=number)], self.now)
+        operation = Operation(kind, key, argument, condition, self.now + _DEADLINE_S, reply=number)
+        self.nodes[node].engine.submit([operation], self.now)
         self.turn(node)
 
     def crash(self, number: int, keeping: int) -> None:
         node = self.nodes[number]
-        node.rows += [row for _, row in node.queued[:keeping]]
-        node.queued = []
-        node.engine = None
+        node.rows += tuple([row for _, row in node.queued[:keeping]])
+        node.queued = ()
         for other in self.nodes.values():
-            if other.engine is not None:
+            if other is not node:
                 other.engine.peer_lost(number, self.now)
-        self.start(number)
+        node.engine = self._new_engine(number)
+        self._meet(number)
 
     def tick(self) -> None:
         self.now += _TICK_S
         for number, node in self.nodes.items():
-            assert node.engine is not None
             node.engine.tick(self.now)
             self.turn(number)
 
@@ -226,16 +281,16 @@ class _World:
                         self.commit_row(node)
                         self.turn(number)
                         busy = True
-            if all(node.engine is not None and node.engine.deadline() is None for node in self.nodes.values()):
+            if all(node.engine.deadline() is None for node in self.nodes.values()):
                 return
             self.tick()
         raise AssertionError("somebody waits for what will not come")
 
 
-Step = tuple[str, Callable[[_World], None]]
+Step = tuple[str, Callable[[World], None]]
 
 
-def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
+def steps(world: World, bounds: Bounds) -> Iterator[Step]:
     """Everything that can happen next."""
     scripts: dict[int, list[tuple[int, Request]]] = {}
     for number, (node, request) in enumerate(bounds.operations):
@@ -245,7 +300,7 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
         if position < len(script):
             number, request = script[position]
 
-            def ask(after: _World, node: int = node, number: int = number, request: Request = request) -> None:
+            def ask(after: World, node: int = node, number: int = number, request: Request = request) -> None:
                 after.next[node] = after.next.get(node, 0) + 1
                 after.submit(node, number, request)
 
@@ -255,20 +310,20 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
             continue  # The same bytes: its copy was tried.
         text = _describe(source, target, frame)
 
-        def take(after: _World, index: int = index) -> None:
+        def take(after: World, index: int = index) -> None:
             after.deliver(*after.frames.pop(index))
 
         yield text, take
         if world.losses:
 
-            def lose(after: _World, index: int = index) -> None:
+            def lose(after: World, index: int = index) -> None:
                 after.losses -= 1
                 after.frames.pop(index)
 
             yield f"{text}: lost", lose
         if world.duplicates:
 
-            def double(after: _World, index: int = index) -> None:
+            def double(after: World, index: int = index) -> None:
                 after.duplicates -= 1
                 after.deliver(*after.frames[index])
 
@@ -276,7 +331,7 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
     for number, there in world.nodes.items():
         if there.queued:
 
-            def commit(after: _World, number: int = number) -> None:
+            def commit(after: World, number: int = number) -> None:
                 after.commit_row(after.nodes[number])
                 after.turn(number)
 
@@ -284,14 +339,14 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
         if world.crashes:
             for keeping in range(len(there.queued) + 1):
 
-                def crash(after: _World, number: int = number, keeping: int = keeping) -> None:
+                def crash(after: World, number: int = number, keeping: int = keeping) -> None:
                     after.crashes -= 1
                     after.crash(number, keeping)
 
                 yield f"node {number} crashes and starts again", crash
     if world.ticks:
 
-        def tick(after: _World) -> None:
+        def tick(after: World) -> None:
             after.ticks -= 1
             after.tick()
 
@@ -301,9 +356,11 @@ def steps(world: _World, bounds: Bounds) -> Iterator[Step]:
 def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda states, depth: None) -> Exploration:
     """Visit every state within the bounds, or stop at the first violation. `progress` hears of each new depth."""
     began = time.perf_counter()
-    first = _pack(_World(bounds))
-    parents: dict[bytes, tuple[bytes, str]] = {_identity(first): (b"", "")}
-    layer = [first]
+    world = World(bounds)
+    begin = identity(world)
+    parents: dict[bytes, tuple[bytes, str]] = {begin: (b"", "")}
+    world.seal()
+    layer = [(begin, world)]
     depth = transitions = 0
 
     def result(violation: str, last: bytes, step: str, complete: bool) -> Exploration:
@@ -318,31 +375,30 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
 
     while layer:
         progress(len(parents), depth)
-        following: list[bytes] = []
-        for packed in layer:
-            identity = _identity(packed)
-            world = _unpack(packed)
+        following: list[tuple[bytes, World]] = []
+        for here, world in layer:
             quiet = True
             for text, act in steps(world, bounds):
                 quiet = False
-                after = _unpack(packed)
+                after = world.copy()
                 told = len(after.events)
                 transitions += 1
                 try:
                     act(after)
                 except AssertionError as error:
-                    return result(f"assertion: {error}", identity, text, False)
+                    return result(f"assertion: {error}", here, text, False)
                 if any(answer is not None for _, answer in after.events[told:]) and (
                     illegal := _judge(after.events, bounds)
                 ):
-                    return result(illegal, identity, text, False)
-                packed_after = _pack(after)
-                found = _identity(packed_after)
+                    return result(illegal, here, text, False)
+                prune(after)
+                found = identity(after)
                 if found not in parents:
-                    parents[found] = (identity, text)
-                    following.append(packed_after)
-            if (quiet or not world.frames) and (illegal := _end(world, bounds)):
-                return result(illegal, identity, "everything arrives, and every node is asked", False)
+                    parents[found] = (here, text)
+                    after.seal()
+                    following.append((found, after))
+            if (quiet or not world.frames) and (illegal := _end(world.copy(), bounds)):
+                return result(illegal, here, "everything arrives, and every node is asked", False)
             if len(parents) >= bounds.states_max:
                 return result("", b"", "", False)
         layer = following
@@ -350,7 +406,7 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
     return result("", b"", "", True)
 
 
-def _end(world: _World, bounds: Bounds) -> str:
+def _end(world: World, bounds: Bounds) -> str:
     """From here, everything comes to rest, and every node reads every key: is that legal, too?"""
     try:
         world.settle()
@@ -412,20 +468,6 @@ def _judge(events: list[tuple[int, Result | None]], bounds: Bounds) -> str:
     return violations[0].sentence if violations else ""
 
 
-def _pack(world: _World) -> bytes:
-    world.frames.sort()
-    return pickle.dumps(world, protocol=5)
-
-
-def _unpack(packed: bytes) -> _World:
-    world: _World = pickle.loads(packed)
-    return world
-
-
-def _identity(packed: bytes) -> bytes:
-    return hashlib.blake2b(packed, digest_size=16).digest()
-
-
 def _describe(source: int, target: int, frame: bytes) -> str:
     _, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
     said = [one for message in encoded for one in describe.message(paxos.CODEC.decode(message))]
@@ -438,8 +480,8 @@ def _describe(source: int, target: int, frame: bytes) -> str:
 
 def _show(request: Request) -> str:
     kind, key, argument, condition = request
-    words = [operations.KIND_NAMES[kind], describe.text(key)]
+    words = [operations.KIND_NAMES[kind], f"{shown(key)}"]
     for value, before in ((argument, ""), (condition, "if ")):
         if value is not None:
-            words.append(before + (describe.text(value) if isinstance(value, bytes) else str(value)))
+            words.append(f"{before}{shown(value)}")
     return " ".join(words)

@@ -81,7 +81,7 @@ class Network:
         rng = self._rng
         delay = rng.uniform(wire.delay_s_min, wire.delay_s_max) + link.slow_s
         if not self._healed and wire.straggle and rng.random() < wire.straggle:
-            delay *= 20
+            delay *= wire.straggle_times
         if wire.in_order:
             now = self._timeline.now
             link.last_arrival = max(link.last_arrival, now + delay)

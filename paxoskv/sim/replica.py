@@ -11,7 +11,7 @@ from paxoskv.core.engine import Effects, Engine
 from paxoskv.core.operations import Operation, Result
 from paxoskv.sim.configuration import Configuration
 from paxoskv.sim.disk import Disk
-from paxoskv.sim.modes import Mode
+from paxoskv.sim.mode import Mode
 from paxoskv.sim.network import Network
 from paxoskv.sim.timeline import Timeline
 from paxoskv.sim.trace import Trace
@@ -19,9 +19,12 @@ from paxoskv.wire import framing, peer
 
 CLUSTER: Final = "universe"
 EPOCH: Final = 1
-VALUE_BYTES_MAX: Final = 1 << 20
 _FRAME_BYTES_MAX: Final = 4 << 20
 _SLICE_RECORDS: Final = 4
+
+# Some day, so that no expiry comes before it.
+_EPOCH_MS: Final = 1_700_000_000_000
+_WALL_SKEW_S_MAX: Final = 0.05
 
 
 class Replica:
@@ -42,12 +45,16 @@ class Replica:
         self.engine: Engine[Any] | None = None
         self.peers: dict[int, Replica] = {}
         self.crashes = 0
-        self._marks: Counter[str] = Counter()
+        self._marks = Counter(
+            dict.fromkeys(("crashes", "stale_frames", "checkpoints", "torn_rows", "failed_commits"), 0)
+        )
         self.die_after: int | None = None
         """Crash in the next turn that has something for the disk, after so many of its effects."""
         self.on_answer: Callable[[Any, Result], None] = lambda reply, result: None
         """Told of every answer: what the operation carries as `reply`, and the result."""
         self.on_crash: Callable[[Replica], None] = lambda replica: None
+        self.on_elected: Callable[[], None] = lambda: None
+        """Told when this node leads that did not before."""
         self._configuration = configuration
         self._mode = mode
         self._timeline = timeline
@@ -58,6 +65,8 @@ class Replica:
         self._paused = 0
         self._rate = 1.0 + rng.uniform(-1, 1) * configuration.drift
         self._offset = rng.uniform(0, 1000)
+        self._wall_s = random.Random(f"{configuration.seed} wall {number}").uniform(-_WALL_SKEW_S_MAX, _WALL_SKEW_S_MAX)
+        """By how much the wall clock is wrong."""
         self._clear()
         self.disk.on_committed = self._on_committed
         self.disk.on_failed = self._on_commit_failed
@@ -72,14 +81,16 @@ class Replica:
         self._tick_due = False
         self._timer_at = float("inf")
         self._checkpointing = False
+        self._leading = False
         self._life = self.crashes
 
     def marks(self) -> Counter[str]:
-        """The engine's counters, over all the node's lives."""
+        """What happened to this node, and its engine's counters, over all its lives."""
         marks = self._marks.copy()
         if self.engine is not None:
-            counters = self.engine.status()["engine"]
-            marks.update({name: count for name, count in counters.items() if type(count) is int})
+            status = self.engine.status()
+            marks.update({name: count for name, count in status["engine"].items() if type(count) is int})
+            marks.update({name: status[name] for name in ("evictions", "loads")})
         return marks
 
     @property
@@ -90,6 +101,14 @@ class Replica:
     def clock(self) -> float:
         """The node's own time: it drifts and jumps, and never goes back."""
         return self._offset + self._timeline.now * self._rate
+
+    def wall_ms(self) -> int:
+        """What the node's wall clock shows. Unlike `clock` it also goes back."""
+        return _EPOCH_MS + int((self._timeline.now * self._rate + self._wall_s) * 1000)
+
+    def jump_wall(self, seconds: float) -> None:
+        """Somebody sets the wall clock, either way."""
+        self._wall_s += seconds
 
     def jump(self, seconds: float) -> None:
         """Set the clock forward."""
@@ -112,12 +131,15 @@ class Replica:
             self._configuration,
             not disk.records,
         )
-        for row in disk.replay():
-            journal = [self._mode.codec.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)]
+        rows = [msgpack.unpackb(row, use_list=False) for row in disk.replay()]
+        self._marks["torn_rows"] = disk.torn
+        for row in [(), *rows]:
+            journal = [self._mode.codec.decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.clock())
         self._clear()
         self.engine = engine
+        self._mode.watch.started(self.number, engine)
         if self._trace is not None:
             self._trace.started(self.number, disk.incarnation)
         for other in self.peers.values():
@@ -131,11 +153,12 @@ class Replica:
         if self.engine is None:
             return
         self._marks = self.marks()
+        self._marks["crashes"] += 1
         self.engine = None
         self.die_after = None
         self.crashes += 1
         self._clear()
-        self.disk.crash()
+        self._mode.watch.committed(self.number, self.disk.crash())
         if self._trace is not None:
             self._trace.crashed(self.number)
         self.on_crash(self)
@@ -164,6 +187,7 @@ class Replica:
 
     def _on_commit_failed(self) -> None:
         # Whatever such a disk says next time is not to be believed (D2).
+        self._marks["failed_commits"] += 1
         self.keep_down()
         self._timeline.after(self._rng.uniform(0.001, 0.05), self.let_up)
 
@@ -196,9 +220,10 @@ class Replica:
             return False
         header, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
         assert header.sender == source
-        if header.recipient_incarnation != self.disk.incarnation:
-            return False
-        if self._incarnations.get(source, 0) > header.incarnation:
+        if header.recipient_incarnation != self.disk.incarnation or (
+            self._incarnations.get(source, 0) > header.incarnation
+        ):
+            self._marks["stale_frames"] += 1
             return False
         self._introduce(source, header.incarnation)
         self._messages.append((source, [self._mode.codec.decode(message) for message in encoded]))
@@ -215,8 +240,15 @@ class Replica:
         self._schedule()
         return True
 
+    def command(self, name: str, argument: Any) -> None:
+        """An operator's wish, which may be refused."""
+        if self.engine is not None:
+            self.engine.command(name, argument, self.clock())
+            self._schedule()
+
     def _on_committed(self, sequence: int) -> None:
         self._committed = sequence
+        self._mode.watch.committed(self.number, sequence)
         if self._trace is not None:
             self._trace.committed(self.number, sequence)
         self._schedule()
@@ -239,6 +271,7 @@ class Replica:
             return
         engine = self.engine
         now = self.clock()
+        engine.wall(self.wall_ms())
         if self._committed:
             sequence, self._committed = self._committed, 0
             engine.committed(sequence, now)
@@ -253,6 +286,11 @@ class Replica:
             self._tick_due = False
             engine.tick(now)
         effects = engine.take_effects()
+        self._mode.watch.turn(self.number, engine, effects)
+        if self._mode.leads is not None and self._leading != self._mode.leads(engine):
+            self._leading = not self._leading
+            if self._leading:
+                self.on_elected()
         if self.die_after is not None and effects.journal:
             self._die_in_turn(effects)
         else:
@@ -299,7 +337,7 @@ class Replica:
             self._network.send(self.number, target, frame)
 
     def _append(self, effects: Effects[Any]) -> None:
-        self._mode.observe(self.number, effects.journal)
+        self._mode.watch.journaled(self.number, effects.sequence, effects.journal)
         row: bytes = msgpack.packb([self._mode.codec.encode(message) for message in effects.journal])
         if self._trace is not None:
             self._trace.journaled(self.number, effects.sequence, len(row))
@@ -356,6 +394,7 @@ class Replica:
 
         def trimmed() -> None:
             self._checkpointing = False
+            self._marks["checkpoints"] += 1
 
         if records:
             self.disk.fold(records, folded)

@@ -25,7 +25,7 @@ class Report:
     outcomes: Counter[str]
     """How many calls ended as ok, failed and unknown."""
     marks: Counter[str]
-    """How often each counter of the engines went up: which branches the universe reached."""
+    """How often each branch that matters was reached: faults, what became of frames and disks, engines' counters."""
     seconds: float
     """Virtual ones."""
     steps: int
@@ -40,12 +40,13 @@ def simulate(configuration: Configuration, trace: Trace | None = None) -> Report
     universe = Universe(configuration, trace)
     outcome = universe.run()
     failure, undecided = outcome.failure, 0
+    proof: list[int] = []
     if failure is None:
-        illegal, undecided = history.judge(outcome.calls)
+        illegal, proof, undecided = history.judge(outcome.calls)
         if illegal:
             failure = Failure("illegal", illegal)
     if trace is not None and failure is not None:
-        trace.failed(failure.kind, failure.message)
+        trace.failed(failure.kind, failure.message, proof)
     return Report(
         configuration.seed,
         failure,

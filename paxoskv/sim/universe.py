@@ -8,8 +8,8 @@ replicas hold the same, and nobody waits for anything any more.
 import random
 import traceback
 import zlib
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
+from dataclasses import dataclass, replace
 from typing import Final
 
 from paxoskv.core import errors, operations
@@ -28,13 +28,16 @@ FAILED: Final = "failed"
 UNKNOWN: Final = "unknown"
 
 _CLIENT_DELAY_S: Final = 0.0001
+_LIFETIMES_MS: Final = (0, 1, 3, 10, 50, 1000)
 # What clients allow a node beyond the timeout that they told it.
 _CLIENT_PATIENCE_S: Final = 0.1
 # Bounds on what has to happen once everything is healed, in virtual seconds.
 _ANSWERED_S_MAX: Final = 3.0
 _PROBE_S_MAX: Final = 5.0
+_PROBES_MAX: Final = 4
 _SETTLED_S_MAX: Final = 60.0
 _LATE_S_MAX: Final = 1.0
+_LEADER_S_MAX: Final = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -52,11 +55,13 @@ class Call:
     status: int = -1
     value: Argument = None
     version: int = 0
+    lifetime_ms: int | None = None
+    """A put's: how long its value may live, by the clock of the node that takes it. None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What must not happen and did. `kind`: assertion, illegal, liveness, convergence."""
+    """What must not happen and did. `kind`: assertion, exception, illegal, liveness."""
 
     kind: str
     message: str
@@ -76,7 +81,7 @@ class Outcome:
     frames: int
     crashes: int
     marks: Counter[str]
-    """How often each counter of the engines went up."""
+    """How often each branch that matters was reached."""
 
 
 @dataclass(slots=True, eq=False)
@@ -121,6 +126,7 @@ class Universe:
             replica.peers = {number: other for number, other in self._replicas.items() if other is not replica}
             replica.on_answer = self._answered
             replica.on_crash = self._crashed
+            replica.on_elected = self._elected
         self._workload = Workload(
             configuration.workload,
             configuration.keys,
@@ -128,7 +134,9 @@ class Universe:
             configuration.hot,
             self._rng("workload"),
         )
+        self._lifetimes = self._rng("lifetimes")
         self._faults: dict[int, list[Fault]] = {}
+        self._at_elections = deque(f for f in configuration.faults if f.operation == configurations.AT_ELECTION)
         for fault in configuration.faults:
             self._faults.setdefault(fault.operation, []).append(fault)
         self._strikes: list[_Strike] = []
@@ -137,7 +145,8 @@ class Universe:
         self._processes = configuration.clients
         self._waiting: dict[int, Call] = {}
         """The call that each process waits for."""
-        self._idle = configuration.clients
+        self.finished = 0
+        """How many clients have nothing left to ask."""
         self._clients = [_Client(self, number) for number in range(configuration.clients)]
 
     def _rng(self, part: str) -> random.Random:
@@ -156,6 +165,11 @@ class Universe:
         except AssertionError as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             failure = Failure("assertion", f"{error or frame.line} ({frame.name}, {frame.filename.split('/')[-1]})")
+        except Exception as error:
+            # What no engine may raise: a process would end by it, and again after each restart perhaps.
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            name = type(error).__name__
+            failure = Failure("exception", f"{name}: {error} ({frame.name}, {frame.filename.split('/')[-1]})")
         return Outcome(
             self.configuration,
             failure,
@@ -169,7 +183,11 @@ class Universe:
         )
 
     def _marks(self) -> Counter[str]:
-        marks: Counter[str] = Counter()
+        """Which branches that matter were reached, and how often; 0 for the others."""
+        kinds = configurations.fault_kinds(self.configuration.mode)
+        marks: Counter[str] = Counter({f"fault {kind}": 0 for kind in kinds})
+        marks.update(f"fault {strike.fault.kind}" for strike in self._strikes)
+        marks.update({"frames lost": self._network.lost, "frames doubled": self._network.duplicated})
         for replica in self._replicas.values():
             marks.update(replica.marks())
         return marks
@@ -179,15 +197,13 @@ class Universe:
     def _work(self) -> None:
         for replica in self._replicas.values():
             replica.start()
+        if self._mode.leads is not None and not self.timeline.run(_LEADER_S_MAX, lambda: self._leader() is not None):
+            raise Stuck("nobody was elected, though nothing was wrong yet")
         for client in self._clients:
             client.begin()
         bound = self.configuration.operations * (self.configuration.timeout_s_max + 1.0)
-        if not self.timeline.run(bound, lambda: self._finished == len(self._clients)):
+        if not self.timeline.run(self.timeline.now + bound, lambda: self.finished == len(self._clients)):
             raise Stuck(f"after {bound:.0f} s {len(self._waiting)} calls had not even timed out")
-
-    @property
-    def _finished(self) -> int:
-        return sum(client.finished for client in self._clients)
 
     def take_request(self) -> Request | None:
         """The next request of the workload, None when all were issued. Faults strike by their number."""
@@ -208,6 +224,8 @@ class Universe:
     def issue(self, process: int, node: int, request: Request, timeout_s: float) -> Call:
         """Send a request on its way."""
         call = Call(process, node, request, self.timeline.now)
+        if request[0] == operations.PUT and self._lifetimes.random() < self.configuration.expiring:
+            call.lifetime_ms = self._lifetimes.choice(_LIFETIMES_MS)
         self.calls.append(call)
         self._waiting[process] = call
         if self._trace is not None:
@@ -217,6 +235,8 @@ class Universe:
             replica = self._replicas[node]
             kind, key, argument, condition = request
             operation = Operation(kind, key, argument, condition, replica.clock() + timeout_s, reply=call)
+            if call.lifetime_ms is not None:
+                operation.expiry = replica.wall_ms() + call.lifetime_ms
             if not replica.submit(operation):
                 self._complete(call, FAILED)
 
@@ -272,9 +292,32 @@ class Universe:
 
     # Faults.
 
+    def _leader(self) -> Replica | None:
+        """One that leads, if any does."""
+        leads = self._mode.leads
+        if leads is not None:
+            for replica in self._replicas.values():
+                if replica.engine is not None and leads(replica.engine):
+                    return replica
+        return None
+
+    def _elected(self) -> None:
+        if self._issued and self._at_elections:
+            fault = self._at_elections.popleft()
+            if fault.kind == configurations.CRASH_IN_TURN and not fault.delay_s:
+                self._strike(fault)
+                return
+            self.timeline.after(fault.delay_s, lambda: self._strike(fault))
+
     def _strike(self, fault: Fault) -> None:
         if self._healing:
             return
+        if fault.node == configurations.LEADER:
+            leader = self._leader()
+            node = fault.peer if leader is None else leader.number
+            # Its other end, then, is the next node in order.
+            peer = fault.peer if fault.peer != node else node % len(self._replicas) + 1
+            fault = replace(fault, node=node, peer=peer)
         strike = _Strike(fault)
         self._strikes.append(strike)
         if self._trace is not None:
@@ -309,7 +352,7 @@ class Universe:
         elif kind == configurations.FLAP:
             self._flap(strike)
         elif kind == configurations.SLOW_LINK:
-            link.slow_s += sign * fault.amount * 0.02
+            link.slow_s += sign * fault.amount * (0.02 + self.configuration.election_s)
         elif kind == configurations.LOSSY_LINK:
             link.loss += sign * fault.amount
         elif kind == configurations.DISK_STALL:
@@ -318,9 +361,14 @@ class Universe:
             replica.disk.fill() if begins else replica.disk.make_room()
         elif kind == configurations.DISK_FAILURE:
             replica.disk.fail_next = begins
+        elif kind == configurations.TRANSFER:
+            leader = self._leader()
+            if begins and leader is not None:
+                leader.command("raft-transfer", fault.peer)
         elif begins:
             assert kind == configurations.CLOCK_JUMP
             replica.jump(fault.amount * 10)
+            replica.jump_wall(fault.amount - 0.5)
 
     def _flap(self, strike: _Strike) -> None:
         """Cut and mend a link some twenty times, and leave it mended."""
@@ -375,12 +423,20 @@ class Universe:
                 self._probe_with(number, (operations.GET, key, None, None))
 
     def _probe_with(self, number: int, request: Request) -> None:
-        process = self.new_process(0)
-        call = self.issue(process, number, request, _PROBE_S_MAX)
-        self.timeline.run(self.timeline.now + _PROBE_S_MAX + 1, lambda: process not in self._waiting)
+        call = self._ask_and_wait(number, request)
+        # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that.
+        tries = 1 if self._mode.leads is None else _PROBES_MAX
+        while call.outcome == UNKNOWN and tries > 1:
+            tries -= 1
+            call = self._ask_and_wait(number, request)
         if call.outcome != OK or (call.status != operations.OK and request[0] == operations.GET):
             name = operations.KIND_NAMES[request[0]]
             raise Stuck(f"after the faults a {name} of {request[1]!r} through node {number} ended as {call.outcome}")
+
+    def _ask_and_wait(self, number: int, request: Request) -> Call:
+        call = self.issue(self.new_process(0), number, request, _PROBE_S_MAX)
+        self.timeline.run(self.timeline.now + _PROBE_S_MAX + 1, lambda: self._waiting.get(call.process) is not call)
+        return call
 
     def _settle(self) -> None:
         """Nobody waits for anything, and all hold the same."""
@@ -439,6 +495,7 @@ class _Client:
         request = universe.take_request()
         if request is None:
             self.finished = True
+            universe.finished += 1
             return
         configuration = universe.configuration
         self.node = universe.choose(self)

@@ -137,15 +137,34 @@ class Clients:
     """Closed loops through all coordinators."""
 
     def __init__(
-        self, endpoints: dict[int, str], count: int, keys: int, seed: int, recorder: Recorder, workload: str
+        self,
+        endpoints: dict[int, str],
+        count: int,
+        keys: int,
+        seed: int,
+        recorder: Recorder,
+        workload: str,
+        prefix: bytes = b"",
     ) -> None:
         self.logs: list[ClientLog] = []
         self.recorder = recorder
-        self.workload = Workload(workload, keys, reads=0.35, hot=0.1, rng=random.Random(f"{seed} workload"))
+        rng = random.Random(f"{seed} workload")
+        self.workload = Workload(workload, keys, reads=0.35, hot=0.1, rng=rng, prefix=prefix)
         self._endpoints = endpoints
         self._count = count
         self._seed = seed
         self._stopping = False
+
+    async def look_before(self) -> None:
+        """Note what the keys hold that are there already. Raises PaxosKVError where that cannot be told."""
+        kv = paxoskv.connect(list(self._endpoints.values()), timeout=_FINAL_TIMEOUT_S)
+        try:
+            for key in self.workload.keys:
+                entry = await kv.get(key)
+                if entry.value is not None:
+                    self.recorder.history.initial[key] = entry.value, entry.version
+        finally:
+            await kv.close()
 
     async def run(self, until: float) -> None:
         """Until that moment of the monotonic clock."""

@@ -63,6 +63,8 @@ class Nemesis:
         say: Callable[[str], None],
     ) -> None:
         self.incidents: list[Incident] = []
+        self.unmended: list[str] = []
+        """What could not be put right again, in sentences: nodes that do not come back, most of all."""
         self._kinds = list(kinds)
         self._rng = random.Random(f"{seed} nemesis")
         self._endpoints = endpoints
@@ -109,7 +111,11 @@ class Nemesis:
         try:
             await asyncio.sleep(lasts_s)
         finally:
-            await undo()
+            try:
+                await undo()
+            except ConfigurationError as error:
+                self.unmended.append(f"after {incident.text}: {error}")
+                self._say(self.unmended[-1])
             incident.finish = time.monotonic()
 
     def _node(self) -> int:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,8 @@ from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import config, launcher
 from paxoskv.server.config import ClusterConfig
 from paxoskv.server.launcher import LocalCluster
+from paxoskv.trace import merging, reading
+from paxoskv.trace.reading import Event
 from paxoskv.verify import nemesis, proxy
 from paxoskv.verify.availability import Availability, availability
 from paxoskv.verify.clients import Clients, Recorder
@@ -25,7 +27,11 @@ from paxoskv.verify.nemesis import Incident, Nemesis
 HISTORY_NAME: Final = "history.jsonl"
 REPORT_NAME: Final = "report.html"
 SUMMARY_NAME: Final = "summary.json"
+TRACE_NAME: Final = "trace.jsonl"
+_TRACES_NAME: Final = "traces"
 CLUSTER_NAME: Final = "cluster"
+FOREIGN_PREFIX: Final = b"paxoskv-verify/"
+"""Of the keys that are used in a cluster which runs already."""
 # Between the last fault and the reading of every key.
 _CALM_S: Final = 1.0
 
@@ -46,6 +52,8 @@ class Plan:
     endpoints: Sequence[str] = ()
     """Of a cluster that runs already; none: start one."""
     base_port: int | None = None
+    trace: bool = False
+    """Whether the nodes write traces, to be merged into one."""
 
 
 @dataclass(slots=True)
@@ -59,15 +67,24 @@ class Report:
     availability: dict[str, Availability]
     unread: int
     """Reads after the faults that got no answer."""
+    unmended: list[str]
+    """What the faults left broken: then there is no verdict of ok, whatever the history says."""
     incidents: list[Incident]
     seconds: float
+
+    @property
+    def verdict(self) -> check.Verdict:
+        """That on the history, but unknown in place of ok where something was left broken."""
+        if self.unmended and self.result.verdict is check.Verdict.OK:
+            return check.Verdict.UNKNOWN
+        return self.result.verdict
 
     def to_json(self) -> dict[str, Any]:
         """summary.json."""
         plan = self.plan
         return {
             "version": __version__,
-            "verdict": self.result.verdict.value,
+            "verdict": self.verdict.value,
             "seed": plan.seed,
             "mode": plan.mode,
             "nodes": plan.nodes,
@@ -88,6 +105,7 @@ class Report:
             },
             "faults": [dataclasses.asdict(incident) for incident in self.incidents],
             "unread": self.unread,
+            "unmended": self.unmended,
             "violations": [key.sentence for key in self.result.violations],
             "check_s": round(self.result.seconds, 3),
         }
@@ -109,7 +127,11 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         endpoints = dict(zip(cluster.config.nodes, cluster.endpoints, strict=True))
         say(f"{len(endpoints)} nodes ready, every link between them through a proxy")
     recorder = Recorder()
-    clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload)
+    # In somebody's cluster, keys of our own; they may be there since the last time.
+    prefix = FOREIGN_PREFIX if plan.endpoints else b""
+    clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload, prefix)
+    if plan.endpoints:
+        await clients.look_before()
     adversary = Nemesis(plan.faults, plan.seed, endpoints, cluster, links, say)
     interrupted = False
     unread = 0
@@ -140,6 +162,9 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         )
         for incident in adversary.incidents
     ]
+    if plan.trace:
+        say("merging the traces of the nodes")
+        _write_trace(plan.out, adversary.incidents)
     say(f"checking {len(history):,} operations")
     with (plan.out / HISTORY_NAME).open("w", encoding="utf-8") as file:
         jsonl.write(history, file)
@@ -155,12 +180,36 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         outcomes,
         availability(adversary.incidents, clients.logs, recorder.began),
         unread,
+        adversary.unmended,
         adversary.incidents,
         time.monotonic() - began,
     )
     summary = {**report.to_json(), "interrupted": interrupted}
     (plan.out / SUMMARY_NAME).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return report
+
+
+def _write_trace(out: Path, incidents: Sequence[Incident]) -> None:
+    """One trace of what all nodes wrote, and of the faults that they could not know of."""
+    # The older half of a long trace comes first.
+    paths = sorted((out / _TRACES_NAME).iterdir(), reverse=True)
+    faults = [event for incident in incidents for event in _fault_events(incident)]
+    with (out / TRACE_NAME).open("w", encoding="utf-8") as file:
+        for event in merging.merge([reading.read(path) for path in paths], faults):
+            file.write(json.dumps(event, separators=(",", ":")) + "\n")
+
+
+def _fault_events(incident: Incident) -> Iterator[Event]:
+    # Of its disk a node tells by itself.
+    if incident.kind in (nemesis.DISK_STALL, nemesis.CLOCK):
+        return
+    # How much of a node's links is cut, only the words tell.
+    kind = "network" if incident.kind == nemesis.PARTITION and "alone" not in incident.text else incident.kind
+    for number in incident.nodes[:1]:
+        fault = {"kind": kind, "node": number, "peer": incident.nodes[-1], "text": incident.text}
+        yield {"t": incident.start, "e": "fault", **fault}
+        if incident.finish is not None:
+            yield {"t": incident.finish, "e": "heal", **fault}
 
 
 async def _start(plan: Plan) -> tuple[LocalCluster, proxy.Links]:
@@ -174,7 +223,11 @@ async def _start(plan: Plan) -> tuple[LocalCluster, proxy.Links]:
     addresses = {number: (node.peer.host, node.peer.port) for number, node in configuration.nodes.items()}
     links = await proxy.between(addresses, plan.seed)
     views = {number: _write_view(configuration, number, links) for number in configuration.nodes}
-    cluster = LocalCluster(configuration, ["--fault-injection"], views)
+    options = ["--fault-injection"]
+    if plan.trace:
+        (plan.out / _TRACES_NAME).mkdir(exist_ok=True)
+        options += ["--trace", str(plan.out / _TRACES_NAME)]
+    cluster = LocalCluster(configuration, options, views)
     try:
         await asyncio.to_thread(cluster.start_all)
     except BaseException:

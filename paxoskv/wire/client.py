@@ -3,17 +3,20 @@
 Every frame is an array whose first element is its type:
 
 - client to node: ``[HELLO, wire_version]``, ``[REQUESTS, [request, ...]]``, ``[STATUS, id]``,
-  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``
+  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``,
+  ``[COMMAND, id, name, argument]``
 - node to client: ``[HELLO, wire_version, cluster, node, key_bytes_max, value_bytes_max]``,
   ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``,
-  ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``
+  ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``, ``[COMMAND, id, error or ""]``,
+  ``[WRITES_TO, address]``
 
 A request is ``[id, kind, key, argument, condition, timeout_ms]``, an answer ``[id, status, value, version]``,
 as in `core.operations`. A request goes on with ``expiry, lifetime_ms`` if it has an expiry: as in `core.operations`,
 or, with a lifetime, so many milliseconds from when the node takes it; the other is nil. An answer goes on with
 ``expires_at, left_ms`` if the key expires: the time in milliseconds since the epoch, and how long until then by the
-node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in flight. GOODBYE says why
-the node closes the connection.
+node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in flight. WRITES_TO comes
+after HELLO, and again when it changes: the client address of the node that takes writes with the least detour, "" when
+that is any, or not known. GOODBYE says why the node closes the connection.
 """
 
 import hashlib
@@ -35,6 +38,8 @@ FAULT: Final = 4
 GOODBYE: Final = 5
 SCAN: Final = 6
 PAGE: Final = 7
+COMMAND: Final = 8
+WRITES_TO: Final = 9
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000

@@ -1,6 +1,7 @@
 """The micro-benchmarks run, and measure all that they say; how much it is, is no test's business."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,21 @@ def test_a_quick_run_measures_every_row_at_every_size_of_batch(name: str, tmp_pa
 
 def test_the_profile_names_the_functions_of_the_engine() -> None:
     assert "(_fold)" in run("bench.engine_profile", "put, key held", "64")
+
+
+@pytest.mark.skipif(
+    not (shutil.which("redis-server") and shutil.which("redis-benchmark")),
+    reason="redis-server or redis-benchmark is not installed; on Debian: apt-get install redis-server redis-tools",
+)
+def test_the_redis_door_is_measured_beside_a_real_redis(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    printed = run("bench.redis_door", "--quick", "--clients", "32", "--etcd", "4000", "9000", "--json", str(path))
+    written = json.loads(path.read_text())
+    assert list(written) == ["paxoskv, one node of three", "paxoskv, three at once", "redis, one node, one disk"]
+    for row in written.values():
+        assert list(row) == ["set -P 1", "get -P 1", "set -P 16", "get -P 16"]
+        for figures in row.values():
+            assert list(figures) == ["requests_per_s", "p50_ms", "p99_ms", "cpu_us"]
+            assert figures["requests_per_s"] > 0
+    assert "Requests a second" in printed
+    assert "x)" in printed

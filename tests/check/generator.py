@@ -1,4 +1,4 @@
-"""Random histories: of a store that is right, of the same with something spoilt, and with unknown outcomes."""
+"""Random histories: of a store that is right, of one with a defect, with answers spoilt, and with unknown outcomes."""
 
 import random
 from dataclasses import dataclass, replace
@@ -27,9 +27,17 @@ class Shape:
     """How many answers or times are changed afterwards."""
     amounts: tuple[int, ...] = (1,)
     initial: bool = False
+    defect: str = ""
+    """One of DEFECTS: what the store does wrong now and then."""
+    empty: bool = False
+    """Whether empty texts are written and appended."""
+    bytes_max: int = 100
+    """The longest value; an append beyond it is refused."""
 
 
 KEY = b"k"
+
+DEFECTS = ("stale", "lost", "twice", "ghost", "split")
 
 SETS = (
     ("get", "put"),
@@ -42,6 +50,7 @@ SETS = (
     ("get", "append"),
     ("get", "append", "append"),
     ("get", "append", "delete"),
+    ("get", "append", "append", "put", "cas", "swap"),
     ("get", "incr", "delete", "put"),
     ("get", "put", "delete", "cas", "incr", "append", "swap"),
 )
@@ -60,8 +69,11 @@ def random_shape(rng: random.Random, operations_max: int = 9) -> Shape:
         unknown=rng.choice((0.0, 0.1, 0.3, 0.6)),
         failed=rng.choice((0.0, 0.0, 0.2)),
         spoilt=rng.choice((0, 0, 1, 1, 2)),
-        amounts=rng.choice(((1,), (1,), (1, 2), (1, -1), (0, 3))),
+        amounts=rng.choice(((1,), (1,), (1, 2), (1, -1), (0, 3), (1, 2**63 - 1), (-1, -(2**63)))),
         initial=rng.random() < 0.15,
+        defect=rng.choice(("", "", *DEFECTS)),
+        empty=rng.random() < 0.1,
+        bytes_max=rng.choice((100, 100, 5)),
     )
 
 
@@ -80,9 +92,15 @@ class _Store:
         self.written = 0
         self.told = [0]
         self.shown: list[Value] = [None]
+        self.again: list[Operation] = []
+        """What will be done a second time."""
         if shape.initial:
-            self.value = self._fresh()
+            # Or it was there once and is so no longer.
+            self.value = self._fresh() if rng.random() < 0.8 else None
             self.last = self.version = rng.randint(1, 3)
+        self.former = [(self.value, self.version)]
+        self.other = self.value, self.version
+        """The copy that the other half of the nodes has, where they are split."""
 
     def run(self) -> History:
         rng, shape = self.rng, self.shape
@@ -109,6 +127,8 @@ class _Store:
         return history
 
     def _fresh(self) -> bytes:
+        if self.shape.empty and self.rng.random() < 0.3:
+            return b""
         if self.shape.values:
             return b"%d" % self.rng.randrange(self.shape.values)
         self.written += 1
@@ -129,11 +149,13 @@ class _Store:
             condition = self.version if rng.random() < 0.6 else rng.choice(self.told)
         call = Operation(place, client, kind, KEY, start, finish, "ok", argument, condition)
         if rng.random() < shape.failed:
+            if shape.defect == "ghost":
+                self._execute(call)
             return replace(call, outcome="failed")
         unknown = rng.random() < shape.unknown
         if unknown and rng.random() < 0.5:
             return replace(call, outcome="unknown", finish=None)
-        answered = self._execute(call)
+        answered = self._serve(call)
         if unknown:
             return replace(call, outcome="unknown", finish=None)
         version = answered.version
@@ -147,6 +169,28 @@ class _Store:
         if answered.outcome == "ok" and kind in ("incr", "append", "delete") and rng.random() >= shape.results:
             result = None
         return replace(answered, result=result, version=version)
+
+    def _serve(self, call: Operation) -> Operation:
+        """Execute a call, as wrongly as the store has it."""
+        rng, defect = self.rng, self.shape.defect
+        wrong = bool(defect) and rng.random() < 0.3
+        if defect == "twice" and self.again and wrong:
+            self._execute(self.again.pop())
+        now = self.value, self.version
+        if defect == "stale" and wrong and call.kind == "get":
+            self.value, self.version = rng.choice(self.former)
+        elif defect == "split" and wrong:
+            self.value, self.version = self.other
+        answered = self._execute(call)
+        if defect == "split" and wrong:
+            self.other = self.value, self.version
+        if wrong and (defect in ("split", "lost") or (defect == "stale" and call.kind == "get")):
+            self.value, self.version = now
+        elif defect == "split" and rng.random() < 0.3:
+            self.other = self.value, self.version
+        self.again.append(call)
+        self.former.append((self.value, self.version))
+        return answered
 
     def _execute(self, call: Operation) -> Operation:
         kind, argument, condition = call.kind, call.argument, call.condition
@@ -171,6 +215,8 @@ class _Store:
             assert isinstance(argument, int)
             if found is None:
                 outcome, result = "not-an-integer", before
+            elif not -(2**63) <= found + argument < 2**63:
+                outcome, result = "integer-overflow", before
             else:
                 result, effect, after = found + argument, True, b"%d" % (found + argument)
         else:
@@ -181,6 +227,8 @@ class _Store:
             if kind == "append":
                 after = (before or b"") + argument
                 result = len(after)
+                if len(after) > self.shape.bytes_max:
+                    outcome, result, effect = "value-too-large", before, False
         if effect:
             self.value = after
             self.last += self.rng.randint(1, 3)

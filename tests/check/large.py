@@ -1,6 +1,13 @@
-"""Large linearizable histories, quickly made: for timings."""
+"""Large linearizable histories, quickly made: for timings.
+
+`python -m check.large OPERATIONS KEYS [CLIENTS]`, in the folder `tests`, writes one as JSON Lines, all keys in turn:
+
+    python -m check.large 10_000_000 1000 | paxoskv check -
+"""
 
 import random
+import sys
+from collections.abc import Iterator
 
 from paxoskv.check.history import CAS, DELETE, GET, INCR, OK, PUT, SWAP, UNKNOWN, Columns, History, Value
 
@@ -92,3 +99,40 @@ def large_history(operations: int, clients: int, seed: int, *, versions: bool, *
     fill(columns, operations, clients, random.Random(seed), versions=versions, **options)  # type: ignore[arg-type]
     history._size = operations
     return history
+
+
+def lines(operations: int, keys: int, clients: int, seed: int) -> Iterator[str]:
+    """JSON Lines in the order of their effects: half reads, a quarter puts, a quarter read-modify-writes."""
+    rng = random.Random(seed)
+    draw = rng.random
+    values: list[str] = ["null"] * keys
+    versions = [0] * keys
+    width = clients * STEP_S / 2
+    for index in range(operations):
+        key, moment, kind = index % keys, index * STEP_S + 1.0, draw()
+        value = values[key]
+        if kind < 0.5:
+            call = f'"kind":"get","result":{value}'
+        else:
+            written = values[key] = f'"value-{index}"'
+            versions[key] += 1
+            call = f'"kind":"put","value":{written}'
+            if kind >= 0.75:
+                call = f'"kind":"swap","value":{written},"result":{value}'
+                if kind >= 0.875:
+                    call = f'"kind":"cas","expected":{value},"value":{written}'
+        start, finish = moment - draw() * width, moment + draw() * width
+        yield (
+            f'{{"client":{index % clients},"key":"key-{key}",{call},"start":{start:.7f},"finish":{finish:.7f},'
+            f'"version":{versions[key]}}}\n'
+        )
+
+
+def main() -> None:
+    """Write a history to standard output."""
+    operations, keys, clients = (int(each) for each in [*sys.argv[1:], "4096"][:3])
+    sys.stdout.writelines(lines(operations, keys, clients, 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -106,6 +106,16 @@ UNREADABLE = {
     WRITE.replace(":write", ":fly"): "line 1: :f is :fly",
     WRITE[:-1]: "line 1: ",
     WRITE.replace(":invoke", ":ok"): "line 1: process 0 is answered",
+    WRITE + "\n" + WRITE: "line 2: process 0 invokes :write while its :write of line 1 is still open",
+    WRITE.replace("}", ", :time 1e999}"): "line 1: :time is inf",
+    WRITE.replace(":value 1", ":value " + 5000 * "9"): "line 1: a number of more than",
+    "[" + WRITE + "\n;\n{:type :ok}]": "line 3: the map has no :f",
+    "[]": "the history is empty: no client did anything in it",
+    '{"fault": "kill", "start": 0}': "the history is empty: no client did anything in it",
+    '[{"client": 1}]': "line 1: a JSON array, expected JSON Lines",
+    "\x1f\x8b\b": "line 1: compressed",
+    "INFO  jepsen.util - 0\t:invoke\t:write\t4\nINFO  jepsen.util - 0\t:o": "line 2: ",
+    "0\t:invoke\t:write\t4\n0\tok\t:write\t4": "line 2: ",
 }
 
 
@@ -130,8 +140,34 @@ def test_what_is_not_linearizable_is_found_out(name: str) -> None:
 @pytest.mark.parametrize("text", UNREADABLE)
 def test_what_cannot_be_read_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(Unreadable) as caught:
-        read(io.BytesIO(text.encode()))
+        read(io.BytesIO(text.encode("latin1")))
     assert UNREADABLE[text] in str(caught.value)
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_byte_order_marks_and_carriage_returns_are_passed_over(name: str) -> None:
+    text = re.sub(r"^\n? +", "", GOOD[name], flags=re.MULTILINE)
+    plain = list(read(io.BytesIO(text.encode())))
+    assert list(read(io.BytesIO(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()))) == plain
+
+
+def test_operations_on_one_line_keep_numbers_of_their_own() -> None:
+    text = re.sub(r"\s+", " ", GOOD["EDN, a list with a comment in it"].replace("; now it is 0", ""))
+    [found] = check(read(io.BytesIO(text.encode())), orders=True).keys
+    assert found.order is not None
+    assert len(set(found.order)) == 2
+
+
+def test_in_a_vector_operations_have_the_numbers_of_their_lines() -> None:
+    history = history_in(GOOD["EDN, a list with a comment in it"].strip())
+    assert [each.number for each in history] == [1, 4]
+
+
+def test_a_nemesis_that_kills_and_starts_has_one_fault() -> None:
+    lines = (":kill :value nil", ":kill :value :killed", ":start :value nil", ":start :value :started")
+    said = [f"{{:process :nemesis, :type :info, :f {line}}}" for line in lines]
+    [fault] = read(io.BytesIO("\n".join([WRITE, *said]).encode())).faults
+    assert (fault.kind, fault.start, fault.finish, fault.text) == ("kill", 2.0, 5.0, ":killed")
 
 
 def test_what_is_written_is_read_again() -> None:

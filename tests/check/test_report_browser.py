@@ -1,13 +1,12 @@
 """The report in a real browser: it complains of nothing, fetches nothing, and shows what is wrong."""
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness.browser import NotStarted, Page, browser, find
+from harness.browser import Page, page_or_skip
 
 from check import reading_reports
 from check.large import large_history
@@ -25,23 +24,8 @@ FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    program = find()
-    if program is None:
-        pytest.skip("no Chromium here; on Debian: apt-get install chromium")
-    with contextlib.ExitStack() as stack:
-        try:
-            opened = stack.enter_context(browser(program, tmp_path_factory.mktemp("profile")))
-        except NotStarted as error:
-            pytest.skip(str(error))
-        opened.size(1280, 800)
-        media(opened, "light")
+    with page_or_skip(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-
-
-def media(page: Page, scheme: str) -> None:
-    """The system's theme, and no gliding from view to view: there is nothing to wait for."""
-    features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
-    page.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": is_} for name, is_ in features.items()])
 
 
 @pytest.fixture
@@ -272,11 +256,11 @@ def test_of_100_000_operations_a_frame_draws_only_as_much_as_can_be_seen(page: P
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_takes_the_theme_of_the_system(page: Page, show: Show, scheme: str) -> None:
-    media(page, scheme)
+    page.media(scheme)
     show(with_others())
     dark = pixel(page, 5, 790 - page.run("byId('timeline').getBoundingClientRect().top"))[0] < 60
     assert dark is (scheme == "dark")
-    media(page, "light")
+    page.media("light")
 
 
 def test_a_report_without_operations_says_so(page: Page, show: Show) -> None:

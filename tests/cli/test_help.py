@@ -10,6 +10,13 @@ from click.testing import CliRunner
 from paxoskv.cli import how_to_call, main
 
 COMMANDS = main.list_commands(click.Context(main))
+# As they are called; a group is called by its commands.
+CALLED = [
+    " ".join([name, *part])
+    for name in COMMANDS
+    for found in [main.get_command(click.Context(main), name)]
+    for part in ([[sub] for sub in found.commands] if isinstance(found, click.Group) else [[]])
+]
 
 
 def help_of(*command: str) -> str:
@@ -19,30 +26,34 @@ def help_of(*command: str) -> str:
 
 
 def command(name: str) -> click.Command:
-    found = main.get_command(click.Context(main), name)
-    assert isinstance(found, click.Command)
+    found: click.Command = main
+    for part in name.split():
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), part)
+        assert inner is not None
+        found = inner
     return found
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CALLED)
 def test_help_has_an_example_of_the_command(name: str) -> None:
-    _, _, examples = help_of(name).partition("Examples:\n")
+    _, _, examples = help_of(*name.split()).partition("Examples:\n")
     assert f"paxoskv {name}" in examples
 
 
-@pytest.mark.parametrize("names", [[], *([name] for name in COMMANDS)])
+@pytest.mark.parametrize("names", [[], *([name] for name in COMMANDS), *(name.split() for name in CALLED)])
 def test_help_fits_80_columns(names: list[str]) -> None:
     assert [line for line in help_of(*names).splitlines() if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CALLED)
 def test_every_option_says_what_it_does(name: str) -> None:
     for parameter in command(name).params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help, parameter.opts
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", CALLED)
 def test_everything_has_json(name: str) -> None:
     assert "--json" in {name for parameter in command(name).params for name in parameter.opts}
 

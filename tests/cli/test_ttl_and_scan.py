@@ -1,10 +1,17 @@
 """Time to live and scans through real processes, in both modes."""
 
+import asyncio
+import contextlib
+import itertools
 import json
 from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
+import redis
 from click.testing import CliRunner, Result
+from harness.processes import running_cluster
 
 import paxoskv
 from paxoskv.cli import main
@@ -123,3 +130,43 @@ async def test_a_cursor_that_is_none_of_this_scan_is_a_bad_request(cluster: Loca
     assert b"begin the scan again" in reason
     assert items == ()
     connection.close()
+
+
+@pytest.mark.parametrize("mode", ["paxos", "raft"])
+async def test_a_scan_is_whole_while_other_keys_come_and_go_and_nodes_die(tmp_path: Path, mode: str) -> None:
+    with running_cluster(tmp_path, mode=mode) as cluster:
+        stays = [b"k/%05d" % number for number in range(0, 4000, 2)]
+        with redis.Redis(port=cluster.config.node(1).client.port) as filler:
+            filler.mset(dict.fromkeys(stays, b"v" * 600))
+        async with paxoskv.connect(cluster.endpoints, timeout=60) as kv, asyncio.TaskGroup() as tasks:
+            churn = [tasks.create_task(_come_and_go(kv, first)) for first in (1, 3)]
+            for round_ in range(3):
+                victim = round_ + 1
+                found = []
+                async for key, value, _ in kv.scan("k/"):
+                    found.append(key)
+                    assert value is not None
+                    assert len(value) == 600
+                    if len(found) == 600:
+                        await asyncio.to_thread(cluster.kill, victim)
+                    if len(found) == 1500:
+                        cluster.start(victim)
+                        await asyncio.to_thread(cluster.wait_ready, victim)
+                assert all(one < other for one, other in pairwise(found))
+                assert set(stays) <= set(found)
+                assert all(int(key[2:]) < 4000 for key in found)
+            with redis.Redis(port=cluster.config.node(2).client.port) as door:
+                cluster.kill(1)
+                keys = await asyncio.to_thread(lambda: list(door.scan_iter(match="k/*", count=20)))
+                assert set(stays) <= set(keys)
+                assert len(set(keys)) == len(keys)
+            for task in churn:
+                task.cancel()
+
+
+async def _come_and_go(kv: paxoskv.Client, first: int) -> None:
+    """Writes and deletes keys between the others, for ever."""
+    for number in itertools.cycle(range(first, 4000, 4)):
+        with contextlib.suppress(paxoskv.PaxosKVError):
+            await kv.put(b"k/%05d" % number, b"w" * 600, ttl=0.05 if number % 3 == 0 else None)
+            await kv.delete(b"k/%05d" % (number - 40 if number > 40 else first))

@@ -35,6 +35,8 @@ class FakeNode:
         self.after_hello: bytes | None = None
         """Sent right behind its HELLO; then the connection is cut."""
         self.instead_of_hello: bytes | None = None
+        self.writes_to: str | None = None
+        """Where it says that writes are best sent, right behind its HELLO and when `say_writes_to` is called."""
         self.refuse_with: int | None = None
         """The status that every request gets; nothing is executed."""
         self.hang = False
@@ -108,6 +110,11 @@ class FakeNode:
         for session, frame in self._held:
             session.write(frame)
         self._held.clear()
+
+    def say_writes_to(self, address: object) -> None:
+        """Tell whoever is connected where writes are best sent."""
+        for session in self.connections:
+            session.write(framing.pack((wire.WRITES_TO, address)))
 
     # Its sessions' side.
 
@@ -222,7 +229,8 @@ class _Session(asyncio.Protocol):
                 self.write(node.instead_of_hello)
             elif body[0] == wire.HELLO and not node.silent_at_hello:
                 hello = wire.pack_node_hello(wire.NodeHello(node.cluster, node.node, 1024, VALUE_BYTES_MAX))
-                self.write(hello + (node.after_hello or b""))
+                route = framing.pack((wire.WRITES_TO, node.writes_to)) if node.writes_to is not None else b""
+                self.write(hello + route + (node.after_hello or b""))
                 if node.after_hello is not None:
                     self.close()
 

@@ -114,6 +114,57 @@ async def test_prefer_names_an_endpoint_or_its_index(pair: Pair) -> None:
     assert (len(first.seen), len(second.seen)) == (0, 40)
 
 
+async def test_writes_go_where_the_nodes_say_and_reads_where_the_keys_hash_does(pair: Pair) -> None:
+    first, second = pair
+    first.writes_to = second.writes_to = second.address
+    async with paxoskv.connect([first.address, second.address]) as kv:
+        await ready(kv, 2)
+        await asyncio.gather(*[kv.put(f"k{number}", "v") for number in range(20)])
+        assert (len(first.seen), len(second.seen)) == (0, 20)
+        await asyncio.gather(*[kv.get(f"k{number}") for number in range(20)])
+        assert first.seen
+        # Another one leads; whoever of them says so last, most have to.
+        seen = len(first.seen)
+        for node in pair:
+            node.say_writes_to(first.address)
+        await ready(kv, 2)
+        await asyncio.gather(*[kv.put(f"k{number}", "v") for number in range(20)])
+        assert len(first.seen) == seen + 20
+        # Nobody knows any: as if there were none.
+        for node in pair:
+            node.say_writes_to("")
+        await ready(kv, 2)
+        seen = len(second.seen)
+        await asyncio.gather(*[kv.put(f"k{number}", "v") for number in range(20)])
+        assert seen < len(second.seen) < seen + 20
+
+
+async def test_when_the_node_for_writes_is_gone_or_refuses_another_one_takes_them(pair: Pair) -> None:
+    first, second = pair
+    first.writes_to = second.writes_to = second.address
+    async with paxoskv.connect([first.address, second.address]) as kv:
+        await ready(kv, 2)
+        second.refuse_with = paxoskv.Unavailable.status
+        await kv.put("k", "v")
+        assert len(first.seen) == 1
+        await second.stop()
+        await kv.put("k", "w")
+        assert len(first.seen) == 2
+
+
+async def test_a_stranger_is_no_place_for_writes_and_a_preference_comes_first(pair: Pair) -> None:
+    first, second = pair
+    first.writes_to = second.writes_to = "10.9.8.7:7401"
+    async with paxoskv.connect([first.address, second.address]) as kv:
+        await kv.put("k", "v")
+    first.writes_to = second.writes_to = second.address
+    seen = len(second.seen)
+    async with both(pair) as kv:
+        await ready(kv, 2)
+        await asyncio.gather(*[kv.put(f"k{number}", "v") for number in range(20)])
+    assert len(second.seen) == seen
+
+
 @pytest.mark.parametrize("prefer", [2, -1, "elsewhere:7401"])
 async def test_preferring_a_stranger_is_refused(pair: Pair, prefer: int | str) -> None:
     with pytest.raises(paxoskv.BadRequest, match="endpoints"):

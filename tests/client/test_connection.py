@@ -202,6 +202,8 @@ MALFORMED = [
     framing.pack((wire.ANSWERS, ((1, LOST, None, 0),))),
     framing.pack((wire.ANSWERS, ((1, UNSENT, None, 0),))),
     framing.pack((wire.STATUS,)),
+    framing.pack((wire.WRITES_TO, 7)),
+    framing.pack((wire.COMMAND, 1)),
     framing.pack(((), 1, 2)),
 ]
 

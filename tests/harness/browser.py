@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 _NAMES = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 _ANSWER_S = 30.0
 
@@ -78,6 +80,13 @@ class Page:
         """The window's size in CSS pixels, and screen pixels for each of them."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=ratio, mobile=mobile
+        )
+
+    def media(self, scheme: str, motion: str = "reduce") -> None:
+        """The system's theme; and nothing that glides or plays by itself, so that there is nothing to wait for."""
+        features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": motion}
+        self.call(
+            "Emulation.setEmulatedMedia", features=[{"name": name, "value": is_} for name, is_ in features.items()]
         )
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
@@ -173,3 +182,20 @@ def browser(program: str, profile: Path) -> Iterator[Page]:
         process.wait()
         os.close(request_write)
         os.close(answer_read)
+
+
+@contextlib.contextmanager
+def page_or_skip(profile: Path) -> Iterator[Page]:
+    """A page in the light theme for the tests of a file, which are skipped where no browser runs; never on CI."""
+    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
+    program = find()
+    if program is None:
+        refuse("no Chromium here; on Debian: apt-get install chromium")
+    with contextlib.ExitStack() as stack:
+        try:
+            page = stack.enter_context(browser(program, profile))
+        except NotStarted as error:
+            refuse(str(error))
+        page.size(1280, 800)
+        page.media("light")
+        yield page

@@ -132,6 +132,25 @@ PAXOS = (
         "if True:",
     ),
     Canary(
+        "read answered from the holder's memory",
+        "section 4",
+        _ENGINE + "submit",
+        "if not self.proposer.joins(operation):",
+        "from paxoskv.core.operations import Result\n"
+        "                from paxoskv.paxos.register import decode\n"
+        "                tail = decode(record.register) if record is not None and record.held else None\n"
+        "                if tail is not None:\n"
+        "                    context.answer(operation, Result(operations.OK, tail.value, tail.version, 0))\n"
+        "                elif not self.proposer.joins(operation):",
+    ),
+    Canary(
+        "journal replay that skips the last frame",
+        "A1",
+        _ENGINE + "recover",
+        "for message in journal:",
+        "for message in journal[:-1]:",
+    ),
+    Canary(
         "failed condition answered without a quorum",
         "B2",
         _PROPOSER + "_fold",
@@ -201,6 +220,13 @@ PAXOS = (
         "            self._mail.answer(job.origin, job.number, 0, job.results)",
     ),
     Canary(
+        "a relay's late answer counts after a takeover",
+        "B15",
+        _PROPOSER + "_relay_refused",
+        "self._relays.pop(chain.relay_number, None)",
+        "pass",
+    ),
+    Canary(
         "results remembered from any ballot",
         "B5",
         _PROPOSER + "_remembered",
@@ -242,10 +268,6 @@ PAXOS = (
         "if not chain.touched:",
         "if False:",
     ),
-)
-
-# Not for the simulator, whose clients let nothing expire.
-EXPIRY = (
     Canary(
         "what was read as expired is deleted whatever stands",
         "B8",
@@ -261,5 +283,16 @@ EXPIRY = (
         "if expires_at and expires_at <= self._context.wall_ms:\n"
         "        value, version, expires_at = None, 0, 0\n"
         "    if False:",
+    ),
+)
+
+# A universe comes to them too seldom: the coincidence of a ballot that is used again with an answer that waits.
+RARE = (
+    Canary(
+        "answers for a former incarnation reach the new one",
+        "B9",
+        _ENGINE + "peer_up",
+        "self._held = deque(held for held in self._held if held[1] != peer)",
+        "pass",
     ),
 )

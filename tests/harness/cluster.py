@@ -13,7 +13,7 @@ from harness.watch import Watch
 from paxoskv.core.engine import Scan
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
-from paxoskv.core.scan import ScanOperation
+from paxoskv.core.scan import Inner, ScanOperation
 from paxoskv.paxos.context import Timing
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Message
@@ -185,6 +185,7 @@ class Cluster:
         if effects.journal:
             node.disk.queued.append((effects.sequence, [paxos.CODEC.encode(message) for message in effects.journal]))
         for operation, result in effects.answers:
+            assert type(operation.reply) is not Inner, "what the engine asked itself, it answers to itself"
             self.answers.append((operation, result))
             self.trace(f"{number} answers {operation} {result}")
         assert not node.engine.records.resident.keys() & set(effects.loads), "what is in memory is newer than storage"

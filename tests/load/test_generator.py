@@ -15,6 +15,7 @@ from paxoskv.core import errors, operations
 from paxoskv.load import generator as generator_module
 from paxoskv.load.generator import Generator, Outcome, Plan, error_class
 from paxoskv.load.processes import run
+from paxoskv.load.timeline import Timeline
 from paxoskv.server.run import run_with_best_loop
 
 ENDLESS = 600.0
@@ -402,3 +403,68 @@ def test_outcomes_of_processes_add_up() -> None:
     assert result["coordinators"] == {"a:1": 1, "b:1": 1}
     assert (first.unknown, first.unknown_increments, first.acknowledged_increments) == (3, 3, 30)
     assert result["longest_gap_ms"] == 500
+
+
+async def test_a_read_modify_write_is_one_operation_and_loses_no_update(nodes: list[FakeNode]) -> None:
+    """Of 8 clients on one key, all but one find that somebody wrote meanwhile, and begin again."""
+    async with running(plan_for(nodes, op="rmw", distribution="one-key")) as generator:
+        await until(lambda: generator.outcome.histogram.total > 200)
+    kinds = Counter(request[1] for node in nodes for request in node.seen)
+    outcome = generator.outcome
+    _, version, _ = nodes[0].store[b"bench/0"]
+    assert outcome.histogram.total <= version <= outcome.histogram.total + 8
+    assert kinds[operations.GET] >= kinds[operations.PUT] > version, "some writes found another version"
+    assert all(request[4] is not None for node in nodes for request in node.seen if request[1] == operations.PUT)
+    assert outcome.errors == {}
+
+
+@pytest.mark.parametrize("rate", [0.0, 500.0])
+async def test_a_read_modify_write_that_breaks_off_is_counted_once(nodes: list[FakeNode], rate: float) -> None:
+    async with running(plan_for(nodes, op="rmw", rate=rate)) as generator:
+        await until(lambda: generator.outcome.histogram.total > 100)
+        for node in nodes:
+            node.refuse_with = paxoskv.Unavailable.status
+        await until(lambda: generator.outcome.errors[paxoskv.Unavailable.code] > 20)
+    assert generator._in_flight == 0
+    assert generator.outcome.unknown == 0
+
+
+async def test_latest_inserts_keys_that_are_new_and_reads_what_is_there(nodes: list[FakeNode]) -> None:
+    plan = plan_for(nodes, distribution="latest", read_ratio=0.5, load=True)
+    async with running(plan):
+        await until(lambda: seen(nodes) > 2000)
+    requests = [request for node in nodes for request in node.seen]
+    written = [request[2] for request in requests if request[1] == operations.PUT]
+    assert len(written) == len(set(written)) > 500
+    newest = max(int(key.rpartition(b"/")[2]) for key in written)
+    read = [int(request[2].rpartition(b"/")[2]) for request in requests if request[1] == operations.GET]
+    assert max(read) > plan.keys, "new keys are read"
+    assert newest == len(written) - 1
+
+
+async def test_a_timeline_has_every_success_and_every_error(nodes: list[FakeNode]) -> None:
+    async with running(plan_for(nodes, timeline=True)) as generator:
+        await until(lambda: generator.outcome.histogram.total > 200)
+        for node in nodes:
+            node.refuse_with = paxoskv.Overloaded.status
+        await until(lambda: generator.outcome.errors.total() > 40)
+    outcome = generator.outcome
+    assert outcome.timeline is not None
+    assert sum(outcome.timeline.ok) == outcome.histogram.total
+    assert sum(outcome.timeline.errors) == outcome.errors.total()
+    assert len(outcome.gaps_s) == 8
+    assert max(outcome.gaps_s) == outcome.longest_gap_s
+    shown = outcome.to_json()
+    assert shown["began_unix"] > 0
+    assert shown["timeline"]["bin_ms"] == 10
+
+
+def test_timelines_of_several_processes_add_up() -> None:
+    first, second = Outcome(timeline=Timeline(), gaps_s=[1.0]), Outcome(timeline=Timeline(), gaps_s=[2.0])
+    assert first.timeline is not None
+    assert second.timeline is not None
+    first.timeline.note(0.001, True)
+    second.timeline.note(0.025, True)
+    second.timeline.note(0.001, False)
+    first.merge(second)
+    assert (first.timeline.ok, first.timeline.errors, first.gaps_s) == ([1, 0, 1], [1, 0, 0], [1.0, 2.0])

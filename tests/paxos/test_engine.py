@@ -1,6 +1,7 @@
 """What the parts of one engine do together, where no random schedule goes often enough."""
 
 import random
+from collections.abc import Sequence
 
 import pytest
 from harness.cluster import Cluster
@@ -114,3 +115,40 @@ def test_a_change_behind_a_checkpoints_slice_is_written_by_the_next_one() -> Non
     assert engine.begin_checkpoint() == 1
     [(_, blob)] = engine.checkpoint_slice(10)
     assert Record.from_blob(b"k", blob).promised == later
+
+
+def test_a_message_whose_keys_are_on_disk_is_looked_at_when_the_last_of_them_has_come() -> None:
+    """Looking at each waiting message whenever any key comes takes a node of many cold keys all of its time."""
+    cluster = Cluster(cache_bytes=1)
+    names = [b"%02d" % number for number in range(20)]
+    for name in names:
+        cluster.run(1, put(name))
+    cluster.settle()
+    for number in cluster.nodes:
+        cluster.checkpoint(number)
+    cluster.tick(0.01)
+    for name in names:
+        cluster.submit(1, put(name, b"2"))
+    cluster.load(1)
+    engine = cluster.engine(2)
+    assert not engine.records.resident
+    asked: list[Sequence[bytes]] = []
+    missing = engine.records.missing
+
+    def counted(keys: Sequence[bytes]) -> list[bytes]:
+        asked.append(keys)
+        return missing(keys)
+
+    engine.records.missing = counted  # type: ignore[method-assign]
+    for packet in [packet for packet in cluster.packets if packet.target == 2]:
+        cluster.deliver(packet)
+    first = len(asked)
+    assert first
+    wanted, cluster.nodes[2].loads = cluster.nodes[2].loads, []
+    disk = cluster.nodes[2].disk.records
+    for name in wanted[:-1]:
+        engine.loaded({name: disk[name]}, cluster.now)
+    assert len(asked) == first
+    engine.loaded({wanted[-1]: disk[wanted[-1]]}, cluster.now)
+    cluster.turn(2)
+    assert len(asked) > first

@@ -156,3 +156,32 @@ def test_keys_that_are_there_all_the_while_are_in_every_scan(seed: int) -> None:
     assert names == sorted(set(names))
     assert set(stable) <= set(names)
     assert all(item.value == item.key for item in found if item.key in stable)
+
+
+def test_a_read_of_a_scan_that_the_own_vote_completes_is_answered_to_the_scan() -> None:
+    """What is read was accepted here meanwhile, so the own acceptor confirms it at once, while effects are taken."""
+    cluster = Cluster()
+    cluster.run(2, put(b"k", b"old"))
+    cluster.crash(3)
+    cluster.submit(2, put(b"k", b"new"))
+    cluster.commit(2)
+    [proposals] = [packet for packet in cluster.packets if packet.target == 1]
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    cluster.load(1)
+    deliver_all(cluster, Pages)
+    cluster.load(2)
+    deliver_all(cluster, Page)
+    [read] = [packet for packet in cluster.packets if packet.target == 2]
+    cluster.deliver(proposals)
+    cluster.commit(1)
+    cluster.deliver(read)
+    cluster.settle()
+    result = cluster.result(operation)
+    assert result is not None
+    assert [item.value for item in operation.items] == [b"new"]
+
+
+def deliver_all(cluster: Cluster, kind: type) -> None:
+    for packet in [packet for packet in cluster.packets if isinstance(packet.message, kind)]:
+        cluster.deliver(packet)

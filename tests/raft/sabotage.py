@@ -12,7 +12,7 @@ from paxoskv.core import errors
 from paxoskv.core.operations import Result
 from paxoskv.raft import engine as engines
 from paxoskv.raft import entry, machine, messages
-from paxoskv.raft.election import Election
+from paxoskv.raft.election import CANDIDATE, Election
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.raft.entry import Entry
 from paxoskv.raft.leader import Leader
@@ -81,6 +81,14 @@ class _VotesBeforeTheDisk(Election):
     @property
     def is_durable(self) -> bool:
         return True
+
+
+class _LeadsWithoutItsOwnVote(Election):
+    def _count(self, voter: int) -> None:
+        others = (self._voters | {voter}) - {self._context.node}
+        if self.role == CANDIDATE and len(others) >= self._context.quorum:
+            self._voters.add(self._context.node)
+        super()._count(voter)
 
 
 class _VotesForAnyLog(Election):
@@ -320,6 +328,7 @@ SABOTAGE: dict[str, Build] = {
     "a term is not on disk": _with_election(_ForgetsTerm),
     "two votes in a term": _with_election(_VotesTwice),
     "a vote before the disk has it": _with_election(_VotesBeforeTheDisk),
+    "a leader whose own vote is not on its disk": _with_election(_LeadsWithoutItsOwnVote),
     "votes for any log": _with_election(_VotesForAnyLog),
     "votes for the longer log, whatever its terms": _with_election(_ComparesLengthsOnly),
     "entries acknowledged before the disk has them": _AcknowledgesBeforeTheDisk,

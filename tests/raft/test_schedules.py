@@ -14,6 +14,7 @@ SEEDS = {
     "a term is not on disk": 10,
     "two votes in a term": 80,
     "a vote before the disk has it": 10,
+    "a leader whose own vote is not on its disk": 80,
     "votes for any log": 160,
     "entries acknowledged before the disk has them": 10,
     "the leader counts itself before its disk": 10,

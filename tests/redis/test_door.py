@@ -1,7 +1,12 @@
 """Redis clients against nodes of ours."""
 
 import asyncio
+import contextlib
+import random
+import signal
 import socket
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -94,14 +99,180 @@ async def test_the_asyncio_client_works(ports: list[int], door: redis.Redis) -> 
         assert sorted(await asyncio.gather(*(client.incr("n") for _ in range(100)))) == list(range(1, 101))
 
 
-def test_silence_is_never_the_answer_and_an_increment_is_sent_once(tmp_path: Path) -> None:
-    with running_cluster(tmp_path) as cluster:
+async def test_the_asyncio_client_has_the_same_commands(ports: list[int], door: redis.Redis) -> None:
+    async with redis.asyncio.Redis(port=ports[2], protocol=3, decode_responses=True) as client:
+        assert await client.set("a", "1", ex=1000, nx=True)
+        assert 900 < await client.ttl("a") <= 1000
+        assert await client.set("a", "2", get=True, keepttl=True) == "1"
+        assert await client.getex("a", persist=True) == "2"
+        assert await client.ttl("a") == -1
+        assert await client.mset({"b": "x", "c": "y"})
+        assert await client.mget("a", "b", "c", "d") == ["2", "x", "y", None]
+        assert sorted([key async for key in client.scan_iter(match="[ab]")]) == ["a", "b"]
+        assert await client.incrbyfloat("a", 0.5) == 2.5
+        assert await client.expire("b", 1000, nx=True)
+        assert await client.config_get("append*") == {"appendfsync": "always", "appendonly": "yes"}
+        assert (await client.info("server"))["redis_mode"] == "standalone"
+        pipeline = client.pipeline(transaction=False)
+        pipeline.append("b", "!").strlen("b").getrange("b", 0, 0).delete("a", "b", "c")
+        assert await pipeline.execute() == [2, 2, "x", 3]
+
+
+def test_a_transaction_changes_nothing(door: redis.Redis) -> None:
+    with pytest.raises(redis.ResponseError, match="MULTI is not supported: there are no transactions here"):
+        door.pipeline().set("a", 1).incr("n").execute()
+    assert door.get("a") is None
+    with pytest.raises(redis.ResponseError, match="MULTI is not supported"):
+        door.execute_command("MULTI")
+    assert door.set("a", 1)
+
+
+def test_changes_of_one_key_in_pipelines_through_all_nodes_are_made_in_their_order(
+    ports: list[int], door: redis.Redis
+) -> None:
+    """All fight for the key; each sees its own changes in order, and none twice."""
+    found: list[list[int]] = []
+
+    def run(port: int) -> None:
+        with redis.Redis(port=port) as client:
+            pipeline = client.pipeline(transaction=False)
+            for _ in range(200):
+                pipeline.incr("n")
+            found.append(pipeline.execute())
+
+    threads = [threading.Thread(target=run, args=(port,)) for port in ports * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(answers == sorted(answers) for answers in found)
+    assert sorted(number for answers in found for number in answers) == list(range(1, 1801))
+
+
+def test_bytes_may_come_one_at_a_time(ports: list[int], door: redis.Redis) -> None:
+    data = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$4\r\na\r\n\0\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\nSTRLEN k\r\nPING 'a b'\r\n"
+    with socket.create_connection(("127.0.0.1", ports[1]), timeout=30) as line:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(len(data)):
+            line.sendall(data[at : at + 1])
+        expected = b"+OK\r\n$4\r\na\r\n\0\r\n:4\r\n$3\r\na b\r\n"
+        with line.makefile("rb") as answers:
+            assert answers.read(len(expected)) == expected
+
+
+def test_large_values_come_and_go_and_too_large_ones_are_refused_with_a_sentence(door: redis.Redis) -> None:
+    value = random.Random(1).randbytes(1024 * 1024)
+    assert door.set("k", value)
+    assert door.get("k") == value
+    assert door.getrange("k", 1024 * 1024 - 3, -1) == value[-3:]
+    for call in (
+        lambda: door.set("k", value + b"x"),
+        lambda: door.mset({f"k{number}": value + b"x" * (number == 2) for number in range(3)}),
+        lambda: door.execute_command("CAS", "k", value + b"x", "y"),
+    ):
+        with pytest.raises(redis.ResponseError, match="a value has at most 1048576 bytes, this one 1048577"):
+            call()
+    with pytest.raises(redis.ResponseError, match="string exceeds maximum allowed size"):
+        door.append("k", "x")
+    assert door.get("k0") is None
+    assert door.get("k") == value
+
+
+def test_a_command_may_have_very_many_keys(door: redis.Redis) -> None:
+    values = {b"k%05d" % number: b"%d" % number for number in range(3000)}
+    assert door.mset(values)
+    assert door.mget(list(values)) == list(values.values())
+    assert door.exists(*values, "nope") == 3000
+    assert door.delete(*values, "nope") == 3000
+    assert door.dbsize() == 0
+
+
+DEFINITE = redis.exceptions.ClusterDownError, redis.exceptions.TryAgainError
+
+
+class Counting:
+    """A relay in front of a node, that counts how often a word is sent."""
+
+    def __init__(self, port: int, word: bytes) -> None:
+        self.sent = 0
+        self._word = word
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            node = socket.create_connection(("127.0.0.1", self._target))
+            threading.Thread(target=self._pump, args=(client, node, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(node, client, False), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, counts: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                self.sent += data.count(self._word) if counts else 0
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.parametrize("mode", ["paxos", "raft"])
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "paused"])
+def test_silence_is_never_the_answer_and_an_increment_is_sent_once(
+    tmp_path: Path, mode: str, stop: signal.Signals
+) -> None:
+    """redis-py with its default settings, and the majority gone before the answer."""
+    with running_cluster(tmp_path, mode=mode) as cluster:
         one, *others = list(cluster.config.nodes.values())
-        with redis.Redis(port=one.client.port) as client:
+        relay = Counting(one.client.port, b"$6\r\nINCRBY\r\n$1\r\nn\r\n")
+        with contextlib.closing(relay), redis.Redis(port=relay.port) as client:
             assert client.incr("n") == 1
+            assert relay.sent == 1
             for node in others:
-                cluster.kill(node.id)
-            before = client.info("stats")["total_commands_processed"]
-            with pytest.raises(redis.ResponseError, match=r"^(UNKNOWN|CLUSTERDOWN) "):
+                cluster.signal(node.id, stop)
+            with pytest.raises(redis.ResponseError) as caught:
                 client.incr("n")
-            assert client.info("stats")["total_commands_processed"] == before + 2
+            assert isinstance(caught.value, DEFINITE) or str(caught.value).startswith("UNKNOWN ")
+            assert relay.sent == 2
+            with pytest.raises(DEFINITE):
+                client.get("n")
+            assert client.ping()
+
+
+def test_connections_beyond_the_descriptors_are_refused_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited = tmp_path / "python"
+    limited.write_text(f'#!/bin/sh\nulimit -n 200\nexec {sys.executable} "$@"\n')
+    limited.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(limited))
+    with running_cluster(tmp_path / "cluster", nodes=1) as cluster, contextlib.ExitStack() as stack:
+        port = next(iter(cluster.config.nodes.values())).client.port
+        early = stack.enter_context(redis.Redis(port=port))
+        allowed = int(early.config_get("maxclients")["maxclients"])
+        assert 0 < allowed < 200
+        lines = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(allowed + 150)
+        ]
+        refused = 0
+        for line in lines:
+            with contextlib.suppress(ConnectionError):
+                line.sendall(b"PING\r\n")
+                refused += line.recv(100) == b"-ERR max number of clients reached\r\n"
+        assert refused >= 1
+        assert early.incr("n") == 1
+        assert early.info("clients")["connected_clients"] <= allowed
+        for line in lines:
+            line.close()
+        while early.info("clients")["connected_clients"] > 1:
+            pass
+        with redis.Redis(port=port) as late:
+            assert late.incr("n") == 2

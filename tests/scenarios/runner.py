@@ -20,7 +20,7 @@ Lines that begin with # are comments.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness.cluster import Cluster, Packet
 
@@ -44,7 +44,37 @@ _STATUSES = {
 }
 
 
-class Transcript:
+class Player:
+    """What the transcripts of both engines do with frames in flight, and with disks."""
+
+    cluster: Any
+
+    def _find(self, link: str, kind: str | None) -> Any:
+        raise NotImplementedError
+
+    def _deliver(self, link: str, kind: str | None = None) -> None:
+        if link == "*":
+            for packet in list(self.cluster.packets):
+                self.cluster.deliver(packet)
+        else:
+            self.cluster.deliver(self._find(link, kind))
+
+    def _duplicate(self, link: str, kind: str | None = None) -> None:
+        self.cluster.deliver(self._find(link, kind), keep=True)
+
+    def _drop(self, link: str, kind: str | None = None) -> None:
+        if link == "*":
+            self.cluster.packets.clear()
+        else:
+            self.cluster.packets.remove(self._find(link, kind))
+
+    def _commit(self, node: str) -> None:
+        for number in self.cluster.nodes if node == "*" else [int(node)]:
+            while self.cluster.commit(number) and node == "*":
+                pass
+
+
+class Transcript(Player):
     """One cluster, and the commands of one file."""
 
     def __init__(self, nodes: int = 3) -> None:
@@ -108,24 +138,6 @@ class Transcript:
                 return packet
         raise AssertionError(f"nothing of that kind is in flight on {link}: {kind}")
 
-    def _deliver(self, link: str, kind: str | None = None) -> None:
-        if link == "*":
-            for packet in list(self.cluster.packets):
-                self.cluster.deliver(packet)
-        else:
-            self.cluster.deliver(self._find(link, kind))
-
-    def _duplicate(self, link: str, kind: str | None = None) -> None:
-        self.cluster.deliver(self._find(link, kind), keep=True)
-
-    def _drop(self, link: str, kind: str | None = None) -> None:
-        self.cluster.packets.remove(self._find(link, kind))
-
-    def _commit(self, node: str) -> None:
-        for number in self.cluster.nodes if node == "*" else [int(node)]:
-            while self.cluster.commit(number) and node == "*":
-                pass
-
     def _crash(self, node: str, _: str = "", rows: str = "0") -> None:
         self.cluster.crash(int(node), int(rows))
 
@@ -161,7 +173,7 @@ class Transcript:
                         for said in describe.message(message):
                             self.lines.append(f"{packet.source}>{packet.target} {_words(said)}")
         for operation, result in self.cluster.answers[self._shown :]:
-            self.lines.append(f"answer {_name(operation)}: {_answer(result)}")
+            self.lines.append(f"answer {name_of(operation)}: {_answer(result)}")
         self._shown = len(self.cluster.answers)
         self._quiet = False
 
@@ -182,7 +194,7 @@ def _show(value: Any) -> str:
     return "-" if value is None else value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _name(operation: Operation) -> str:
+def name_of(operation: Operation) -> str:
     words = [operations.KIND_NAMES[operation.kind], operation.key.decode()]
     if operation.argument is not None:
         words.append(_show(operation.argument))
@@ -210,14 +222,22 @@ def _version(text: str) -> int:
     return (int(round_) << 8 | int(node)) << 20 | int(step)
 
 
-def play(text: str) -> str:
+class Stage(Protocol):
+    """What plays commands, one line at a time, and notes what they caused."""
+
+    lines: list[str]
+
+    def run(self, command: str) -> None: ...
+
+
+def play(text: str, stage: Callable[[int], Stage] = Transcript) -> str:
     """The transcript with what its commands cause now, in place of what stands there."""
     nodes = 3
     lines = text.splitlines()
     for line in lines:
         if line.startswith("# nodes: "):
             nodes = int(line.removeprefix("# nodes: "))
-    transcript = Transcript(nodes)
+    transcript = stage(nodes)
     transcript.run("settle")
     transcript.lines.clear()
     out: list[str] = []

@@ -1,15 +1,12 @@
 """Real processes, real sockets, real disks."""
 
 import asyncio
-import contextlib
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness.processes import running_cluster
+from harness.processes import ask_everything, fill, move_data, running_cluster, small_disk
 
 import paxoskv
 from paxoskv.client.connection import Connection
@@ -34,16 +31,7 @@ def only(cluster: LocalCluster, number: int, timeout: float = 10.0) -> paxoskv.C
 
 async def test_every_node_coordinates_every_operation(cluster: LocalCluster) -> None:
     async with only(cluster, 1) as one, only(cluster, 2) as two, only(cluster, 3) as three:
-        version = await one.put("k", "v")
-        assert await two.get("k") == (b"v", version)
-        assert await three.cas("k", "v", "w") > version
-        assert (await one.swap("k", "5")).old == b"w"
-        assert (await two.incr("k", -7)).value == -2
-        assert (await three.append("k", "0")).length == 3
-        assert (await one.get("k")).value == b"-20"
-        assert await two.delete("k")
-        assert not await three.delete("k")
-        assert await one.get("k") == (None, 0)
+        await ask_everything(one, two, three)
 
 
 async def test_versions_make_writes_conditional(cluster: LocalCluster) -> None:
@@ -211,10 +199,11 @@ async def test_sigterm_finishes_what_is_in_flight_and_all_data_is_there_again(tm
         assert [status["incarnation"] for status in statuses] == [2, 2, 2]
 
 
-async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["paxos", "raft"])
+async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_path: Path, mode: str) -> None:
     cache_bytes = 1024 * 1024
     options = ("--cache-bytes", str(cache_bytes), "--journal-bytes", "1m")
-    with running_cluster(tmp_path, 3, *options) as cluster:
+    with running_cluster(tmp_path, 3, *options, mode=mode) as cluster:
         async with paxoskv.connect(cluster.endpoints, timeout=30) as kv:
             for start in range(0, 3000, 250):
                 await asyncio.gather(*[kv.put(f"k{i}", b"%08d" % i * 512) for i in range(start, start + 250)])
@@ -232,44 +221,23 @@ async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_pa
 
 
 async def test_a_full_disk_stops_the_votes_of_one_node_and_nothing_else(tmp_path: Path) -> None:
-    mount = tmp_path / "small"
-    mount.mkdir()
-    mounted = await asyncio.to_thread(
-        subprocess.run,
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(mount)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs root")
-    try:
-        with running_cluster(tmp_path / "cluster", 3) as cluster:
-            cluster.stop_all()
-            data = cluster.config.node(2).data
-            shutil.move(data, mount / "data")
-            data.symlink_to(mount / "data")
-            cluster.start_all()
-            filler = mount / "filler"
-            # Closing it writes what is left, and has no room either.
-            with contextlib.suppress(OSError), filler.open("wb") as file:
-                while True:
-                    file.write(b"\0" * 65536)
-                    file.flush()
-            async with only(cluster, 2, timeout=30) as full, only(cluster, 1, timeout=30) as healthy:
-                await full.put("first", "1")
-                number = 0
-                while not (await full.status())[0]["storage"]["disk_full"]:
-                    number += 1
-                    await full.put(f"k{number}", b"x" * 65536)
-                for i in range(10):
-                    await full.put(f"on/{i}", "through the others")
-                    assert (await healthy.get(f"on/{i}")).value == b"through the others"
-                filler.unlink()
-                while (await full.status())[0]["storage"]["disk_full"]:
-                    await full.put("again", "1")
-                cluster.kill(3)  # Now node 2's vote is needed.
-                await healthy.put("needed", "2")
-                assert (await full.get("needed")).value == b"2"
-            cluster.stop_all()
-    finally:
-        await asyncio.to_thread(subprocess.run, ["umount", str(mount)], check=True)
+    with small_disk(tmp_path / "small") as disk, running_cluster(tmp_path / "cluster", 3) as cluster:
+        cluster.stop_all()
+        move_data(cluster, 2, disk)
+        cluster.start_all()
+        fill(disk / "filler")
+        async with only(cluster, 2, timeout=30) as full, only(cluster, 1, timeout=30) as healthy:
+            await full.put("first", "1")
+            number = 0
+            while not (await full.status())[0]["storage"]["disk_full"]:
+                number += 1
+                await full.put(f"k{number}", b"x" * 65536)
+            for i in range(10):
+                await full.put(f"on/{i}", "through the others")
+                assert (await healthy.get(f"on/{i}")).value == b"through the others"
+            (disk / "filler").unlink()
+            while (await full.status())[0]["storage"]["disk_full"]:
+                await full.put("again", "1")
+            cluster.kill(3)  # Now node 2's vote is needed.
+            await healthy.put("needed", "2")
+            assert (await full.get("needed")).value == b"2"

@@ -5,6 +5,7 @@ A canary that is not found is a hole in the simulator.
 
 import pytest
 from harness.canaries import PAXOS, Canary, planted
+from harness.raft_canaries import RAFT
 
 from paxoskv.sim import run
 from paxoskv.sim.configuration import draw
@@ -13,6 +14,8 @@ SEEDS_MAX = 1000
 # Where the search begins, so that it is short; beyond, and then from 0 on, the other seeds are tried.
 BEGIN = {
     "reads see what is not on disk": 67,
+    "what was read as expired is deleted whatever stands": 35,
+    "expired by the reader's clock alone": 21,
     "equal ballot promised": 305,
     "promise not persisted": 407,
     "failed condition leaves no trace": 180,
@@ -20,14 +23,33 @@ BEGIN = {
     "results remembered from any ballot": 16,
     "acknowledgement counted twice from one node": 14,
 }
+RAFT_BEGIN = {
+    "votes of past terms counted": 55,
+    "the longer log wins, whatever its terms": 34,
+    "acknowledges in a later term what an earlier leader sent": 172,
+    "the entry before is not compared": 13,
+    "commits what was not verified": 12,
+    "entries applied again to newer records": 13,
+    "stale leader answers reads": 8,
+    "reads before the index is applied": 8,
+}
 
 
 @pytest.mark.parametrize("canary", PAXOS, ids=str)
 def test_the_simulator_finds_a_broken_cluster(canary: Canary) -> None:
-    begin = BEGIN.get(canary.name, 0)
+    assert _is_found(canary, "paxos", BEGIN), f"no seed of {SEEDS_MAX} shows it"
+
+
+@pytest.mark.parametrize("canary", RAFT, ids=str)
+def test_the_simulator_finds_a_broken_log_cluster(canary: Canary) -> None:
+    assert _is_found(canary, "raft", RAFT_BEGIN), f"no seed of {SEEDS_MAX} shows it"
+
+
+def _is_found(canary: Canary, mode: str, begins: dict[str, int]) -> bool:
+    begin = begins.get(canary.name, 0)
     with planted(canary):
-        found = (run.simulate(draw(seed)).failure for seed in [*range(begin, SEEDS_MAX), *range(begin)])
-        assert any(found), f"no seed of {SEEDS_MAX} shows it"
+        seeds = [*range(begin, SEEDS_MAX), *range(begin)]
+        return any(run.simulate(draw(seed, mode)).failure is not None for seed in seeds)
 
 
 def test_a_failing_universe_is_made_smaller_and_still_fails() -> None:

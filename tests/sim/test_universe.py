@@ -8,25 +8,34 @@ from dataclasses import replace
 import pytest
 
 from paxoskv.sim import run
-from paxoskv.sim.configuration import Fault, draw
+from paxoskv.sim.configuration import Fault, draw, fault_kinds
 from paxoskv.sim.trace import Trace
 from paxoskv.sim.universe import Universe
+
+MODES = ("paxos", "raft")
 
 # Universes in which the engine once failed. 8, 92: a read was retried after its record had been evicted. 179, 305: a
 # coordinator whose own disk was slow left its own vote out. 2140, 2293: a wait had doubled to a minute.
 REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 2140, 2293)
 
 
-def digest(seed: int) -> str:
+# 122: a restarted node took a snapshot over without the entries that it builds on, which no row of its journal had
+# called committed. 17: of two snapshots that asked storage in one turn, one never went on.
+RAFT_REGRESSIONS = (17, 122)
+
+
+def digest(seed: int, mode: str) -> str:
     hashed = hashlib.sha256()
-    Universe(draw(seed, operations=100), Trace(lambda line: hashed.update(line.encode()))).run()
+    Universe(draw(seed, mode, operations=100), Trace(lambda line: hashed.update(line.encode()))).run()
     return hashed.hexdigest()
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", [0, 1, 2, 7])
-def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int) -> None:
+def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int, mode: str) -> None:
     """Byte for byte, whatever order another process's hashes give its sets."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom sim.test_universe import digest; print(digest({seed}))"
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom sim.test_universe import digest\n"
+    code += f"print(digest({seed}, {mode!r}))"
     other = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -34,7 +43,7 @@ def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int) ->
         check=True,
         env={"PYTHONHASHSEED": "12345"},
     )
-    assert other.stdout.strip() == digest(seed) == digest(seed)
+    assert other.stdout.strip() == digest(seed, mode) == digest(seed, mode)
 
 
 def test_a_trace_is_of_what_happened_and_does_not_change_it() -> None:
@@ -45,16 +54,19 @@ def test_a_trace_is_of_what_happened_and_does_not_change_it() -> None:
     assert (traced.steps, traced.frames, traced.seconds) == (plain.steps, plain.frames, plain.seconds)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("first", range(0, 160, 20))
-def test_nothing_goes_wrong_in_any_universe(first: int) -> None:
-    for configuration in run.configurations(range(first, first + 20), "paxos", None, 200):
+def test_nothing_goes_wrong_in_any_universe(first: int, mode: str) -> None:
+    for configuration in run.configurations(range(first, first + 20), mode, None, 200):
         report = run.simulate(configuration)
-        assert report.failure is None, f"paxoskv simulate --seeds {configuration.seed} --ops 200"
+        assert report.failure is None, f"paxoskv simulate --mode {mode} --seeds {configuration.seed} --ops 200"
 
 
-@pytest.mark.parametrize("seed", REGRESSIONS)
-def test_former_failures_stay_mended(seed: int) -> None:
-    assert run.simulate(draw(seed)).failure is None
+@pytest.mark.parametrize(
+    ("mode", "seed"), [("paxos", seed) for seed in REGRESSIONS] + [("raft", seed) for seed in RAFT_REGRESSIONS]
+)
+def test_former_failures_stay_mended(mode: str, seed: int) -> None:
+    assert run.simulate(draw(seed, mode)).failure is None
 
 
 def test_most_operations_complete() -> None:
@@ -64,11 +76,21 @@ def test_most_operations_complete() -> None:
     assert completed > 0.8 * sum(report.outcomes.total() for report in reports)
 
 
-def test_crashes_frames_and_rare_branches_are_reached() -> None:
-    reports = [run.simulate(draw(seed, operations=100)) for seed in range(30)]
-    for mark in ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"):
+MARKS = {
+    "paxos": ("relays_taken", "takeovers", "preemptions", "finished_writes", "fetches", "repaired", "resends"),
+    "raft": ("votes_refused", "truncations", "back_offs", "snapshots_taken", "stepped_down", "resends", "transfers"),
+}
+MARKS_OF_BOTH = ("crashes", "stale_frames", "checkpoints", "torn_rows", "frames lost", "frames doubled", "loads")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_branches_that_matter_are_reached_and_named_when_they_are_not(mode: str) -> None:
+    reports = [run.simulate(draw(seed, mode, operations=100)) for seed in range(40)]
+    for mark in MARKS[mode] + MARKS_OF_BOTH:
         assert sum(report.marks[mark] for report in reports), mark
-    assert sum(report.crashes for report in reports) > 20
+    for fault in fault_kinds(mode):
+        assert f"fault {fault}" in reports[0].marks
+    assert reports[0].marks["overloaded"] == 0
 
 
 def test_changes_to_a_universe_are_parsed_or_refused_with_a_sentence() -> None:

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 from check import reading_reports
+from harness.processes import running_cluster
+
+import paxoskv.sync
+from paxoskv.film import make_reel
+from paxoskv.trace import reading
 
 
 def verify(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -15,7 +20,7 @@ def verify(*options: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> None:
-    done = verify("--duration", "5", "--seed", "3", "--out", str(tmp_path / "out"), "--json")
+    done = verify("--duration", "5", "--seed", "3", "--out", str(tmp_path / "out"), "--trace", "--json")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     assert summary == {
@@ -35,6 +40,12 @@ def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> No
         fault["text"] for fault in summary["faults"]
     )
 
+    trace = list(reading.read(tmp_path / "out" / "trace.jsonl"))
+    assert sum(event["e"] == "call" for event in trace) >= summary["operations"] / 2, "some never got to a node"
+    texts = {event.get("text") for event in trace if event["e"] == "fault"}
+    assert texts >= {fault["text"] for fault in summary["faults"] if fault["kind"] not in ("disk-stall", "clock")}
+    assert make_reel(trace).events
+
 
 def test_a_folder_with_a_former_verification_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
@@ -47,3 +58,21 @@ def test_faults_that_need_processes_are_refused_for_a_cluster_that_runs_already(
     done = verify("--endpoints", "127.0.0.1:1", "--faults", "kill,clock")
     assert done.returncode == 2
     assert "cannot be given kill" in done.stderr
+
+
+def test_a_cluster_that_runs_already_can_be_verified_twice_and_its_keys_are_left_alone(tmp_path: Path) -> None:
+    with running_cluster(tmp_path / "cluster", 3, "--fault-injection") as cluster:
+        with paxoskv.sync.connect(cluster.endpoints) as kv:
+            version = kv.put("a", "mine")
+        for seed in ("1", "2"):
+            endpoints = ",".join(cluster.endpoints)
+            out = tmp_path / seed
+            done = verify(
+                "--endpoints", endpoints, "--faults", "clock", "--duration", "1", "--seed", seed, "--out", str(out)
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "linearizable" in done.stdout
+        with paxoskv.sync.connect(cluster.endpoints) as kv:
+            assert kv.get("a") == (b"mine", version)
+    lines = (tmp_path / "2" / "history.jsonl").read_text().splitlines()
+    assert any("initial" in json.loads(line) for line in lines), "the second round found what the first one left"

@@ -27,6 +27,7 @@ _ESCAPES: Final = {"t": "\t", "r": "\r", "n": "\n", "\\": "\\", '"': '"', "b": "
 _CHARACTERS: Final = {"newline": "\n", "space": " ", "tab": "\t", "return": "\r"}
 _CLOSING: Final = {"{": "}", "#{": "}", "[": "]", "(": ")"}
 _DEPTH_MAX: Final = 100
+_DIGITS_MAX: Final = 1000
 
 
 class Symbol(str):
@@ -39,6 +40,12 @@ class Keyword(Symbol):
     """A word with a colon before it, which is not part of the string."""
 
     __slots__ = ()
+
+
+class Outermost(tuple[Any, ...]):
+    """A vector or list that is in no other, and the line on which each of its elements begins."""
+
+    lines: list[int]
 
 
 class _Discarded:
@@ -129,6 +136,8 @@ class _Reader:
             return Keyword(token[1:])
         if token[0] in "+-0123456789":
             if _INTEGER.match(token):
+                if len(token) > _DIGITS_MAX:
+                    raise Unreadable(self._line, f"a number of more than {_DIGITS_MAX} digits")
                 return int(token.rstrip("N"))
             if _FLOAT.match(token):
                 return float(token.rstrip("M"))
@@ -157,10 +166,12 @@ class _Reader:
         if self._depth > _DEPTH_MAX:
             raise Unreadable(line, f"more than {_DEPTH_MAX} brackets inside each other")
         items: list[Any] = []
+        lines: list[int] = []
         while True:
             token = self._token()
             if token is None:
                 raise Unreadable(line, f'"{opening}" is never closed')
+            begins = self._line
             value = self._value(*token)
             if value is _CLOSE:
                 if token[1] != _CLOSING[opening]:
@@ -168,6 +179,7 @@ class _Reader:
                 break
             if not isinstance(value, _Discarded):
                 items.append(value)
+                lines.append(begins)
         self._depth -= 1
         if opening == "{":
             if len(items) % 2:
@@ -175,7 +187,11 @@ class _Reader:
             return dict(zip(map(_hashable, items[::2]), items[1::2], strict=True))
         if opening == "#{":
             return frozenset(map(_hashable, items))
-        return tuple(items)
+        if self._depth:
+            return tuple(items)
+        outermost = Outermost(items)
+        outermost.lines = lines
+        return outermost
 
 
 def _hashable(value: Any) -> Any:

@@ -9,7 +9,7 @@ test suites of key-value stores have it.
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from paxoskv.check.formats import edn
@@ -58,7 +58,11 @@ _FUNCTIONS: Final = {
 }
 _DOWN: Final = frozenset(("dec", "decr", "decrement"))
 _TYPES: Final = frozenset(("invoke", "ok", "fail", "info"))
-_LOGGED: Final = re.compile(r"jepsen\.util - (\S+)\s+:(invoke|ok|fail|info)\s+(:\S+)(?:\s+(.*\S))?\s*$")
+# As logged, by any version: "INFO  jepsen.util - 3", "INFO [...] jepsen worker 3 - jepsen.util 3"; or in history.txt.
+_LOGGED: Final = re.compile(
+    r"(?:^|jepsen\.util\b\s*[-:]?\s*)(-?\d+|:[\w-]+)\s+:(invoke|ok|fail|info)\s+(:\S+)(?:\s+(.*\S))?\s*$"
+)
+_HALF_LOGGED: Final = re.compile(r"(?:^|jepsen\.util\b\s*[-:]?\s*)(?:-?\d+|:[\w-]+)\t")
 _PLAIN: Final = re.compile(r"[A-Za-z_][\w ./@-]*\Z")
 _MODEL_KINDS: Final = {
     "register": frozenset((GET, PUT, CAS, DELETE, SWAP)),
@@ -79,6 +83,8 @@ class _Event:
     time: float | None
     key: Any = None
     has_key: bool = False
+    number: int = 0
+    """That of the line, unless several stand on one: then its place among all."""
 
 
 def read_edn(text: str, history: History, model: str, initial: Value) -> None:
@@ -96,6 +102,11 @@ def _logged(text: str) -> Iterator[_Event]:
     for number, line in enumerate(text.split("\n"), 1):
         match = _LOGGED.search(line)
         if match is None:
+            if _HALF_LOGGED.search(line):
+                # To pass over what a client did could turn the verdict.
+                raise Unreadable(
+                    number, f"{line[:80]!r}, expected process, :invoke, :ok, :fail or :info, :function, value"
+                )
             continue
         found = True
         process, kind, function, rest = match.groups()
@@ -119,9 +130,8 @@ def edn_process(text: str) -> Any:
 
 def _events_of(values: Iterable[tuple[int, Any]]) -> Iterator[_Event]:
     for line, value in values:
-        if isinstance(value, tuple):
-            # Inside a vector, lines are not known.
-            yield from _events_of((line, inner) for inner in value)
+        if isinstance(value, edn.Outermost):
+            yield from _events_of(zip(value.lines, value, strict=True))
             continue
         if not isinstance(value, dict):
             raise Unreadable(line, f"{edn.show(value)[:60]}, expected a map as {{:type :invoke, :f :read, ...}}")
@@ -132,7 +142,7 @@ def _events_of(values: Iterable[tuple[int, Any]]) -> Iterator[_Event]:
         if kind not in _TYPES:
             raise Unreadable(line, f":type is {edn.show(kind)}, expected :invoke, :ok, :fail or :info")
         time = value.get("time")
-        if time is not None and not isinstance(time, int | float):
+        if time is not None and (isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) < 1e300):
             raise Unreadable(line, f":time is {edn.show(time)}, expected nanoseconds")
         event = _Event(line, process, str(kind), str(function), value.get("value"), time)
         if "key" in value:
@@ -149,9 +159,10 @@ def _gather(events: Iterable[_Event], history: History, model: str, initial: Val
         raise Unreadable(without.line, "the map has no :time, though others have")
     if not timed:
         history.time_unit = "line"
+    crowded = len({event.line for event in everything}) < len(everything)
     for place, event in enumerate(everything, 1):
-        # In a vector all are on one line; their order still is what it is.
-        event.time = float(place) if event.time is None else event.time / 1e9
+        event.number = place if crowded else event.line
+        event.time = float(event.number) if event.time is None else event.time / 1e9
     _unwrap(clients)
     kinds = {_kind(event) for event in clients}
     if model != "auto" and not kinds <= _MODEL_KINDS[model]:
@@ -300,7 +311,7 @@ def _row(call: _Event, end: _Event | None, spell: Callable[[Any], Value], nothin
         if end.time < call.time:
             raise Unreadable(end.line, f"answered before line {call.line} called")
         finish = end.time
-    return call.line, call.process, kind, call.time, finish, outcome, argument, condition, result, None
+    return call.number, call.process, kind, call.time, finish, outcome, argument, condition, result, None
 
 
 def value_of(value: Any) -> Value:
@@ -320,26 +331,31 @@ def _text_of(value: Any) -> Value:
 def _faults(events: list[_Event]) -> list[Fault]:
     """What the nemesis did. It speaks twice of each thing, when it begins and when it has done it."""
     found: list[Fault] = []
-    begun: dict[str, _Event] = {}
+    begun: dict[str, Fault] = {}
+    doing: str | None = None
+    ending: str | None = None
     for event in events:
         if event.type == "invoke":
             continue
         assert event.time is not None
-        ended = _ends(event.function)
-        family = next((each for each in (ended or ()) if each in begun), None)
-        if family is not None:
-            start = begun.pop(family)
-            assert start.time is not None
-            text = "" if start.value is None else edn.show(start.value)
-            found.append(Fault(start.function, start.time, event.time, None, text))
-        elif ended is None:
-            begun.setdefault(_family(event.function), event)
-    for event in begun.values():
-        assert event.time is not None
-        found.append(
-            Fault(event.function, event.time, None, None, "" if event.value is None else edn.show(event.value))
-        )
-    return sorted(found, key=lambda fault: fault.start)
+        text = "" if event.value is None else edn.show(event.value)
+        family = _family(event.function)
+        if event.function == doing:
+            # Done: now it can say what it has done.
+            doing = None
+            if ending is not None:
+                found[-1] = replace(found[-1], finish=event.time)
+            elif family in begun and text:
+                begun[family] = replace(begun[family], text=text)
+            continue
+        doing = event.function
+        ended = _ends(event.function) or ()
+        ending = next((each for each in ended if each in begun), None)
+        if ending is not None:
+            found.append(replace(begun.pop(ending), finish=event.time))
+        elif not ended or event.function == "start":
+            begun.setdefault(family, Fault(event.function, event.time, None, None, text))
+    return sorted([*found, *begun.values()], key=lambda fault: fault.start)
 
 
 def _family(function: str) -> str:

@@ -13,9 +13,14 @@ FORMATS: Final = ("auto", "jsonl", "jepsen-edn", "jepsen-log")
 MODELS: Final = ("auto", "register", "counter", "append")
 
 _SNIFF_BYTES: Final = 64 * 1024
-_LOG: Final = re.compile(rb"jepsen\.util - ")
+_BOM: Final = b"\xef\xbb\xbf"
+_LOG: Final = re.compile(rb"jepsen\.util\b|^(?:\d+|:\w+)\t:(?:invoke|ok|fail|info)\t", re.MULTILINE)
 _JSON: Final = re.compile(rb'\s*\{\s*(?:"|\})')
-_EDN: Final = re.compile(rb"[\s,]*(?:;[^\n]*\n\s*)*[\[(]?\s*(?:#[A-Za-z][\w.]*)?\s*\{\s*:")
+_EDN: Final = re.compile(
+    rb"[\s,]*(?:;[^\n]*\n\s*)*[\[(]?[\s,]*(?:;[^\n]*\n\s*)*(?:(?:#[A-Za-z][\w.]*)?\s*\{\s*:|[\])])"
+)
+_JSON_ARRAY: Final = re.compile(rb"\s*\[\s*\{\s*\"")
+_COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
 _REST: Final = {"counter": (GET, INCR), "append": (GET, APPEND)}
 
 
@@ -34,12 +39,13 @@ def read(
     no words for that. `progress` is told of bytes as they are read. Raises Unreadable.
     """
     history = History(rows_max=rows_max)
-    head = source.read(_SNIFF_BYTES)
+    head = source.read(_SNIFF_BYTES).removeprefix(_BOM)
     stream: BinaryIO = io.BufferedReader(_Joined(head, source))
     if format == "auto":
         format = _recognise(head)
     if format == "jsonl":
         jsonl.read(stream, history, progress)
+        _refuse_emptiness(history)
         if model != "auto":
             _check_model(history, model)
         if initial is not None:
@@ -57,18 +63,29 @@ def read(
         jepsen.read_edn(text, history, model, initial)
     else:
         jepsen.read_log(text, history, model, initial)
+    _refuse_emptiness(history)
     return history
+
+
+def _refuse_emptiness(history: History) -> None:
+    """Nothing proves nothing: a recorder that failed must not look like a store that is right."""
+    if not len(history):
+        raise Unreadable(0, "the history is empty: no client did anything in it")
 
 
 def _recognise(head: bytes) -> str:
     if not head.strip():
-        raise Unreadable(0, "the history is empty")
+        raise Unreadable(0, "the history is empty: there is nothing in it")
     if _JSON.match(head):
         return "jsonl"
     if _EDN.match(head):
         return "jepsen-edn"
     if _LOG.search(head):
         return "jepsen-log"
+    if _JSON_ARRAY.match(head):
+        raise Unreadable(1, "a JSON array, expected JSON Lines: one object on each line (jq -c '.[]' makes them of it)")
+    if head.startswith(_COMPRESSED):
+        raise Unreadable(1, "compressed; unpack it first, as in: zcat FILE | paxoskv check -")
     raise Unreadable(
         1, "expected JSON Lines, a Jepsen history in EDN, or a log with lines of jepsen.util; --format says which"
     )

@@ -6,16 +6,14 @@ at. Nothing in the file is fetched from anywhere, and its content security polic
 a script ran which is not ours: what clients wrote into keys and values is data in every sense.
 """
 
-import base64
-import hashlib
 import html
 import json
 import math
 import os
-from importlib import resources
 from typing import Any, Final, TextIO
 
 from paxoskv.check.history import KINDS, OUTCOMES, Fault, History
+from paxoskv.check.report import document
 from paxoskv.check.report.chunks import Chunks, Shown, text_of
 from paxoskv.check.sentences import describe, quote
 from paxoskv.check.verdict import KeyVerdict, Result, Verdict
@@ -26,7 +24,6 @@ KEYS_MAX: Final = 20_000
 """Keys that a report lists."""
 FAULTS_MAX: Final = 2_000
 
-_STYLES: Final = ("page.css",)
 _SCRIPTS: Final = (
     "text.js",
     "data.js",
@@ -69,19 +66,13 @@ def write_html(
 
 
 def _write(target: TextIO, history: History, result: Result, source: str, operations_max: int) -> None:
-    style = "".join(map(_resource, _STYLES))
-    script = '"use strict";\n' + "".join(map(_resource, _SCRIPTS))
     headline = _HEADLINES[result.verdict]
-    page = _resource("page.html")
+    page = document.resource(__name__, "page.html")
     head, chunks_here, rest = page.partition("{{chunks}}")
     middle, data_here, tail = rest.partition("{{data}}")
     assert chunks_here, "page.html has a place for the operations"
     assert data_here, "page.html has a place for the data"
-    fills = {
-        "policy": (
-            f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
-            f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
-        ),
+    fills = document.parts(__name__, "page.css", _SCRIPTS) | {
         "title": html.escape(f"{headline}: {source}" if source else headline),
         "colour": _COLOURS[result.verdict].replace("#", "%23"),
         "headline": html.escape(headline),
@@ -90,10 +81,8 @@ def _write(target: TextIO, history: History, result: Result, source: str, operat
             for each in _ranked(result)[:_SENTENCES_MAX]
             if each.sentence
         ),
-        "style": style,
-        "script": script,
     }
-    target.write(_filled(head, fills))
+    target.write(document.filled(head, fills))
     chunks = Chunks(history, operations_max, len(result.violations))
     shown: list[tuple[KeyVerdict, Shown | None]] = []
     for verdict in _ranked(result)[:KEYS_MAX]:
@@ -101,11 +90,11 @@ def _write(target: TextIO, history: History, result: Result, source: str, operat
         _write_chunks(target, chunks.take())
     chunks.finish()
     _write_chunks(target, chunks.take())
-    target.write(_filled(middle, fills))
+    target.write(document.filled(middle, fills))
     # "<" is all that HTML looks for inside of a script.
     data = json.dumps(_data(history, result, source, shown, chunks), separators=(",", ":"), allow_nan=False)
     target.write(data.replace("<", "\\u003c"))
-    target.write(_filled(tail, fills))
+    target.write(document.filled(tail, fills))
 
 
 def _write_chunks(target: TextIO, encoded: list[bytes]) -> None:
@@ -187,20 +176,3 @@ def _ranked(result: Result) -> list[KeyVerdict]:
 
 def _name(key: bytes) -> str:
     return quote(key) if key else "the only key"
-
-
-def _resource(name: str) -> str:
-    return resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _filled(template: str, fills: dict[str, str]) -> str:
-    parts = template.split("{{")
-    filled = [parts[0]]
-    for part in parts[1:]:
-        name, _, rest = part.partition("}}")
-        filled += [fills[name], rest]
-    return "".join(filled)

@@ -12,50 +12,18 @@ const WAY_WORDS = {
   search: "a search",
 };
 
-const byId = (id) => document.getElementById(id);
-
-function make(tag, fields = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(fields)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children);
-  return element;
-}
-
-function trouble(text) {
-  byId("trouble").hidden = false;
-  byId("trouble").textContent = text;
-}
-
 // Theme.
 
-function remembered() {
-  try {
-    return localStorage.getItem("paxoskv-report-theme");
-  } catch {
-    return null; // Pages from files may not be allowed to remember.
-  }
-}
-
 function setTheme(dark) {
-  document.documentElement.classList.toggle("dark", dark);
-  byId("theme").textContent = dark ? "Light" : "Dark";
+  wear(dark);
   readTheme();
 }
 
-const system = window.matchMedia("(prefers-color-scheme: dark)");
 setTheme(remembered() ? remembered() === "dark" : system.matches);
 
 function switchTheme() {
-  const dark = !document.documentElement.classList.contains("dark");
-  setTheme(dark);
-  try {
-    localStorage.setItem("paxoskv-report-theme", dark ? "dark" : "light");
-  } catch {
-    // As above.
-  }
+  setTheme(!isDark());
+  remember(isDark());
   showLegend();
   timeline.overviewImage = null;
   timeline.draw();

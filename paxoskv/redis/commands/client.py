@@ -10,6 +10,7 @@ from paxoskv.redis.commands.table import (
     Arguments,
     Refusal,
     command,
+    container,
     integer,
     wrong_number,
 )
@@ -17,29 +18,33 @@ from paxoskv.redis.session import OFF, ON, SKIP_NEXT, Session
 
 REDIS_VERSION: Final = "7.0.15"
 """Whose answers these are."""
+_ALWAYS: Final = "noscript loading stale fast no_auth allow_busy"
+_HELLO: Final = "[protover [AUTH (username password)] [SETNAME clientname]]"
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
 
 
-@command("ping", -1, "fast", NO_KEY, "connection", "1.0.0", "Answers PONG, or what it was given.")
+@command("ping", -1, "fast", NO_KEY, "connection", "1.0.0", "Answers PONG, or what it was given.", "[message]")
 def ping(session: Session, arguments: Arguments) -> bytes:
     if len(arguments) > 1:
         raise Refusal(wrong_number("ping"))
     return replies.bulk(arguments[0]) if arguments else replies.simple("PONG")
 
 
-@command("echo", 2, "fast", NO_KEY, "connection", "1.0.0", "Answers what it was given.")
+@command("echo", 2, "loading stale fast", NO_KEY, "connection", "1.0.0", "Answers what it was given.", "message")
 def echo(session: Session, arguments: Arguments) -> bytes:
     return replies.bulk(arguments[0])
 
 
-@command("select", 2, "fast", NO_KEY, "connection", "1.0.0", "Chooses a database; there is number 0.")
+@command("select", 2, "loading stale fast", NO_KEY, "connection", "1.0.0", "Chooses a database; there is 0.", "index")
 def select(session: Session, arguments: Arguments) -> bytes:
     if integer(arguments[0]) != 0:
         raise Refusal("ERR DB index is out of range")
     return replies.OK
 
 
-@command("auth", -2, "noauth fast", NO_KEY, "connection", "1.0.0", "Says who one is; everybody is the default user.")
+@command(
+    "auth", -2, _ALWAYS, NO_KEY, "connection", "1.0.0", "Says who one is: the default user.", "[username] password"
+)
 def auth(session: Session, arguments: Arguments) -> bytes:
     if len(arguments) > 2:
         raise Refusal(SYNTAX_ERROR)
@@ -57,7 +62,7 @@ def _check_user(name: bytes) -> None:
         raise Refusal("WRONGPASS invalid username-password pair or user is disabled.")
 
 
-@command("hello", -1, "noauth fast", NO_KEY, "connection", "6.0.0", "Chooses RESP2 or RESP3.")
+@command("hello", -1, _ALWAYS, NO_KEY, "connection", "6.0.0", "Chooses RESP2 or RESP3.", _HELLO)
 def hello(session: Session, arguments: Arguments) -> bytes:
     protocol = session.protocol
     options = list(arguments)
@@ -68,7 +73,6 @@ def hello(session: Session, arguments: Arguments) -> bytes:
         if version not in (2, 3):
             raise Refusal("NOPROTO unsupported protocol version")
         protocol = version
-    name = None
     while options:
         option = options.pop(0)
         if option.upper() == b"AUTH" and len(options) >= 2:
@@ -77,11 +81,11 @@ def hello(session: Session, arguments: Arguments) -> bytes:
         elif option.upper() == b"SETNAME" and options:
             name = options.pop(0)
             _check_name(name)
+            # At once, as Redis does, whatever comes of the other options.
+            session.name = name
         else:
             raise Refusal(f"ERR Syntax error in HELLO option '{option.decode('latin-1')}'")
     session.protocol = protocol
-    if name is not None:
-        session.name = name
     facts = [
         (b"server", replies.bulk(b"redis")),
         (b"version", replies.bulk(REDIS_VERSION.encode())),
@@ -99,90 +103,106 @@ def _check_name(name: bytes) -> None:
         raise Refusal(_BAD_NAME)
 
 
-_SUBCOMMANDS: Final = {
-    "id": 2,
-    "setname": 3,
-    "getname": 2,
-    "setinfo": 4,
-    "info": 2,
-    "list": -2,
-    "no-evict": 3,
-    "no-touch": 3,
-    "reply": 3,
-}
+container("client", "connection", "2.4.0", "About connections.")
+_OWN: Final = "noscript loading stale"
+_ADMIN: Final = "admin noscript loading stale"
+_KINDS: Final = frozenset((b"normal", b"master", b"replica", b"slave", b"pubsub"))
 
 
-@command("client", -2, "", NO_KEY, "connection", "2.4.0", "About connections.", tuple(_SUBCOMMANDS))
-def client(session: Session, arguments: Arguments) -> bytes:
-    given = arguments[0].decode("latin-1")
-    name = given.lower()
-    arity = _SUBCOMMANDS.get(name)
-    if arity is None:
-        raise Refusal(f"ERR unknown subcommand '{given[:128]}'. Try CLIENT HELP.")
-    count = len(arguments) + 1
-    if count != arity and (arity > 0 or count < -arity):
-        raise Refusal(wrong_number(f"client|{name}"))
-    value = arguments[1] if len(arguments) > 1 else b""
-    if name == "id":
-        return replies.integer(session.id)
-    if name == "getname":
-        return replies.bulk_or_null(session.name or None, session.protocol)
-    if name == "info":
-        return replies.verbatim(session.describe() + "\n", session.protocol)
-    if name == "list":
-        return _list(session, arguments[1:])
-    if name == "setname":
-        _check_name(value)
-        session.name = value
-    elif name == "setinfo":
-        _set_info(session, value.decode("latin-1"), arguments[2])
-    elif name == "reply":
-        modes = {b"ON": ON, b"OFF": OFF, b"SKIP": SKIP_NEXT}
-        if value.upper() not in modes:
-            raise Refusal(SYNTAX_ERROR)
-        session.replies = modes[value.upper()]
-        if session.replies == SKIP_NEXT:
-            # Neither this nor the next is answered.
-            return b""
-    else:
-        if value.upper() not in (b"ON", b"OFF"):
-            raise Refusal(SYNTAX_ERROR)
-        setattr(session, name.replace("-", "_"), value.upper() == b"ON")
+@command("client|id", 2, _OWN, NO_KEY, "connection", "5.0.0", "The number of this connection.")
+def client_id(session: Session, arguments: Arguments) -> bytes:
+    return replies.integer(session.id)
+
+
+@command("client|getname", 2, _OWN, NO_KEY, "connection", "2.6.9", "The name of this connection.")
+def client_getname(session: Session, arguments: Arguments) -> bytes:
+    return replies.bulk_or_null(session.name or None, session.protocol)
+
+
+@command("client|setname", 3, _OWN, NO_KEY, "connection", "2.6.9", "Names this connection.", "connection-name")
+def client_setname(session: Session, arguments: Arguments) -> bytes:
+    _check_name(arguments[0])
+    session.name = arguments[0]
     return replies.OK
 
 
-def _set_info(session: Session, attribute: str, value: bytes) -> None:
+_ATTRIBUTES: Final = "(LIB-NAME libname|LIB-VER libver)"
+
+
+@command("client|setinfo", 4, _OWN, NO_KEY, "connection", "7.2.0", "Says which library this is.", _ATTRIBUTES)
+def client_setinfo(session: Session, arguments: Arguments) -> bytes:
+    attribute, value = arguments[0].decode("latin-1"), arguments[1]
     if attribute.lower() not in session.library:
         raise Refusal(f"ERR Unrecognized option '{attribute}'")
     if any(not 33 <= byte <= 126 for byte in value):
         raise Refusal(f"ERR {attribute} cannot contain spaces, newlines or special characters.")
     session.library[attribute.lower()] = value
+    return replies.OK
 
 
-def _list(session: Session, options: Arguments) -> bytes:
+@command("client|info", 2, _OWN, NO_KEY, "connection", "6.2.0", "Describes this connection.")
+def client_info(session: Session, arguments: Arguments) -> bytes:
+    return replies.verbatim(session.describe() + "\n", session.protocol)
+
+
+_FILTERS: Final = "[TYPE (NORMAL|MASTER|REPLICA|PUBSUB)] [ID client-id...]"
+
+
+@command("client|list", -2, _ADMIN, NO_KEY, "connection", "2.4.0", "Describes all connections.", _FILTERS)
+def client_list(session: Session, arguments: Arguments) -> bytes:
     chosen = list(session.sessions.open.values())
-    if options:
-        kind = options[0].upper()
-        if kind == b"TYPE" and len(options) == 2:
-            if options[1].lower() != b"normal":
-                if options[1].lower() not in (b"master", b"replica", b"slave", b"pubsub"):
-                    raise Refusal(f"ERR Unknown client type '{options[1].decode('latin-1')}'")
+    if arguments:
+        kind = arguments[0].upper()
+        if kind == b"TYPE" and len(arguments) == 2:
+            if arguments[1].lower() not in _KINDS:
+                raise Refusal(f"ERR Unknown client type '{arguments[1].decode('latin-1')}'")
+            if arguments[1].lower() != b"normal":
                 chosen = []
-        elif kind == b"ID" and len(options) > 1:
-            wanted = {integer(option, "ERR Invalid client ID") for option in options[1:]}
+        elif kind == b"ID" and len(arguments) > 1:
+            wanted = {integer(each, "ERR Invalid client ID") for each in arguments[1:]}
             chosen = [each for each in chosen if each.id in wanted]
         else:
             raise Refusal(SYNTAX_ERROR)
     return replies.verbatim("".join(each.describe() + "\n" for each in chosen), session.protocol)
 
 
-@command("reset", 1, "noauth fast", NO_KEY, "connection", "6.2.0", "Makes the connection as new.")
+@command("client|reply", 3, _OWN, NO_KEY, "connection", "3.2.0", "Which commands to answer.", "(ON|OFF|SKIP)")
+def client_reply(session: Session, arguments: Arguments) -> bytes:
+    modes = {b"ON": ON, b"OFF": OFF, b"SKIP": SKIP_NEXT}
+    mode = modes.get(arguments[0].upper())
+    if mode is None:
+        raise Refusal(SYNTAX_ERROR)
+    if mode != SKIP_NEXT or session.replies != OFF:
+        session.replies = mode
+    # Only being switched on is answered.
+    return replies.OK if mode == ON else b""
+
+
+def _switch(arguments: Arguments) -> bool:
+    if arguments[0].upper() not in (b"ON", b"OFF"):
+        raise Refusal(SYNTAX_ERROR)
+    return arguments[0].upper() == b"ON"
+
+
+@command("client|no-evict", 3, _ADMIN, NO_KEY, "connection", "7.0.0", "Nothing is evicted here.", "(ON|OFF)")
+def client_no_evict(session: Session, arguments: Arguments) -> bytes:
+    session.no_evict = _switch(arguments)
+    return replies.OK
+
+
+@command("client|no-touch", 3, _OWN, NO_KEY, "connection", "7.2.0", "Nothing is evicted here.", "(ON|OFF)")
+def client_no_touch(session: Session, arguments: Arguments) -> bytes:
+    session.no_touch = _switch(arguments)
+    return replies.OK
+
+
+@command("reset", 1, _ALWAYS, NO_KEY, "connection", "6.2.0", "Makes the connection as new.")
 def reset(session: Session, arguments: Arguments) -> bytes:
     session.reset()
     return replies.simple("RESET")
 
 
-@command("quit", -1, "noauth fast", NO_KEY, "connection", "1.0.0", "Closes the connection.")
+@command("quit", -1, _ALWAYS, NO_KEY, "connection", "1.0.0", "Closes the connection.")
 def quit_(session: Session, arguments: Arguments) -> bytes:
     session.closing = True
     return replies.OK

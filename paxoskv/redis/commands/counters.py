@@ -13,7 +13,7 @@ from paxoskv.core.operations import (
 )
 from paxoskv.redis import replies
 from paxoskv.redis.commands import table
-from paxoskv.redis.commands.table import ONE_KEY, Arguments, Plan, Refusal, command, integer, one
+from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer
 from paxoskv.redis.session import Session
 
 _NO_FLOAT = "ERR value is not a valid float"
@@ -28,31 +28,40 @@ def _sum(result: Result, protocol: int) -> bytes:
     return replies.integer(result.value)
 
 
-@command("incr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds one to a number.")
-def incr(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(INCR, arguments[0], 1), _sum)
+@command("incr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds one to a number.", "key")
+def incr(session: Session, arguments: Arguments) -> One:
+    return One(Operation(INCR, arguments[0], 1), _sum)
 
 
-@command("decr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes one from a number.")
-def decr(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(INCR, arguments[0], -1), _sum)
+@command("decr", 2, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes one from a number.", "key")
+def decr(session: Session, arguments: Arguments) -> One:
+    return One(Operation(INCR, arguments[0], -1), _sum)
 
 
-@command("incrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds to a number.")
-def incrby(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(INCR, arguments[0], integer(arguments[1])), _sum)
+@command("incrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Adds to a number.", "key increment")
+def incrby(session: Session, arguments: Arguments) -> One:
+    return One(Operation(INCR, arguments[0], integer(arguments[1])), _sum)
 
 
-@command("decrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes from a number.")
-def decrby(session: Session, arguments: Arguments) -> Plan:
+@command("decrby", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Takes from a number.", "key decrement")
+def decrby(session: Session, arguments: Arguments) -> One:
     amount = integer(arguments[1])
     if amount == INTEGER_MIN:
         raise Refusal("ERR decrement would overflow")
-    return one(Operation(INCR, arguments[0], -amount), _sum)
+    return One(Operation(INCR, arguments[0], -amount), _sum)
 
 
-@command("incrbyfloat", 3, "write denyoom fast", ONE_KEY, "string", "2.6.0", "Adds to a number with a fraction.")
-def incrbyfloat(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "incrbyfloat",
+    3,
+    "write denyoom fast",
+    ONE_KEY,
+    "string",
+    "2.6.0",
+    "Adds to a number with a fraction.",
+    "key increment:double",
+)
+def incrbyfloat(session: Session, arguments: Arguments) -> One:
     if parse_extended(arguments[1]) is None:
         raise Refusal(_NO_FLOAT)
 
@@ -64,4 +73,4 @@ def incrbyfloat(session: Session, arguments: Arguments) -> Plan:
         assert isinstance(result.value, bytes)
         return replies.bulk(result.value)
 
-    return one(Operation(INCRFLOAT, arguments[0], arguments[1]), finish)
+    return One(Operation(INCRFLOAT, arguments[0], arguments[1]), finish)

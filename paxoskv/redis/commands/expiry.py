@@ -18,7 +18,7 @@ from paxoskv.core.operations import (
     Result,
 )
 from paxoskv.redis import replies
-from paxoskv.redis.commands.table import ONE_KEY, Arguments, Plan, Refusal, command, integer, one
+from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer
 from paxoskv.redis.session import Session
 
 KEEPTTL: Final = b"KEEPTTL"
@@ -71,8 +71,8 @@ def _done(result: Result, protocol: int) -> bytes:
     return replies.ONE if result.status == OK else replies.ZERO
 
 
-def _expire(name: str, unit_ms: int, relative: bool) -> Callable[[Session, Arguments], Plan]:
-    def handler(session: Session, arguments: Arguments) -> Plan:
+def _expire(name: str, unit_ms: int, relative: bool) -> Callable[[Session, Arguments], One]:
+    def handler(session: Session, arguments: Arguments) -> One:
         key, text, *options = arguments
         condition = _condition(options)
         number = integer(text)
@@ -84,13 +84,13 @@ def _expire(name: str, unit_ms: int, relative: bool) -> Callable[[Session, Argum
             number += session.host.wall_ms()
             if number > INTEGER_MAX:
                 raise Refusal(refusal)
-        return one(Operation(EXPIRE, key, condition=condition, expiry=max(number, _FIRST_MS)), _done)
+        return One(Operation(EXPIRE, key, condition=condition, expiry=max(number, _FIRST_MS)), _done)
 
     return handler
 
 
-def _remaining(unit_ms: int, relative: bool) -> Callable[[Session, Arguments], Plan]:
-    def handler(session: Session, arguments: Arguments) -> Plan:
+def _remaining(unit_ms: int, relative: bool) -> Callable[[Session, Arguments], One]:
+    def handler(session: Session, arguments: Arguments) -> One:
         def finish(result: Result, protocol: int) -> bytes:
             if result.value is None:
                 return replies.integer(-2)
@@ -99,7 +99,7 @@ def _remaining(unit_ms: int, relative: bool) -> Callable[[Session, Arguments], P
             left = max(result.expires_at - session.host.wall_ms(), 0) if relative else result.expires_at
             return replies.integer(left if unit_ms == 1 else (left + unit_ms // 2) // unit_ms)
 
-        return one(Operation(GET, arguments[0]), finish)
+        return One(Operation(GET, arguments[0]), finish)
 
     return handler
 
@@ -111,7 +111,9 @@ for _name, _unit, _is_relative, _since in (
     ("pexpireat", 1, False, "2.6.0"),
 ):
     _what = ("in" if _is_relative else "at") + (" milliseconds" if _unit == 1 else " seconds")
-    command(_name, -3, "write fast", ONE_KEY, "generic", _since, f"Lets a key expire, {_what}.")(
+    _time = ("milliseconds" if _unit == 1 else "seconds") if _is_relative else "unix-time-" + _what.split()[1]
+    _syntax = f"key {_time} [NX|XX|GT|LT]"
+    command(_name, -3, "write fast", ONE_KEY, "generic", _since, f"Lets a key expire, {_what}.", _syntax)(
         _expire(_name, _unit, _is_relative)
     )
 for _name, _unit, _is_relative, _since in (
@@ -121,11 +123,11 @@ for _name, _unit, _is_relative, _since in (
     ("pexpiretime", 1, False, "7.0.0"),
 ):
     _what = ("How long" if _is_relative else "When") + (", in milliseconds" if _unit == 1 else ", in seconds")
-    command(_name, 2, "readonly fast", ONE_KEY, "generic", _since, f"{_what}, until a key expires.")(
+    command(_name, 2, "readonly fast", ONE_KEY, "generic", _since, f"{_what}, until a key expires.", "key")(
         _remaining(_unit, _is_relative)
     )
 
 
-@command("persist", 2, "write fast", ONE_KEY, "generic", "2.2.0", "Lets a key expire no more.")
-def persist(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(EXPIRE, arguments[0], condition=HAS_EXPIRY, expiry=NEVER), _done)
+@command("persist", 2, "write fast", ONE_KEY, "generic", "2.2.0", "Lets a key expire no more.", "key")
+def persist(session: Session, arguments: Arguments) -> One:
+    return One(Operation(EXPIRE, arguments[0], condition=HAS_EXPIRY, expiry=NEVER), _done)

@@ -1,17 +1,33 @@
 """All keys: SCAN and what can be made of it. Each key is as it was at some moment of the command, not all at one."""
 
 import random
+import re
 from collections import OrderedDict
 from typing import Final
 
-from paxoskv.core.operations import DELETE, Operation, Result
-from paxoskv.core.scan import ScanOperation
+from paxoskv.core.operations import DELETE, OK, Operation, Result
+from paxoskv.core.scan import PAGE_KEYS_MAX, ScanOperation
 from paxoskv.redis import replies
 from paxoskv.redis.commands.globs import matcher, prefix_of
-from paxoskv.redis.commands.table import NO_KEY, SYNTAX_ERROR, Arguments, Plan, Refusal, command, failure, integer
+from paxoskv.redis.commands.table import (
+    ANSWER_BYTES_MAX,
+    ANSWER_TOO_LARGE,
+    NO_KEY,
+    SYNTAX_ERROR,
+    Arguments,
+    Plan,
+    Refusal,
+    command,
+    failure,
+    in_windows,
+    integer,
+    write_failure,
+)
 from paxoskv.redis.session import Session
 
 _CURSORS_MAX: Final = 10_000
+_EMPTY_PAGES_MAX: Final = 16
+_CURSOR: Final = re.compile(rb"([+-]?[0-9]{1,40})?")
 _CURSOR_MAX: Final = 2**64 - 1
 
 
@@ -19,21 +35,21 @@ class Cursors:
     """Where scans go on, by the numbers that clients know: they are 64 bits, and keys are longer."""
 
     def __init__(self) -> None:
-        self._keys: OrderedDict[int, bytes] = OrderedDict()
+        self._scans: OrderedDict[int, tuple[bytes, int]] = OrderedDict()
         # Numbers of another node, or from before a restart, are hardly ever taken for ours.
         self._next = random.getrandbits(62)
 
-    def begin(self, key: bytes) -> int:
-        """A number for a key; it is forgotten after so many others."""
+    def begin(self, key: bytes, count: int) -> int:
+        """A number for a key and how many keys come at once; it is forgotten after so many others."""
         self._next += 1
-        self._keys[self._next] = key
-        if len(self._keys) > _CURSORS_MAX:
-            self._keys.popitem(last=False)
+        self._scans[self._next] = key, count
+        if len(self._scans) > _CURSORS_MAX:
+            self._scans.popitem(last=False)
         return self._next
 
-    def key(self, number: int) -> bytes | None:
-        """The key of a number, None if it is not known, or not any more."""
-        return self._keys.get(number)
+    def find(self, number: int) -> tuple[bytes, int] | None:
+        """What a number stands for, None if it is not known, or not any more."""
+        return self._scans.get(number)
 
 
 _CURSORS: Final = Cursors()
@@ -60,7 +76,14 @@ class Taker:
 
     def __call__(self, keys: list[bytes], following: bytes | None, protocol: int) -> bytes | Plan:
         self.page(keys)
-        return self.reply(protocol) if following is None else _every_page(following, self.end, self)
+        if following is None or self.is_too_much:
+            return self.reply(protocol)
+        return _every_page(following, self.end, self)
+
+    @property
+    def is_too_much(self) -> bool:
+        """No more pages are wanted."""
+        return False
 
     def page(self, keys: list[bytes]) -> None:
         """Take a page."""
@@ -86,12 +109,19 @@ class _Match(Taker):
         super().__init__(end)
         self._matches = matcher(pattern)
         self._found: list[bytes] = []
+        self._size = 0
 
     def page(self, keys: list[bytes]) -> None:
-        self._found += filter(self._matches, keys)
+        found = replies.each_bulk(filter(self._matches, keys))
+        self._size += sum(map(len, found))
+        self._found += found
+
+    @property
+    def is_too_much(self) -> bool:
+        return self._size > ANSWER_BYTES_MAX
 
     def reply(self, protocol: int) -> bytes:
-        return replies.bulks(self._found)
+        return replies.error(f"{ANSWER_TOO_LARGE}, with SCAN") if self.is_too_much else replies.array(self._found)
 
 
 class _Any(Taker):
@@ -109,7 +139,7 @@ class _Any(Taker):
         return replies.bulk_or_null(self.chosen, protocol)
 
 
-@command("dbsize", 1, "readonly", NO_KEY, "server", "1.0.0", "Counts the keys, by reading all of them.")
+@command("dbsize", 1, "readonly fast", NO_KEY, "server", "1.0.0", "Counts the keys, by reading all of them.")
 def dbsize(session: Session, arguments: Arguments) -> Plan:
     return _every_page(b"", None, _Count(None))
 
@@ -119,17 +149,27 @@ def randomkey(session: Session, arguments: Arguments) -> Plan:
     return _every_page(b"", None, _Any(None))
 
 
-@command("keys", 2, "readonly", NO_KEY, "generic", "1.0.0", "Returns the keys that match a pattern.")
+@command("keys", 2, "readonly", NO_KEY, "generic", "1.0.0", "Returns the keys that match a pattern.", "pattern")
 def keys(session: Session, arguments: Arguments) -> Plan:
     start, end = prefix_of(arguments[0])
     return _every_page(start, end, _Match(arguments[0], end))
 
 
-@command("scan", -2, "readonly", NO_KEY, "generic", "2.8.0", "Goes through the keys, a page at a time.")
+@command(
+    "scan",
+    -2,
+    "readonly",
+    NO_KEY,
+    "generic",
+    "2.8.0",
+    "Goes through the keys, a page at a time.",
+    "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+)
 def scan(session: Session, arguments: Arguments) -> bytes | Plan:
     text, *options = arguments
-    number = int(text) if text.isdigit() and len(text) <= 20 else -1
-    if not 0 <= number <= _CURSOR_MAX:
+    # As strtoul has it: a sign is no error, and neither is nothing at all.
+    number = int(text or b"0") if _CURSOR.fullmatch(text) else _CURSOR_MAX + 1
+    if abs(number) > _CURSOR_MAX:
         raise Refusal("ERR invalid cursor")
     pattern, wanted = b"*", b"string"
     count = 10
@@ -148,42 +188,54 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
                 raise Refusal(SYNTAX_ERROR)
     start, end = prefix_of(pattern)
     if number:
-        known = _CURSORS.key(number)
+        known = _CURSORS.find(number)
         if known is None:
             raise Refusal("ERR invalid cursor: this node has not given it, or long ago; scan again from 0")
-        start = max(start, known)
-    operation = ScanOperation(start, end, keys_only=True)
+        start = max(start, known[0])
+        count = max(count, known[1])
     matches = matcher(pattern)
 
-    def finish(results: list[Result], protocol: int) -> bytes:
-        failed = failure(results[0])
-        if failed is not None:
-            return failed
-        page = [item.key for item in operation.items]
-        following = operation.following
-        if len(page) > count:
-            following = page[count]
-            page = page[:count]
-        cursor = _CURSORS.begin(following) if following is not None else 0
-        found = [key for key in page if matches(key)] if wanted == b"string" else []
-        return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(found)])
+    def page(start: bytes, pages_left: int) -> Plan:
+        operation = ScanOperation(start, end, keys_only=True)
 
-    return Plan([operation], finish)
+        def finish(results: list[Result], protocol: int) -> bytes | Plan:
+            failed = failure(results[0])
+            if failed is not None:
+                return failed
+            keys = [item.key for item in operation.items]
+            following = operation.following
+            if not keys and following is not None and pages_left:
+                # All that was here is deleted; that is no news to anybody.
+                return page(following, pages_left - 1)
+            if len(keys) > count:
+                following = keys[count]
+                keys = keys[:count]
+            # A quorum's page takes about as long however little of it is wanted, and COUNT is a hint: who goes on gets
+            # twice as many.
+            cursor = _CURSORS.begin(following, min(2 * count, PAGE_KEYS_MAX)) if following is not None else 0
+            found = [key for key in keys if matches(key)] if wanted == b"string" else []
+            return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(found)])
+
+        return Plan([operation], finish)
+
+    return page(start, _EMPTY_PAGES_MAX)
 
 
 class _Flush(Taker):
     """Deletes what a page has before it asks for the next."""
 
+    deleted = 0
+
     def __call__(self, keys: list[bytes], following: bytes | None, protocol: int) -> bytes | Plan:
-        def deleted(results: list[Result], protocol: int) -> bytes | Plan:
-            failed = failure(max(results, key=lambda result: result.status))
-            if failed is not None:
-                return failed
+        def take(results: list[Result], protocol: int) -> bytes | None:
+            failed = write_failure(results, self.deleted > 0)
+            self.deleted += sum([result.status == OK for result in results])
+            return failed
+
+        def go_on(protocol: int) -> bytes | Plan:
             return replies.OK if following is None else _every_page(following, self.end, self)
 
-        if not keys:
-            return replies.OK if following is None else _every_page(following, self.end, self)
-        return Plan([Operation(DELETE, key) for key in keys], deleted)
+        return in_windows([Operation(DELETE, key) for key in keys], take, go_on) if keys else go_on(protocol)
 
 
 def _flush(session: Session, arguments: Arguments) -> Plan:
@@ -192,5 +244,7 @@ def _flush(session: Session, arguments: Arguments) -> Plan:
     return _every_page(b"", None, _Flush(None))
 
 
-command("flushall", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.")(_flush)
-command("flushdb", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.")(_flush)
+command("flushall", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.", "[ASYNC|SYNC]")(
+    _flush
+)
+command("flushdb", -1, "write", NO_KEY, "server", "1.0.0", "Deletes all keys, each for itself.", "[ASYNC|SYNC]")(_flush)

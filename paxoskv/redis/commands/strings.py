@@ -8,6 +8,7 @@ from paxoskv.core.operations import (
     EXISTS,
     GET,
     KEEP,
+    NEVER,
     OK,
     PUT,
     RENEW,
@@ -23,21 +24,28 @@ from paxoskv.redis import replies
 from paxoskv.redis.commands.expiry import KEEPTTL, PERSIST, deadline_of, lifetime_option
 from paxoskv.redis.commands.table import (
     ALL_KEYS,
+    ANSWER_BYTES_MAX,
+    ANSWER_TOO_LARGE,
     ONE_KEY,
     SYNTAX_ERROR,
     TOO_LONG,
+    WINDOW_LARGE,
     Arguments,
+    One,
     Plan,
     Refusal,
     command,
+    in_windows,
     integer,
-    one,
-    several,
+    too_large,
     value_of,
+    worst_failure,
+    write_failure,
     wrong_number,
 )
 from paxoskv.redis.session import Session
 
+_EXPIRATION: Final = "EX seconds|PX milliseconds|EXAT unix-time-seconds|PXAT unix-time-milliseconds"
 _SET_CONDITIONS: Final = {b"NX": 0, b"XX": EXISTS}
 
 
@@ -63,16 +71,25 @@ def _set_flag(result: Result, protocol: int) -> bytes:
     return replies.ONE if result.status == OK else replies.ZERO
 
 
-@command("get", 2, "readonly fast", ONE_KEY, "string", "1.0.0", "Returns the string value of a key.")
-def get(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(GET, arguments[0]), answer_value)
+@command("get", 2, "readonly fast", ONE_KEY, "string", "1.0.0", "Returns the string value of a key.", "key")
+def get(session: Session, arguments: Arguments) -> One:
+    return One(Operation(GET, arguments[0]), answer_value)
 
 
-@command("set", -3, "write denyoom", ONE_KEY, "string", "1.0.0", "Sets the string value of a key.")
-def set_(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "set",
+    -3,
+    "write denyoom",
+    ONE_KEY,
+    "string",
+    "1.0.0",
+    "Sets the string value of a key.",
+    f"key value [NX|XX] [GET] [{_EXPIRATION}|KEEPTTL]",
+)
+def set_(session: Session, arguments: Arguments) -> One:
+    if len(arguments) == 2:
+        return One(Operation(PUT, arguments[0], arguments[1]), answer_ok)
     key, value, *options = arguments
-    if not options:
-        return one(Operation(PUT, key, value), answer_ok)
     condition: int | None = None
     returns = False
     expiry: int | None = None
@@ -86,7 +103,11 @@ def set_(session: Session, arguments: Arguments) -> Plan:
             returns = True
         elif option == KEEPTTL and lifetime is None:
             expiry = KEEP
-        elif (found := lifetime_option(options, at)) is not None and expiry is None and lifetime is None:
+        elif (
+            (found := lifetime_option(options, at)) is not None
+            and expiry is None
+            and (lifetime is None or lifetime[0] == found[0])
+        ):
             lifetime = found
             at += 1
         else:
@@ -101,85 +122,139 @@ def set_(session: Session, arguments: Arguments) -> Plan:
             return answer_value(result, protocol)
         return replies.null(protocol) if result.status == CONDITION_FAILED else replies.OK
 
-    return one(operation, finish)
+    return One(operation, finish)
 
 
-@command("setnx", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key if it does not exist.")
-def setnx(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(PUT, arguments[0], arguments[1], 0), _set_flag)
+@command("setnx", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key if it does not exist.", "key value")
+def setnx(session: Session, arguments: Arguments) -> One:
+    return One(Operation(PUT, arguments[0], arguments[1], 0), _set_flag)
 
 
-@command("setex", 4, "write denyoom", ONE_KEY, "string", "2.0.0", "Sets a key and its time to live, in seconds.")
-def setex(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "setex",
+    4,
+    "write denyoom",
+    ONE_KEY,
+    "string",
+    "2.0.0",
+    "Sets a key and its time to live, in seconds.",
+    "key seconds value",
+)
+def setex(session: Session, arguments: Arguments) -> One:
     key, lifetime, value = arguments
-    return one(Operation(PUT, key, value, expiry=deadline_of(session, b"EX", lifetime, "setex")), answer_ok)
+    return One(Operation(PUT, key, value, expiry=deadline_of(session, b"EX", lifetime, "setex")), answer_ok)
 
 
-@command("psetex", 4, "write denyoom", ONE_KEY, "string", "2.6.0", "Sets a key and its time to live, in milliseconds.")
-def psetex(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "psetex",
+    4,
+    "write denyoom",
+    ONE_KEY,
+    "string",
+    "2.6.0",
+    "Sets a key and its time to live, in milliseconds.",
+    "key milliseconds value",
+)
+def psetex(session: Session, arguments: Arguments) -> One:
     key, lifetime, value = arguments
-    return one(Operation(PUT, key, value, expiry=deadline_of(session, b"PX", lifetime, "psetex")), answer_ok)
+    return One(Operation(PUT, key, value, expiry=deadline_of(session, b"PX", lifetime, "psetex")), answer_ok)
 
 
-@command("getset", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key and returns its old value.")
-def getset(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(SWAP, arguments[0], arguments[1]), answer_value)
+@command(
+    "getset", 3, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key and returns its old value.", "key value"
+)
+def getset(session: Session, arguments: Arguments) -> One:
+    return One(Operation(SWAP, arguments[0], arguments[1]), answer_value)
 
 
-@command("getdel", 2, "write fast", ONE_KEY, "string", "6.2.0", "Returns the value of a key and deletes it.")
-def getdel(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(TAKE, arguments[0]), answer_value)
+@command("getdel", 2, "write fast", ONE_KEY, "string", "6.2.0", "Returns the value of a key and deletes it.", "key")
+def getdel(session: Session, arguments: Arguments) -> One:
+    return One(Operation(TAKE, arguments[0]), answer_value)
 
 
-@command("getex", -2, "write fast", ONE_KEY, "string", "6.2.0", "Returns the value of a key and changes its expiry.")
-def getex(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "getex",
+    -2,
+    "write fast",
+    ONE_KEY,
+    "string",
+    "6.2.0",
+    "Returns the value of a key and changes its expiry.",
+    f"key [{_EXPIRATION}|PERSIST]",
+)
+def getex(session: Session, arguments: Arguments) -> One:
     key, *options = arguments
     if not options:
-        return one(Operation(GET, key), answer_value)
-    if len(options) == 1 and options[0].upper() == PERSIST:
-        return one(Operation(RENEW, key, expiry=0), answer_value)
-    lifetime = lifetime_option(options, 0)
-    if lifetime is None or len(options) != 2:
+        return One(Operation(GET, key), answer_value)
+    if all([option.upper() == PERSIST for option in options]):
+        return One(Operation(RENEW, key, expiry=NEVER), answer_value)
+    found = [lifetime_option(options, at) for at in range(0, len(options), 2)]
+    lifetime = found[-1]
+    if lifetime is None or any([each is None or each[0] != lifetime[0] for each in found]):
         raise Refusal(SYNTAX_ERROR)
     try:
         expiry = deadline_of(session, *lifetime, "getex")
     except Refusal as refusal:
         # Redis looks for the key before it looks at the time.
         text = str(refusal)
-        return one(
+        return One(
             Operation(GET, key),
             lambda result, protocol: replies.null(protocol) if result.value is None else replies.error(text),
         )
-    return one(Operation(RENEW, key, expiry=expiry), answer_value)
+    return One(Operation(RENEW, key, expiry=expiry), answer_value)
 
 
-@command("mget", -2, "readonly fast", ALL_KEYS, "string", "1.0.0", "Returns the values of several keys.")
+@command("mget", -2, "readonly fast", ALL_KEYS, "string", "1.0.0", "Returns the values of several keys.", "key...")
 def mget(session: Session, arguments: Arguments) -> Plan:
-    return several(
-        [Operation(GET, key) for key in arguments],
-        lambda results, protocol: replies.array([answer_value(result, protocol) for result in results]),
-    )
+    found: list[bytes] = []
+    size = 0
+
+    def take(results: list[Result], protocol: int) -> bytes | None:
+        nonlocal size
+        failed = worst_failure(results)
+        if failed is not None:
+            return failed
+        latest = [answer_value(result, protocol) for result in results]
+        size += sum(map(len, latest))
+        found.extend(latest)
+        return replies.error(ANSWER_TOO_LARGE) if size > ANSWER_BYTES_MAX else None
+
+    wanted = [Operation(GET, key) for key in arguments]
+    return in_windows(wanted, take, lambda protocol: replies.array(found), WINDOW_LARGE)
 
 
-@command("mset", -3, "write denyoom", (1, -1, 2), "string", "1.0.1", "Sets several keys, each for itself.")
+@command(
+    "mset", -3, "write denyoom", (1, -1, 2), "string", "1.0.1", "Sets several keys, each for itself.", "(key value)..."
+)
 def mset(session: Session, arguments: Arguments) -> Plan:
     if len(arguments) % 2:
         raise Refusal(wrong_number("mset"))
     last = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    return several([Operation(PUT, key, value) for key, value in last.items()], lambda results, protocol: replies.OK)
+    longest = max(map(len, arguments[1::2]))
+    if longest > session.host.value_bytes_max:
+        raise Refusal(too_large(session.host.value_bytes_max, longest))
+    changed = False
+
+    def take(results: list[Result], protocol: int) -> bytes | None:
+        nonlocal changed
+        failed = write_failure(results, changed)
+        changed = True
+        return failed
+
+    return in_windows([Operation(PUT, key, value) for key, value in last.items()], take, lambda protocol: replies.OK)
 
 
-@command("append", 3, "write denyoom fast", ONE_KEY, "string", "2.0.0", "Appends to the value of a key.")
-def append(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(APPEND, arguments[0], arguments[1]), answer_length)
+@command("append", 3, "write denyoom fast", ONE_KEY, "string", "2.0.0", "Appends to the value of a key.", "key value")
+def append(session: Session, arguments: Arguments) -> One:
+    return One(Operation(APPEND, arguments[0], arguments[1]), answer_length)
 
 
-@command("strlen", 2, "readonly fast", ONE_KEY, "string", "2.2.0", "Returns the length of a value.")
-def strlen(session: Session, arguments: Arguments) -> Plan:
-    return one(Operation(GET, arguments[0]), lambda result, protocol: replies.integer(len(value_of(result) or b"")))
+@command("strlen", 2, "readonly fast", ONE_KEY, "string", "2.2.0", "Returns the length of a value.", "key")
+def strlen(session: Session, arguments: Arguments) -> One:
+    return One(Operation(GET, arguments[0]), lambda result, protocol: replies.integer(len(value_of(result) or b"")))
 
 
-def _getrange(session: Session, arguments: Arguments) -> Plan:
+def _getrange(session: Session, arguments: Arguments) -> One:
     key, first, last = arguments
     start, end = integer(first), integer(last)
 
@@ -191,19 +266,23 @@ def _getrange(session: Session, arguments: Arguments) -> Plan:
         stop = max(end + len(value), 0) if end < 0 else end
         return replies.bulk(value[begin : stop + 1])
 
-    return one(Operation(GET, key), finish)
+    return One(Operation(GET, key), finish)
 
 
-command("getrange", 4, "readonly", ONE_KEY, "string", "2.4.0", "Returns a part of a value.")(_getrange)
-command("substr", 4, "readonly", ONE_KEY, "string", "1.0.0", "Returns a part of a value. Use GETRANGE.")(_getrange)
+command("getrange", 4, "readonly", ONE_KEY, "string", "2.4.0", "Returns a part of a value.", "key start end")(_getrange)
+command(
+    "substr", 4, "readonly", ONE_KEY, "string", "1.0.0", "Returns a part of a value. Use GETRANGE.", "key start end"
+)(_getrange)
 
 
-@command("setrange", 4, "write denyoom", ONE_KEY, "string", "2.2.0", "Overwrites a part of a value.")
-def setrange(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "setrange", 4, "write denyoom", ONE_KEY, "string", "2.2.0", "Overwrites a part of a value.", "key offset value"
+)
+def setrange(session: Session, arguments: Arguments) -> One:
     key, text, part = arguments
     offset = integer(text)
     if offset < 0:
         raise Refusal("ERR offset is out of range")
     if part and offset + len(part) > session.host.value_bytes_max:
         raise Refusal(TOO_LONG)
-    return one(Operation(SETRANGE, key, range_argument(offset, part)), answer_length)
+    return One(Operation(SETRANGE, key, range_argument(offset, part)), answer_length)

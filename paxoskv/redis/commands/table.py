@@ -1,7 +1,7 @@
 """The table of commands, and what all of them share."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from paxoskv.core import errors, operations
@@ -17,27 +17,74 @@ Finish = Callable[[list[Result], int], "bytes | Plan"]
 
 NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
 SYNTAX_ERROR: Final = "ERR syntax error"
+ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+ANSWER_TOO_LARGE: Final = f"ERR the answer has more than {ANSWER_BYTES_MAX} bytes; ask for fewer keys at once"
+WINDOW: Final = 1024
+"""Operations of one command under way at a time: all must be done in the time that an operation has."""
+WINDOW_LARGE: Final = 256
+"""The same, where answers may be large."""
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+
+
+ONE_KEY: Final = (1, 1, 1)
+NO_KEY: Final = (0, 0, 0)
+ALL_KEYS: Final = (1, -1, 1)
 
 
 class Refusal(Exception):
     """A command is wrong; the text is the error that it is answered with, with its code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The operations that a command takes, and its reply once all are done."""
-
-    operations: list[Operation]
-    finish: Finish
+class TransactionRefusal(Refusal):
+    """The command would begin a transaction."""
 
 
-Handler = Callable[[Session, Arguments], bytes | Plan]
+class Call:
+    """A command that was not answered yet, as its connection keeps it."""
+
+    __slots__ = ("keys", "protocol", "reply", "silent")
+
+    def __init__(self, reply: bytes | None = None) -> None:
+        self.reply = reply
+        """Once it is known."""
+        self.protocol = 2
+        self.silent = False
+        """Nobody wants to know the reply."""
+        self.keys: Sequence[bytes] = ()
+        """On which later commands wait for it."""
 
 
-@dataclass(frozen=True, slots=True)
+class One(Call):
+    """A command that is one operation. `finish` makes the reply of a result that is no error."""
+
+    __slots__ = ("finish", "operation")
+
+    def __init__(self, operation: Operation, finish: Callable[[Result, int], bytes]) -> None:
+        self.reply = None
+        self.operation = operation
+        self.finish = finish
+
+
+class Plan(Call):
+    """A command that takes several operations at once, or several one after the other."""
+
+    __slots__ = ("finish", "left", "operations", "results")
+
+    def __init__(self, operations: list[Operation], finish: Finish) -> None:
+        super().__init__()
+        self.operations = operations
+        self.finish = finish
+        self.results: list[Result] = []
+        self.left = 0
+        """How many of the results are missing."""
+
+
+Handler = Callable[[Session, Arguments], "bytes | One | Plan"]
+
+
+@dataclass(slots=True)
 class Command:
-    """One command, as COMMAND shows it."""
+    """One command or subcommand, as COMMAND shows it."""
 
     name: str
     arity: int
@@ -49,24 +96,54 @@ class Command:
     group: str
     since: str
     summary: str
+    syntax: str
+    """What comes after the name, in the notation of `syntax`."""
     handler: Handler
-    subcommands: tuple[str, ...] = ()
+    subcommands: "dict[str, Command]" = field(default_factory=dict)
+    words: int = field(init=False)
+    """How many its name has."""
+    covers_all: bool = field(init=False)
+    """It looks at all keys, or changes them."""
+    has_one_key: bool = field(init=False)
 
-    @property
-    def covers_all(self) -> bool:
-        """It looks at all keys, or changes them."""
-        return not self.first_key and ("readonly" in self.flags or "write" in self.flags)
+    def __post_init__(self) -> None:
+        self.words = self.name.count("|") + 1
+        self.covers_all = not self.first_key and ("readonly" in self.flags or "write" in self.flags)
+        self.has_one_key = 0 < self.first_key == self.last_key
 
     def keys(self, arguments: Arguments) -> Sequence[bytes]:
         """The keys among the arguments."""
         if not self.first_key:
             return ()
-        if self.first_key == self.last_key:
-            return arguments[self.first_key - 1 : self.first_key]
-        return arguments[:: self.key_step]
+        first = self.first_key - self.words
+        return arguments[first : first + 1] if self.has_one_key else arguments[first :: self.key_step]
+
+    def fits(self, count: int) -> bool:
+        """Whether there are so many arguments, with the name."""
+        return count == self.arity if self.arity > 0 else count >= -self.arity
+
+    @property
+    def categories(self) -> list[str]:
+        """Of Redis' access control."""
+        flags, parent = self.flags, self.name.partition("|")[0]
+        about_keys = bool(self.first_key) or self.covers_all or self.name == "object|help"
+        found = {
+            "keyspace": about_keys and self.group != "string",
+            "read": "readonly" in flags,
+            "write": "write" in flags,
+            "string": self.group == "string",
+            "admin": "admin" in flags,
+            "fast": "fast" in flags,
+            "slow": "fast" not in flags,
+            "dangerous": "admin" in flags or self.name in ("flushall", "flushdb", "info", "keys"),
+            "connection": (self.group == "connection" or parent == "command") and self.name != "client",
+        }
+        return [name for name, holds in found.items() if holds]
 
 
 TABLE: Final[dict[str, Command]] = {}
+_AT_ONCE: Final[dict[bytes, Command]] = {}
+"""By the names as clients write them, those without subcommands."""
 
 
 def command(
@@ -77,21 +154,49 @@ def command(
     group: str,
     since: str,
     summary: str,
-    subcommands: tuple[str, ...] = (),
+    syntax: str = "",
 ) -> Callable[[Handler], Handler]:
-    """Put a handler into the table."""
+    """Put a handler into the table; "client|id" is the subcommand ID of CLIENT."""
 
     def register(handler: Handler) -> Handler:
-        assert name not in TABLE
-        TABLE[name] = Command(name, arity, tuple(flags.split()), *keys, group, since, summary, handler, subcommands)
+        parent, _, own = name.rpartition("|")
+        siblings = TABLE[parent].subcommands if parent else TABLE
+        assert own not in siblings
+        siblings[own] = Command(name, arity, tuple(flags.split()), *keys, group, since, summary, syntax, handler)
+        if not parent:
+            _AT_ONCE[name.encode()] = _AT_ONCE[name.upper().encode()] = siblings[own]
         return handler
 
     return register
 
 
-ONE_KEY: Final = (1, 1, 1)
-NO_KEY: Final = (0, 0, 0)
-ALL_KEYS: Final = (1, -1, 1)
+def container(
+    name: str, group: str, since: str, summary: str, help_since: str = "5.0.0", alone: Handler | None = None
+) -> None:
+    """Put a command into the table that has subcommands, and its HELP; `alone` handles it without one."""
+
+    def needs_one(session: Session, arguments: Arguments) -> bytes:
+        raise Refusal(wrong_number(name))
+
+    def help_(session: Session, arguments: Arguments) -> bytes:
+        lines = [f"{name.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+        subcommands = TABLE[name].subcommands
+        for each, found in [*[*subcommands.items()][1:], ("help", subcommands["help"])]:
+            lines += [f"{each.upper()} {found.syntax}".rstrip(), "    " + found.summary]
+        return replies.array([replies.simple(line) for line in lines])
+
+    TABLE[name] = Command(
+        name,
+        -1 if alone else -2,
+        ("loading", "stale") if alone else (),
+        *NO_KEY,
+        group,
+        since,
+        summary,
+        "",
+        alone or needs_one,
+    )
+    command(f"{name}|help", 2, "loading stale", NO_KEY, group, help_since, "Prints this help.")(help_)
 
 
 _REFUSED: Final = {
@@ -117,15 +222,24 @@ _REFUSED: Final = {
 
 def find(arguments: Sequence[bytes]) -> Command:
     """The command that the first of `arguments` names, with as many others as it takes. Raises Refusal."""
+    found = _AT_ONCE.get(arguments[0])
+    count = len(arguments)
+    if found is not None and (count == found.arity or found.fits(count)):
+        return found
     name = arguments[0].decode("latin-1").lower()
     found = TABLE.get(name)
     if found is None:
         if name in _REFUSED:
-            raise Refusal(f"ERR {name.upper()} is not supported: {_REFUSED[name]}")
+            refusal = TransactionRefusal if name == "multi" else Refusal
+            raise refusal(f"ERR {name.upper()} is not supported: {_REFUSED[name]}")
         raise Refusal(_unknown(arguments))
-    count = len(arguments)
-    if count != found.arity and (found.arity > 0 or count < -found.arity):
-        raise Refusal(wrong_number(name))
+    if found.subcommands and count > 1:
+        given = arguments[1].decode("latin-1")
+        if given.lower() not in found.subcommands:
+            raise Refusal(f"ERR unknown subcommand '{given[:128]}'. Try {name.upper()} HELP.")
+        found = found.subcommands[given.lower()]
+    if not found.fits(count):
+        raise Refusal(wrong_number(found.name))
     return found
 
 
@@ -142,6 +256,11 @@ def _unknown(arguments: Sequence[bytes]) -> str:
 def wrong_number(name: str) -> str:
     """The text for too few or too many arguments."""
     return f"ERR wrong number of arguments for '{name}' command"
+
+
+def too_large(value_bytes_max: int, size: int) -> str:
+    """The text for a value that is longer than the cluster has them."""
+    return f"ERR a value has at most {value_bytes_max} bytes, this one {size}"
 
 
 def integer(text: bytes, refusal: str = NOT_AN_INTEGER) -> int:
@@ -164,32 +283,67 @@ def failure(result: Result) -> bytes | None:
     """The error that a result stands for, None if the operation was evaluated."""
     if result.status < operations.ERROR_STATUS_MIN:
         return None
-    text = result.value.decode(errors="replace") if isinstance(result.value, bytes) else "no reason was given"
-    return replies.error(f"{_CODES.get(result.status, 'ERR')} {text}")
+    return replies.error(f"{_CODES.get(result.status, 'ERR')} {_reason(result)}")
 
 
-def one(operation: Operation, finish: Callable[[Result, int], bytes]) -> Plan:
-    """The plan of a command that is one operation."""
+def _reason(result: Result) -> str:
+    return result.value.decode(errors="replace") if isinstance(result.value, bytes) else "no reason was given"
 
-    def first(results: list[Result], protocol: int) -> bytes:
-        result = results[0]
-        if result.status >= operations.ERROR_STATUS_MIN:
-            failed = failure(result)
-            assert failed is not None
+
+def worst_failure(results: Sequence[Result]) -> bytes | None:
+    """The worst error among the results of a command that reads several keys, None if there is none."""
+    return failure(max(results, key=lambda result: result.status))
+
+
+def write_failure(results: Sequence[Result], changed: bool = False) -> bytes | None:
+    """The error of a command that changes several keys, None if all went well; `changed`: it has changed some before.
+
+    As a whole it certainly did not happen only if none of its operations can have.
+    """
+    worst = max(results, key=lambda result: result.status)
+    failed = failure(worst)
+    if failed is None or worst.status == errors.OutcomeUnknown.status:
+        return failed
+    if changed or any([result.status == operations.OK for result in results]):
+        return replies.error(f"UNKNOWN some of the keys were changed, and others not: {_reason(worst)}")
+    return failed
+
+
+def in_windows(
+    wanted: list[Operation],
+    take: Callable[[list[Result], int], bytes | None],
+    finish: Callable[[int], "bytes | Plan"],
+    window: int = WINDOW,
+) -> Plan:
+    """A plan that has some of its operations under way at a time, however many there are.
+
+    `take` is given the results in their order, some at a time, and may answer with an error, which ends it.
+    """
+    done = 0
+
+    def go_on(results: list[Result], protocol: int) -> bytes | Plan:
+        nonlocal done
+        failed = take(results, protocol)
+        if failed is not None:
             return failed
-        return finish(result, protocol)
+        done += len(results)
+        return finish(protocol) if done == len(wanted) else Plan(wanted[done : done + window], go_on)
 
-    return Plan([operation], first)
+    return Plan(wanted[:window], go_on)
 
 
-def several(wanted: list[Operation], finish: Callable[[list[Result], int], bytes]) -> Plan:
-    """The plan of a command that is one operation for each key. Its answer is the worst error, if there is one."""
+def counting(wanted: list[Operation], counts: Callable[[Result], bool], changes: bool) -> Plan:
+    """The plan of a command that answers for how many keys something holds; `changes`: of those it has changed."""
+    count = 0
 
-    def together(results: list[Result], protocol: int) -> bytes:
-        worst = max(results, key=lambda result: result.status)
-        return failure(worst) or finish(results, protocol)
+    def take(results: list[Result], protocol: int) -> bytes | None:
+        nonlocal count
+        failed = write_failure(results, count > 0) if changes else worst_failure(results)
+        count += sum([counts(result) for result in results])
+        return failed
 
-    return Plan(wanted, together)
+    window = WINDOW if changes else WINDOW_LARGE
+    return in_windows(wanted, take, lambda protocol: replies.integer(count), window)
 
 
 def value_of(result: Result) -> bytes | None:

@@ -2,14 +2,16 @@
 
 from paxoskv.core.operations import CONDITION_FAILED, DELETE, GET, OK, PUT, Operation, Result
 from paxoskv.redis import replies
-from paxoskv.redis.commands.table import ONE_KEY, Arguments, Plan, Refusal, command, integer, one, value_of
+from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer, value_of
 from paxoskv.redis.session import Session
 
 
-@command("cas", 4, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key if it holds a certain value.")
-def cas(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "cas", 4, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key if it holds a certain value.", "key old new"
+)
+def cas(session: Session, arguments: Arguments) -> One:
     key, old, new = arguments
-    return one(
+    return One(
         Operation(PUT, key, new, old),
         lambda result, protocol: replies.ONE if result.status == OK else replies.ZERO,
     )
@@ -26,9 +28,9 @@ def _version_or_null(result: Result, protocol: int) -> bytes:
     return replies.null(protocol) if result.status == CONDITION_FAILED else replies.integer(result.version)
 
 
-@command("getv", 2, "readonly fast", ONE_KEY, "string", "1.0.0", "Returns a value and its version, 0 if absent.")
-def getv(session: Session, arguments: Arguments) -> Plan:
-    return one(
+@command("getv", 2, "readonly fast", ONE_KEY, "string", "1.0.0", "Returns a value and its version, 0 if absent.", "key")
+def getv(session: Session, arguments: Arguments) -> One:
+    return One(
         Operation(GET, arguments[0]),
         lambda result, protocol: replies.array(
             [replies.bulk_or_null(value_of(result), protocol), replies.integer(result.version)]
@@ -36,16 +38,25 @@ def getv(session: Session, arguments: Arguments) -> Plan:
     )
 
 
-@command("setv", 4, "write denyoom fast", ONE_KEY, "string", "1.0.0", "Sets a key if it has a version; the new one.")
-def setv(session: Session, arguments: Arguments) -> Plan:
+@command(
+    "setv",
+    4,
+    "write denyoom fast",
+    ONE_KEY,
+    "string",
+    "1.0.0",
+    "Sets a key if it has a version, 0: if it is absent.",
+    "key value version",
+)
+def setv(session: Session, arguments: Arguments) -> One:
     key, value, version = arguments
-    return one(Operation(PUT, key, value, _version(version)), _version_or_null)
+    return One(Operation(PUT, key, value, _version(version)), _version_or_null)
 
 
-@command("delv", 3, "write fast", ONE_KEY, "generic", "1.0.0", "Deletes a key if it has a version.")
-def delv(session: Session, arguments: Arguments) -> Plan:
+@command("delv", 3, "write fast", ONE_KEY, "generic", "1.0.0", "Deletes a key if it has a version.", "key version")
+def delv(session: Session, arguments: Arguments) -> One:
     key, version = arguments
-    return one(
+    return One(
         Operation(DELETE, key, condition=_version(version)),
         lambda result, protocol: replies.ONE if result.status == OK else replies.ZERO,
     )

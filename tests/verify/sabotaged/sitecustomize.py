@@ -15,4 +15,6 @@ if (name := os.environ.get("PAXOSKV_TEST_CANARY")) and "serve" in sys.argv:
         "quorum = batch.group.quorum",
         "quorum = 1",
     )
-    planted(next(canary for canary in (*PAXOS, LOCAL_READ) if canary.name == name)).__enter__()
+    # Held for as long as the process lives: a generator that nobody holds ends, and mends the engine again.
+    BROKEN = planted(next(canary for canary in (*PAXOS, LOCAL_READ) if canary.name == name))
+    BROKEN.__enter__()

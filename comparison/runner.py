@@ -1,0 +1,157 @@
+"""Turns: every scenario asks every system, one after the other, and then all of them again."""
+
+import dataclasses
+import functools
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from comparison import disks, results
+from comparison.load import LoadFailed
+from comparison.processes import Missing
+from comparison.results import Point, Results
+from comparison.scenarios.contract import Pace, Scenario, Turn
+from comparison.systems.contract import BUILD, REPOSITORY, System
+
+# What a turn may end with without taking the others along.
+_FAILED: Final = (Missing, LoadFailed, OSError, subprocess.SubprocessError, ValueError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do."""
+
+    systems: Sequence[type[System]]
+    scenarios: Sequence[Scenario]
+    repeats: int
+    pace: Pace
+    output: Path
+    """The file that the results go to."""
+    folder: Path = BUILD
+    """Where nodes keep their data for the while."""
+    minutes: float | None = None
+    """No turn begins after that; None: there is no limit."""
+
+
+def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
+    """All scenarios, in each of them all systems; and then all of it again, each time another system first.
+
+    So a slow spell of the machine meets all systems alike, nobody always comes after the same one, repeats lie far
+    apart, and who breaks off early has something of everything.
+    """
+    found = []
+    for repeat in range(plan.repeats):
+        first = repeat % max(1, len(systems))
+        for scenario in plan.scenarios:
+            for kind in [*systems[first:], *systems[:first]]:
+                if repeat < scenario.repeats_max and scenario.unfit(kind) is None:
+                    found.append((scenario, repeat, kind))  # noqa: PERF401 (three loops in one line)
+    return found
+
+
+def run(plan: Plan, say: Callable[[str], None]) -> Results:
+    """Carry the plan out, saving after every turn. KeyboardInterrupt is for the caller; what was measured is saved."""
+    found = Results(about=_about(plan))
+    systems = _install(plan, found, say)
+    for scenario in plan.scenarios:
+        for kind in systems:
+            if reason := scenario.unfit(kind):
+                found.unfit.setdefault(scenario.name, {})[kind.name] = reason
+    began = time.monotonic()
+    everything = turns(plan, systems)
+    try:
+        for index, (scenario, repeat, kind) in enumerate(everything):
+            name = f"{scenario.name}, {kind.name}, round {repeat + 1}"
+            if plan.minutes is not None and time.monotonic() - began > plan.minutes * 60:
+                found.skipped.append(name)
+                continue
+            progress = f"{index + 1}/{len(everything)} {name}"
+            _take_turn(plan, found, scenario, repeat, kind, functools.partial(_tell, say, progress))
+            found.save(plan.output)
+        found.complete = bool(found.records) and not found.failures and not found.skipped
+    finally:
+        found.about["ended"] = results.now()
+        found.save(plan.output)
+    return found
+
+
+def _take_turn(
+    plan: Plan, found: Results, scenario: Scenario, repeat: int, kind: type[System], say: Callable[[str], None]
+) -> None:
+    system = kind()
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=plan.folder))
+
+    def keep(point: Point, data: dict[str, Any]) -> None:
+        record = {"scenario": scenario.name, "system": system.name, "repeat": repeat, "point": point, "data": data}
+        found.records.append(_rounded(record))
+
+    say("starting")
+    try:
+        with ExitStack() as stack:
+            # Last of all, when no process uses it and nothing is mounted in it.
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.callback(system.stop)
+            scenario.run(Turn(system, folder, plan.pace, say, keep, stack))
+            found.about["systems"][system.name]["configuration"] = system.configuration()
+    except _FAILED as error:
+        text = str(error) or type(error).__name__
+        found.failures.append({"scenario": scenario.name, "system": system.name, "repeat": repeat, "text": text})
+        say(f"FAILED: {text}")
+
+
+def _tell(say: Callable[[str], None], progress: str, text: str) -> None:
+    say(f"{progress}: {text}")
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits are more than was measured."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if abs(value) < 1e8 else value
+    if isinstance(value, dict):
+        return {name: _rounded(part) for name, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def _install(plan: Plan, found: Results, say: Callable[[str], None]) -> list[type[System]]:
+    systems = []
+    for kind in plan.systems:
+        say(f"installing {kind.name}")
+        try:
+            versions = kind().install()
+        except Missing as missing:
+            found.left_out[kind.name] = str(missing)
+            say(f"left out: {kind.name}: {missing}")
+            continue
+        systems.append(kind)
+        found.about["systems"][kind.name] = {
+            "title": kind.title,
+            "versions": versions,
+            "durability": kind.durability,
+            "reads": kind.reads,
+            "client": kind.client,
+            "configuration": {},
+        }
+    return systems
+
+
+def _about(plan: Plan) -> dict[str, Any]:
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "began": results.now(),
+        "commit": results.commit(REPOSITORY),
+        "machine": results.machine() | {"fdatasync_ms": round(disks.sync_ms(plan.folder), 3)},
+        "options": {
+            "seconds": plan.pace.seconds,
+            "quick": plan.pace.quick,
+            "repeats": plan.repeats,
+            "minutes": plan.minutes,
+            "scenarios": [scenario.name for scenario in plan.scenarios],
+        },
+        "systems": {},
+    }

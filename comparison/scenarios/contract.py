@@ -1,0 +1,111 @@
+"""What every scenario is: a question, a measurement of one system, and an answer told from the results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from comparison.links import Delays, Links
+from comparison.plots import Plot
+from comparison.results import Point, Results
+from comparison.systems.contract import Layout, System
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long things take."""
+
+    seconds: float = 2.0
+    """Of one measurement."""
+    quick: bool = False
+
+    def pick(self, usual: Any, quick: Any) -> Any:
+        """One of the two."""
+        return quick if self.quick else usual
+
+
+@dataclass(slots=True)
+class Turn:
+    """One system's turn in one scenario."""
+
+    system: System
+    folder: Path
+    pace: Pace
+    say: Callable[[str], None]
+    keep: Callable[[Point, dict[str, Any]], None]
+    stack: ExitStack = field(default_factory=ExitStack)
+    """What has to be given back at the end of the turn, whatever happens."""
+    _started: int = 0
+
+    def folders(self, count: int = 3) -> list[Path]:
+        """Empty ones, for as many nodes as the system takes."""
+        self._started += 1
+        place = self.folder / f"{self.system.name}-{self._started}"
+        found = [place / f"node-{number}" for number in range(1, min(count, self.system.nodes_max) + 1)]
+        for folder in found:
+            folder.mkdir(parents=True)
+        return found
+
+    def start(self, layout: Layout | None = None) -> None:
+        """A fresh cluster of three in place of the last one."""
+        self.system.stop()
+        self.system.start(layout or Layout(self.folders()))
+
+    def start_linked(self, delays: Delays, round_trip_s: float) -> None:
+        """The same, with links between the nodes that delay."""
+        links = Links(delays)
+        self.stack.callback(links.stop)
+        self.stack.callback(self.system.stop)
+        self.start(Layout(self.folders(), links=links, round_trip_s=round_trip_s))
+
+
+@dataclass(slots=True)
+class Section:
+    """A scenario's part of the README."""
+
+    answer: str
+    """One honest sentence."""
+    tables: list[str] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Scenario(ABC):
+    """One question."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    question: ClassVar[str]
+    repeats_max: ClassVar[int] = 99
+
+    def unfit(self, system: type[System]) -> str | None:
+        """Why a system is not asked; None if it is."""
+        return None
+
+    @abstractmethod
+    def run(self, turn: Turn) -> None:
+        """Measure one system, started by this."""
+
+    @abstractmethod
+    def tell(self, results: Results) -> Section | None:
+        """The answer; None when too little was measured."""
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """In Markdown; numbers to the right."""
+    lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """For a table."""
+    return "" if value is None else f"{value:,.{digits}f}"
+
+
+def significant(value: float | None) -> str:
+    """Three digits."""
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

@@ -1,0 +1,136 @@
+"""The README and its plots, from results that were recorded."""
+
+import copy
+import re
+from pathlib import Path
+
+import pytest
+
+from comparison import choosing, plots, report
+from comparison.results import Results
+from comparison.scenarios import ALL
+from comparison.scenarios.failure import _judge
+from comparison.systems import ALL as SYSTEMS
+
+RECORDED = Path(__file__).parent / "recorded.json"
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results.load(RECORDED)
+
+
+def rendered(results: Results) -> str:
+    return report._readme(results, report.sections(results), RECORDED, RECORDED.parent)
+
+
+def test_every_scenario_has_its_section_with_question_answer_and_figures(results: Results) -> None:
+    text = rendered(results)
+    for name, scenario in ALL.items():
+        assert any(results.select(name)), f"nothing was recorded of {name}"
+        _, _, section = text.partition(f"## {scenario.title}\n")
+        section = section.partition("\n## ")[0]
+        assert scenario.question in section
+        assert "| " in section
+        assert results.title("leaderless") in section
+    assert not re.search(r"\bNone\b|\bnan\b|\binf\b", text)
+
+
+def test_it_begins_with_the_five_sentences(results: Results) -> None:
+    lines = rendered(results).splitlines()
+    assert lines[0] == "# paxoskv beside other systems"
+    assert len([line for line in lines[:12] if line.startswith("1. **")]) == 5
+
+
+def test_the_sentences_say_what_was_measured(results: Results) -> None:
+    """Not what we would like: turn the figures around, and so do the sentences."""
+    before = choosing.sentences(results)
+    for record in results.records:
+        if record["scenario"] == "throughput" and record["system"] == "etcd":
+            record["data"]["ops_per_s"] = 987_654.0
+            record["data"]["p50_ms"] = 0.001
+    after = choosing.sentences(results)
+    assert "etcd 987,654, paxoskv, leaderless" in after
+    assert "here etcd is quicker than we are" in after
+    assert "987,654" not in before
+
+
+def test_what_was_not_measured_is_not_spoken_of(results: Results) -> None:
+    results.records = [record for record in results.records if record["scenario"] == "hot-key"]
+    assert choosing.sentences(results).count("1. ") == 1
+    assert list(report.sections(results)) == ["hot-key"]
+
+
+def test_where_raft_wins_is_found_among_the_measurements(results: Results) -> None:
+    for record in results.records:
+        if record["scenario"] == "hot-key" and record["system"] == "raft":
+            record["data"]["ops_per_s"] = 1e6
+    text = choosing.where_raft_wins(results)
+    assert "increments/s of one key" in text
+    assert "1,000,000.0" in text
+    for record in results.records:
+        if record["system"] == "raft":
+            record["data"] = dict.fromkeys(record["data"])
+    assert "Nowhere among what was measured" in choosing.where_raft_wins(results)
+
+
+def test_an_incomplete_run_says_so_at_the_top(results: Results) -> None:
+    assert "Not complete" not in rendered(results)
+    results.complete = False
+    results.failures = [{"scenario": "ycsb", "system": "etcd", "repeat": 1, "text": "it fell over"}]
+    results.skipped = ["jitter, etcd, round 1"]
+    results.left_out = {"gryadka": "npm cannot install it"}
+    text = rendered(results)
+    assert text.index("**Not complete.**") < text.index("## How it was measured")
+    assert "ycsb, etcd, round 2: it fell over" in text
+    assert "no time was left for 1 turns of: jitter, etcd" in text
+    assert "- gryadka: npm cannot install it" in text
+
+
+def test_every_system_has_a_colour_and_a_marker_of_its_own() -> None:
+    for table in (plots.COLOURS, plots.MARKERS):
+        assert table.keys() == SYSTEMS.keys()
+        assert len(set(table.values())) == len(table)
+
+
+def test_every_plot_can_be_drawn(results: Results, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra 'compare'")
+    names = []
+    for section in report.sections(results).values():
+        for plot in section.plots:
+            path = plots.write(plot, tmp_path)
+            assert path.read_text().startswith("<?xml")
+            names.append(plot.name)
+    assert len(names) == len(set(names)) >= 8
+
+
+def test_a_system_that_keeps_up_with_nothing_is_drawn_all_the_same(results: Results, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra 'compare'")
+    for record in results.records:
+        record["data"]["ops_per_s"] = 1.0
+    section = report.sections(results)["offered-load"]
+    assert "none" in section.answer
+    assert plots.write(section.plots[0], tmp_path).exists()
+
+
+def test_results_come_back_as_they_were_saved(results: Results, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    before = copy.deepcopy(results)
+    results.save(path)
+    assert Results.load(path) == before
+    path.write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="it has format 99"):
+        Results.load(path)
+
+
+def test_a_silence_is_the_longest_time_without_any_answer() -> None:
+    """A second of 5 answers in each 10 ms; then 300 ms of nothing, one answer, 100 ms of nothing, and half as many."""
+    ok = [5] * 100 + [0] * 30 + [1] + [0] * 10 + [2, 3] * 30
+    found = _judge(ok, 1.0, 2.01)
+    assert found["nobody_ms"] == 300
+    assert found["before_per_s"] == 500
+    assert 0.29 < found["kept"] < 0.31
+
+
+def test_a_silence_that_lasts_to_the_end_counts() -> None:
+    assert _judge([5] * 100 + [0] * 200, 1.0, 2.0)["nobody_ms"] == 2000

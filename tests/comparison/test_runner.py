@@ -1,0 +1,267 @@
+"""Turns: their order, what is kept when they fail or are interrupted, and the exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comparison import runner
+from comparison.__main__ import SCENARIOS
+from comparison.load import Load, LoadFailed
+from comparison.processes import Missing
+from comparison.results import Results
+from comparison.runner import Plan
+from comparison.scenarios.contract import Pace, Scenario, Section, Turn
+from comparison.systems.contract import Layout, System
+from comparison.systems.paxoskv import Leaderless, Raft
+
+REPOSITORY = Path(__file__).parents[2]
+PACE = Pace(0.1, quick=True)
+
+
+class Idle(System):
+    """Runs nothing."""
+
+    name = "idle"
+    title = "Idle"
+    durability = reads = client = "none"
+
+    def install(self) -> dict[str, str]:
+        return {"idle": "1"}
+
+    def configuration(self) -> dict[str, Any]:
+        return {}
+
+    def prepare(self, layout: Layout) -> None:
+        pass
+
+    def command(self, number: int) -> tuple[list[str], dict[str, str]]:
+        return ["sleep", "60"], {}
+
+    def answers(self, number: int) -> bool:
+        return True
+
+    def load_command(self, load: Load, numbers: Any) -> list[str]:
+        return ["true"]
+
+
+class Other(Idle):
+    name = "other"
+
+
+class Frail(Idle):
+    name = "frail"
+
+
+class Absent(Idle):
+    name = "absent"
+
+    def install(self) -> dict[str, str]:
+        raise Missing("absent: it is sold out")
+
+
+class Asks(Scenario):
+    """Keeps one record, and then does what a test wants."""
+
+    name = "asks"
+    title = question = "?"
+
+    def __init__(self, then: Any = None) -> None:
+        self.then = then
+        self.pids: list[int] = []
+
+    def unfit(self, system: type[System]) -> str | None:
+        return "it has no time" if system is Other else None
+
+    def run(self, turn: Turn) -> None:
+        turn.start()
+        self.pids += [process.pid for process in turn.system.nodes.values()]
+        turn.keep({"what": 1}, {"figure": 1 / 3})
+        if self.then is not None:
+            self.then(turn)
+
+    def tell(self, results: Results) -> Section | None:
+        return None
+
+
+def plan(tmp_path: Path, systems: list[type[System]], scenario: Scenario, **more: Any) -> Plan:
+    return Plan(systems, [scenario], more.pop("repeats", 1), PACE, tmp_path / "out.json", tmp_path / "data", **more)
+
+
+def run(given: Plan) -> Results:
+    return runner.run(given, lambda text: None)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_systems_take_turns_and_each_time_another_one_is_first(tmp_path: Path) -> None:
+    hot_key = SCENARIOS["hot-key"]
+    order = runner.turns(plan(tmp_path, [], hot_key, repeats=3), [Leaderless, Raft, Idle])
+    assert {scenario for scenario, _, _ in order} == {hot_key}
+    assert [(repeat, kind.name) for _, repeat, kind in order] == [
+        (0, "leaderless"), (0, "raft"), (0, "idle"),
+        (1, "raft"), (1, "idle"), (1, "leaderless"),
+        (2, "idle"), (2, "leaderless"), (2, "raft"),
+    ]  # fmt: skip
+
+
+def test_a_turn_that_fails_takes_no_other_along_and_is_told(tmp_path: Path) -> None:
+    def fail(turn: Turn) -> None:
+        if isinstance(turn.system, Frail):
+            raise LoadFailed("it fell over")
+
+    scenario = Asks(fail)
+    found = run(plan(tmp_path, [Frail, Idle], scenario, repeats=2))
+    assert [failure["text"] for failure in found.failures] == ["it fell over"] * 2
+    assert len(found.records) == 4, "what was measured before it failed is kept"
+    assert not found.complete
+    assert not any(alive(pid) for pid in scenario.pids)
+    assert list((tmp_path / "data").iterdir()) == []
+    again = Results.load(tmp_path / "out.json")
+    assert (again.records, again.failures, again.complete) == (found.records, found.failures, False)
+    assert again.records[0]["data"]["figure"] == 0.333333
+
+
+def test_who_is_missing_or_unfit_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    found = run(plan(tmp_path, [Absent, Other, Idle], Asks()))
+    assert found.left_out == {"absent": "absent: it is sold out"}
+    assert found.unfit == {"asks": {"other": "it has no time"}}
+    assert [record["system"] for record in found.records] == ["idle"]
+    assert found.complete, "what could not be asked is no failure"
+    assert list(found.about["systems"]) == ["other", "idle"]
+
+
+def test_what_there_is_no_time_for_is_named(tmp_path: Path) -> None:
+    found = run(plan(tmp_path, [Idle], Asks(), repeats=2, minutes=0.0))
+    assert found.skipped == ["asks, idle, round 1", "asks, idle, round 2"]
+    assert not found.complete
+
+
+def test_an_interruption_stops_the_nodes_and_keeps_what_was_measured(tmp_path: Path) -> None:
+    def interrupt(turn: Turn) -> None:
+        raise KeyboardInterrupt
+
+    scenario = Asks(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(tmp_path, [Idle], scenario))
+    found = Results.load(tmp_path / "out.json")
+    assert (len(found.records), found.complete) == (1, False)
+    assert scenario.pids
+    assert not any(alive(pid) for pid in scenario.pids)
+
+
+def command(tmp_path: Path, *more: str) -> list[str]:
+    out = str(tmp_path / "results" / "results.json")
+    return [sys.executable, "-m", "comparison", "--dir", str(tmp_path / "data"), "--out", out, *more]
+
+
+def test_the_real_leaderless_system_is_measured_and_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command(tmp_path, "--only", "leaderless", "--scenario", "offered-load", "--quick", "--seconds", "0.2"),
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found = Results.load(tmp_path / "results" / "results.json")
+    assert found.complete
+    assert found.records[0]["point"] == {"rate": 1000}
+    for record in found.records:
+        assert record["data"]["operations"] > 0
+        assert record["data"]["server_cpu_us"] >= 0
+    assert found.about["systems"]["leaderless"]["versions"].keys() == {"paxoskv"}
+    assert {"machine", "commit", "began", "ended", "options"} <= found.about.keys()
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_ctrl_c_ends_it_with_what_was_measured(tmp_path: Path) -> None:
+    """Sent when the nodes run; they are in groups of their own, so it reaches them only through us."""
+    process = subprocess.Popen(
+        command(tmp_path, "--only", "leaderless", "--scenario", "hot-key", "--seconds", "0.1"),
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "4 clients through one node" in line:
+            break
+    place = str(tmp_path / "data")
+    assert nodes_in(place)
+    process.send_signal(signal.SIGINT)
+    said = process.stderr.read()
+    assert process.wait(120) == 130
+    assert "interrupted; what was measured is in" in said
+    found = json.loads((tmp_path / "results" / "results.json").read_text())
+    assert found["complete"] is False
+    assert [record["point"]["clients"] for record in found["records"]][:1] == [1]
+    assert nodes_in(place) == []
+    process.stderr.close()
+
+
+def test_nodes_do_not_outlive_it_however_it_ends(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(tmp_path, "--only", "leaderless", "--scenario", "hot-key", "--seconds", "60"),
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "1 clients through one node" in line:
+            break
+    place = str(tmp_path / "data")
+    assert nodes_in(place)
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    # The kernel sees to it, in its own time.
+    while nodes_in(place):
+        os.sched_yield()
+
+
+def nodes_in(place: str) -> list[int]:
+    """Processes that have it in their command line."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            try:
+                line = (folder / "cmdline").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if place in line and "serve" in line:
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "mysql"], "'mysql' is none of leaderless, raft"),
+        (["--scenario", "weather"], "'weather' is none of throughput"),
+        (["--render"], "holds no results of this program"),
+    ],
+)
+def test_bad_usage_is_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
+    done = subprocess.run(command(tmp_path, *arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_every_scenario_comes_once_before_any_comes_again(tmp_path: Path) -> None:
+    first, second = Asks(), Asks()
+    given = Plan([], [first, second], 2, PACE, tmp_path / "out.json")
+    order = runner.turns(given, [Idle])
+    assert [(scenario, repeat) for scenario, repeat, _ in order] == [(first, 0), (second, 0), (first, 1), (second, 1)]
