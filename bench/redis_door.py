@@ -5,7 +5,7 @@ python -m bench.redis_door [--quick] [--mode paxos|raft] [--etcd PUTS GETS] [--j
 Requests a second, and microseconds of CPU of all servers for one command, which a busy machine bends less. Redis
 answers a SET when it is on one disk (appendfsync always), a node of ours when it is on two of three. `--etcd` takes
 what etcd did on this machine with as many clients, puts and linearizable gets a second, and adds how many times that
-each row is; comparison/ measures it.
+each row is; python -m comparison --only etcd measures it.
 """
 
 import contextlib

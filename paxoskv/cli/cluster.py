@@ -1,6 +1,7 @@
 """`paxoskv cluster`: a whole cluster on this machine."""
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -70,6 +71,7 @@ def cluster(
     if trace is not None:
         _make(trace)
         options += ["--trace", str(trace)]
+    is_new = not os.path.exists(folder / launcher.CONFIG_NAME)
     local = launcher.LocalCluster(launcher.prepare(folder, nodes, base_port, mode), options)
     stopping = False
 
@@ -79,7 +81,13 @@ def cluster(
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    local.check_ports()
+    try:
+        local.check_ports()
+    except ConfigurationError:
+        if is_new:
+            # Nothing was started on it, so another --base-port may be given for the same folder.
+            local.config.path.unlink()
+        raise
     try:
         for number in local.config.nodes:
             local.start(number)

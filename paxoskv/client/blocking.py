@@ -1,6 +1,7 @@
 """The blocking twin: the same methods for code without an event loop, callable from any number of threads."""
 
 import asyncio
+import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from types import TracebackType
@@ -19,12 +20,13 @@ _SOME = 64
 class BlockingClient:
     """`paxoskv.Client` on an event loop of its own, in a background thread.
 
-    Any thread may call it. It does not survive a fork: connect in the child.
+    Any thread may call it. It does not survive a fork: the child has no such thread, and its calls raise NotReached.
     """
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
         self._lock = threading.Lock()
         self._closed = False
+        self._process = os.getpid()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="paxoskv client", daemon=True)
         self._thread.start()
@@ -39,6 +41,10 @@ class BlockingClient:
             runner.get_loop().run_forever()
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        if os.getpid() != self._process:
+            # Before the lock, which some thread of the parent may have held.
+            call.close()
+            raise NotReached("this client was made before the process was forked; connect another one in the child")
         with self._lock:
             if self._closed:
                 call.close()
@@ -56,6 +62,10 @@ class BlockingClient:
         self._end(self._client.close())
 
     def _end(self, closing: Coroutine[Any, Any, None]) -> None:
+        if os.getpid() != self._process:
+            # The connections are the parent's, which goes on with them.
+            closing.close()
+            return
         with self._lock:
             if self._closed:
                 closing.close()

@@ -63,7 +63,8 @@ class Client:
         self._ring = sorted(self._links, key=lambda link: (link.host, link.port))
         self._connected = asyncio.Event()
         self._closing = asyncio.Event()
-        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The event loop that it began in, and where its connections are."""
         self._rng = random.Random()
         self._conflict = ""
         self._favoured: _Link | None = None
@@ -71,11 +72,20 @@ class Client:
 
     # Life.
 
-    def _start(self) -> None:
-        if not self._started and not self._closing.is_set():
-            self._started = True
-            for link in self._links:
-                link.start()
+    def _start(self) -> asyncio.AbstractEventLoop:
+        """Connect, the first time; the running loop. Raises BadRequest in any other loop than that of the first."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+            if not self._closing.is_set():
+                for link in self._links:
+                    link.start()
+        elif self._loop is not loop:
+            # Neither its connections nor its events work from here, though some of them seem to.
+            raise BadRequest(
+                "this client belongs to the event loop in which it was first used; connect another one in this loop"
+            )
+        return loop
 
     async def _open(self) -> "Client":
         self._start()
@@ -107,6 +117,8 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection. Calls in flight raise what fits: OutcomeUnknown for a write that was sent."""
+        if self._loop is not None:
+            self._start()
         self._closing.set()
         self._connected.set()  # Whoever waits for a connection shall see that there will be none.
         for link in self._links:
@@ -190,7 +202,7 @@ class Client:
     async def _page(
         self, start: bytes, end: bytes | None, cursor: bytes | None, keys_only: bool, timeout: float | None
     ) -> tuple[Any, bytes | None]:
-        loop = asyncio.get_running_loop()
+        loop = self._start()
         seconds = self._timeout if timeout is None else _seconds(timeout)
         deadline = loop.time() + seconds
         avoid: set[_Link] = set()
@@ -208,6 +220,7 @@ class Client:
                 else:
                     await self._wait_for_link(deadline, seconds, error)
                 continue
+            link.check_bounds(start, end)
             patience = max(left / 3, min(left, 0.25))
             try:
                 async with asyncio.timeout(patience):
@@ -284,7 +297,7 @@ class Client:
         ):
             # A node would close the connection, to the harm of other calls.
             raise BadRequest(_MALFORMED[kind])
-        loop = asyncio.get_running_loop()
+        loop = self._start()
         seconds = self._timeout if timeout is None else _seconds(timeout)
         deadline = loop.time() + seconds
         avoid: set[_Link] = set()
@@ -372,7 +385,6 @@ class Client:
         return fallback
 
     async def _wait_for_link(self, deadline: float, seconds: float, error: PaxosKVError | None) -> None:
-        self._start()
         self._connected.clear()
         if any(link.connection is not None for link in self._links):
             self._connected.set()
@@ -505,6 +517,14 @@ class _Link:
             if type(data) is bytes and len(data) > hello.value_bytes_max:
                 raise BadRequest(f"a value has at most {hello.value_bytes_max} bytes, this one {len(data)}")
 
+    def check_bounds(self, start: bytes, end: bytes | None) -> None:
+        """The same for a scan: no key lies beyond what has one byte more than a key may have."""
+        assert self.connection is not None
+        hello = self.connection.hello
+        assert hello is not None
+        if max(len(start), len(end or b"")) > hello.key_bytes_max + 1:
+            raise BadRequest(f"a bound of a scan has at most {hello.key_bytes_max + 1} bytes")
+
     async def wait_for_room(self, deadline: float) -> None:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -619,9 +639,14 @@ _ENDPOINT: Final = re.compile(r"(?:[^\s\[\]\0]+|\[[0-9A-Fa-f:.%\w]+\]):([0-9]{1,
 
 def parse_endpoints(endpoints: str | Iterable[str]) -> list[str]:
     """The addresses. Raises BadRequest with what is wrong."""
+    given: object = endpoints
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise BadRequest(f"endpoints are a str of host:port,host:port or an iterable of such, not {given!r}")
     texts = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
     found = []
     for text in texts:
+        if not isinstance(text, str):
+            raise BadRequest(f"an endpoint is a str such as '127.0.0.1:7401', not {text!r}")
         address = text.strip()
         if (match := _ENDPOINT.fullmatch(address)) is None or not 0 < int(match[1]) < 65536:
             raise BadRequest(f"{text!r} is no endpoint; it must be host:port, such as 127.0.0.1:7401")
@@ -646,7 +671,9 @@ def home(key: bytes, nodes: int) -> int:
 def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:
     if prefer is None:
         return None
-    if isinstance(prefer, int):
+    if not isinstance(prefer, str):
+        if type(prefer) is not int:
+            raise BadRequest(f"prefer is one of the endpoints or its index, not {prefer!r}")
         if not 0 <= prefer < len(links):
             raise BadRequest(f"prefer is {prefer}; there are {len(links)} endpoints, counted from 0")
         return links[prefer]
@@ -664,8 +691,8 @@ def _resolve(future: asyncio.Future[bool], result: bool) -> None:
 
 def _seconds(timeout: float) -> float:
     # Negated, so that NaN is refused too.
-    if not timeout > 0:
-        raise BadRequest(f"a timeout is a number of seconds above 0, not {timeout}")
+    if not isinstance(timeout, int | float) or not timeout > 0:
+        raise BadRequest(f"a timeout is a number of seconds above 0, not {timeout!r}")
     return min(timeout, _TIMEOUT_S_MAX)
 
 

@@ -59,7 +59,12 @@ function paintCall(now, call) {
   const words = ended ? `${request(call)}: ${answer(call)}` : request(call);
   context.fillStyle = ended ? colour : theme.ink;
   let text = fitted(context, words, room);
-  if (ended && text !== words) text = fitted(context, answer(call, 30), room);
+  if (ended && text !== words) {
+    // The answer matters more than what was asked.
+    const told = `: ${answer(call, 30)}`;
+    const rest = room - widthOf(context, told);
+    text = rest > 40 ? fitted(context, request(call), rest) + told : fitted(context, answer(call, 30), room);
+  }
   context.fillText(text, left, y + 0.5);
   const travel = now.clock.typical * 0.42;
   const went = (now.film - now.filmAt(call.start)) / travel;

@@ -37,8 +37,8 @@ class Sender:
         self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
         self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
-        self._first = frozenset(self._unsaved)
-        """They go first, and not again when storage is read and has them by then."""
+        self._first: set[bytes] = set()
+        """Those of them that went, from memory; not again when storage is read and has them by then."""
         self._after: bytes | None = b""
         """The last key read from storage, None at its end."""
         self._found: deque[tuple[bytes, bytes]] = deque()
@@ -88,8 +88,11 @@ class Sender:
         resident = self._records.resident
         while size < self._context.flow.chunk_bytes:
             if self._unsaved:
-                # One that is not in memory any more is in storage by now.
                 key, blob = self._unsaved.pop(), b""
+                if key not in resident:
+                    # It is in storage by now, and comes when that is read.
+                    continue
+                self._first.add(key)
             elif self._found:
                 key, blob = self._found.popleft()
                 if key in self._first:

@@ -11,6 +11,7 @@ from paxoskv.core.limits import Limits
 
 MODES = ("paxos", "raft")
 NODE_MAX = 255
+EPOCH_MAX = 2**63 - 1
 KEY_BYTES_CEILING = 65_536
 # The longest frame, of a cas with two such values, stays below what framing takes.
 VALUE_BYTES_CEILING = 64 * 1024 * 1024
@@ -111,8 +112,8 @@ def load(path: Path) -> ClusterConfig:
     if mode not in MODES:
         raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODES)}")
     epoch = reader.take(document, "epoch", int, "the file", 1)
-    if epoch < 1:
-        raise ConfigurationError(f"{path}: 'epoch' is {epoch}; it begins with 1")
+    if not 0 < epoch <= EPOCH_MAX:
+        raise ConfigurationError(f"{path}: 'epoch' is {epoch}; it begins with 1, and is {EPOCH_MAX} at most")
     table = reader.take(document, "limits", dict, "the file", {})
     reader.refuse_unknown(table, {"key_bytes_max", "value_bytes_max"}, "[limits]")
     default = Limits()

@@ -24,6 +24,7 @@ from paxoskv.server.clients import ClientConnection, ClientPort
 from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.peers import PeerConnection, PeerLink
+from paxoskv.storage import datafile
 from paxoskv.storage.contract import Storage
 from paxoskv.wire import framing, peer
 
@@ -105,7 +106,16 @@ class Node:
     # Start.
 
     async def recover(self) -> int:
-        """Replay the journal; answers how many rows there were."""
+        """Replay the journal; answers how many rows there were. Raises StorageError when they are damaged."""
+        try:
+            return await self._replay()
+        except (ProtocolError, ValueError, TypeError, msgpack.UnpackException) as error:
+            # SQLite has no checksums, so what is damaged can be well-formed for it.
+            path = self.config.node(self.id).data / datafile.FILE
+            what = f"is damaged (its journal or its records cannot be read: {error or type(error).__name__})"
+            raise datafile.refusal(path, what) from error
+
+    async def _replay(self) -> int:
         count = 0
         engine = self._engine
         decode = self.codec.decode

@@ -5,12 +5,13 @@ import contextlib
 import gc
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
-from paxoskv.core.errors import ConfigurationError
+from paxoskv.core.errors import ConfigurationError, StorageError
 from paxoskv.server.clients import ClientPort
 from paxoskv.server.config import Address, ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
@@ -71,6 +72,10 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
             # The world's doing, such as no file descriptors left for another connection. It passes.
             log.warning("network trouble", message=context.get("message"), error=str(context["exception"]))
             return
+        if isinstance(context.get("exception"), StorageError):
+            # A page that is broken, of a file too large to be checked as a whole at the start.
+            log.error("storage failed, the process ends", error=str(context["exception"]), path=own.data)
+            os._exit(EXIT_FAILED_COMMIT)
         # An assert that failed, or anything else nobody expected: state may be wrong, so nothing more is sent.
         log.error("bug, the process ends", message=context.get("message"), error=repr(context.get("exception")))
         sys.excepthook(*_exc_info(context.get("exception")))
@@ -114,7 +119,11 @@ async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], wha
     try:
         return await asyncio.get_running_loop().create_server(factory, address.host, address.port, backlog=1024)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        # The numbers of a name's resolution are none of the system's.
+        if error.errno and not isinstance(error, socket.gaierror):
+            reason = os.strerror(error.errno)
+        else:
+            reason = error.strerror or str(error)
         raise ConfigurationError(
             f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
         ) from None

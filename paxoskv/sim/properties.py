@@ -68,11 +68,18 @@ class View:
                     del terms[offset:]
                     terms.append(entry.term)
         elif isinstance(message, Install):
-            offset = message.base.index - self.base
-            if offset > 0:
-                follows = self.term_at(message.base.index) == message.base.term
-                self._terms = self._terms[offset:] if follows else [message.base.term]
-                self.base = message.base.index
+            self.rebase(message.base.index, message.base.term)
+
+    def rebase(self, index: int, term: int) -> None:
+        """Records hold everything up to there."""
+        if index > self.base:
+            follows = self.term_at(index) == term
+            self._terms = self._terms[index - self.base :] if follows else [term]
+            self.base = index
+
+    def append(self, term: int) -> None:
+        """One more entry."""
+        self._terms.append(term)
 
 
 class _Node:
@@ -116,12 +123,20 @@ class Properties:
         election, log = engine.election, engine.log
         found = (election.term, election.vote)
         assert found >= (disk.term, disk.vote), f"(D1) node {node} has forgotten term or vote: {found}"
-        known.log = disk.copy()
         known.queued.clear()
         known.led = None
         known.committed = known.applied = max(log.base_index - 1, disk.base - 1, 0)
         for index in range(max(log.base_index, disk.base), disk.last + 1):
             assert log.term_at(index) == disk.term_at(index), f"(D1) node {node} has forgotten entry {index}"
+        # A checkpoint stores term, vote and the log's end as they are, and may be on the disk before the row is.
+        disk.term, disk.vote = found
+        if log.base_index > disk.last:
+            disk.rebase(log.base_index, log.base_term)
+        for index in range(disk.last + 1, log.last_index + 1):
+            term = log.term_at(index)
+            assert term is not None
+            disk.append(term)
+        known.log = disk.copy()
         self._check_committed(node, known, engine)
 
     def journaled(self, node: int, sequence: int, journal: Sequence[Message]) -> None:

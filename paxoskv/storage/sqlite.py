@@ -490,7 +490,12 @@ class SqliteStorage:
         """One statement in the connection's own thread, after whatever hangs there."""
         if self._stalled:
             await connection.execute_fetchall("SELECT paxoskv_gate()")
-        return await connection.execute_fetchall(sql, parameters)  # type: ignore[return-value]
+        try:
+            return await connection.execute_fetchall(sql, parameters)  # type: ignore[return-value]
+        except sqlite3.Error as error:
+            # What aiosqlite raises and its traceback hold each other, and with them the parameters, until the garbage
+            # collector comes by. Tries on a full disk would pile up.
+            raise error.with_traceback(None) from None
 
     async def _change(self, sql: str, parameters: Sequence[Any], pages: int) -> None:
         """One durable change; `pages` is about how many frames it adds to the WAL."""

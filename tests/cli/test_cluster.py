@@ -17,7 +17,7 @@ from cli.conftest import PROGRAM, program
 
 import paxoskv.sync
 from paxoskv.server import config
-from paxoskv.server.launcher import answers, free_base_port
+from paxoskv.server.launcher import answers, free_base_port, prepare
 
 
 class Running:
@@ -156,6 +156,9 @@ def test_what_cannot_be_started_is_one_sentence(tmp_path: Path) -> None:
         occupant.listen()
         sentence = refusal("--dir", folder, "--base-port", str(base))
     assert f"the peer port of node 2, 127.0.0.1:{base + 102}, cannot be used: Address already in use" in sentence
+    # The folder is not bound to ports on which nothing was ever started.
+    assert not (tmp_path / "data" / "cluster.toml").exists()
+    prepare(tmp_path / "data", 3, base, None)
     assert "holds a cluster of 3 nodes, not 5" in refusal("--dir", folder, "--nodes", "5")
     (tmp_path / "other").touch()
     assert "is not empty and holds no cluster.toml" in refusal("--dir", str(tmp_path))

@@ -1,12 +1,15 @@
 """`paxoskv serve`: options, the same as environment variables, and the sentence for each file that is no good."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
 import click
+import msgpack
 import pytest
 from cli.conftest import PROGRAM, program
 
@@ -14,6 +17,8 @@ import paxoskv.sync
 from paxoskv.cli.serve import Size, serve
 from paxoskv.server import config
 from paxoskv.server.launcher import free_base_port
+from paxoskv.storage import datafile
+from paxoskv.storage.contract import Identity
 
 
 @pytest.fixture
@@ -98,10 +103,30 @@ def test_a_missing_file_and_an_unknown_node_say_what_there_is(tmp_path: Path, fi
     assert b"has no node 4; it has 1" in done.stderr
 
 
+@pytest.mark.parametrize("row", [b"\xc1", b"\x91\xc4\x01\xc1", b"\x91\xc4\x03\x92\x00\x01", b"\x07", b"\x91\x07"])
+def test_a_journal_that_is_damaged_inside_a_row_is_refused_by_name(tmp_path: Path, file: Path, row: bytes) -> None:
+    identity = Identity("c", 1, "paxos")
+    data = tmp_path / "node-1"
+    os.close(datafile.lock(data))
+    datafile.prepare(data / datafile.FILE, identity)
+    with contextlib.closing(sqlite3.connect(data / datafile.FILE)) as connection, connection:
+        connection.execute("INSERT INTO journal VALUES (1, ?)", (msgpack.packb([row]),))
+    done = program("serve", "--config", str(file), "--node", "1")
+    sentence = done.stderr.decode()
+    assert done.returncode == 3, sentence
+    assert sentence.count("\n") == 1
+    assert f"storage: {data / datafile.FILE} is damaged" in sentence
+    assert "Put the intact data folder back" in sentence
+
+
 def test_a_node_says_which_port_it_cannot_listen_on(file: Path, base: int) -> None:
     done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "192.0.2.1:1")
     assert done.returncode == 2
     assert b"the client port 192.0.2.1:1 cannot be listened on" in done.stderr
+    done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "no-such-host.invalid:1")
+    assert done.returncode == 2
+    assert b"cannot be listened on: Unknown error" not in done.stderr
+    assert b"the client port no-such-host.invalid:1 cannot be listened on: " in done.stderr
     done = program("serve", "--config", str(file), "--node", "1", "--listen-peer", "nowhere")
     assert done.returncode == 2
     assert b"--listen-peer is 'nowhere'; it must be host:port" in done.stderr

@@ -77,6 +77,24 @@ def test_many_threads_share_one_client(threaded: ThreadedNodes) -> None:
     assert [node.accepted for node in threaded.nodes] == [1, 1]
 
 
+def test_a_forked_child_is_told_to_connect_for_itself_and_does_no_harm(threaded: ThreadedNodes) -> None:
+    script = f"""
+import os, signal, paxoskv.sync
+with paxoskv.sync.connect({threaded.endpoints!r}) as kv:
+    if (child := os.fork()) == 0:
+        signal.alarm(20)  # So that a call which hangs ends.
+        try:
+            kv.get("k")
+        except paxoskv.NotReached as error:
+            kv.close()
+            os._exit(0 if "forked" in str(error) else 1)
+        os._exit(2)
+    print(os.waitpid(child, 0)[1], kv.incr("k").value)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["0", "1"], done
+
+
 def test_a_silent_node_leaves_a_write_unknown(threaded: ThreadedNodes) -> None:
     with connect(threaded) as kv:
         threaded.do(switch("hang", True))

@@ -202,7 +202,36 @@ async def test_a_node_that_comes_back_as_one_of_another_cluster_is_left_out_and_
     assert "belongs to cluster 'another'" in statuses[0]["error"]
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+@pytest.mark.parametrize("endpoints", [None, 7, b"127.0.0.1:7401", [7401]])
+async def test_endpoints_of_another_type_are_refused(endpoints: Any) -> None:
+    with pytest.raises(paxoskv.BadRequest, match="endpoint"):
+        paxoskv.connect(endpoints)
+
+
+@pytest.mark.parametrize("prefer", [1.0, True, b"127.0.0.1:7401"])
+async def test_a_preference_of_another_type_is_refused(pair: Pair, prefer: Any) -> None:
+    with pytest.raises(paxoskv.BadRequest, match="prefer is"):
+        paxoskv.connect([node.address for node in pair], prefer=prefer)
+
+
+async def test_a_client_belongs_to_the_event_loop_in_which_it_was_first_used(node: FakeNode) -> None:
+    async def strange(call: Call) -> str:
+        with pytest.raises(paxoskv.BadRequest) as failed:
+            await call(kv)
+        return str(failed.value)
+
+    async def scan(kv: paxoskv.Client) -> None:
+        async for _ in kv.scan():
+            pass
+
+    calls: list[Call] = [*WRITES.values(), lambda kv: kv.get("k"), scan, lambda kv: kv.status(), lambda kv: kv.close()]
+    async with paxoskv.connect(node.address) as kv:
+        for call in calls:
+            assert "event loop" in await asyncio.to_thread(asyncio.run, strange(call))
+        await kv.put("k", "v")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), "1"])
 async def test_a_timeout_that_is_none_is_refused(node: FakeNode, seconds: float) -> None:
     with pytest.raises(paxoskv.BadRequest, match="timeout"):
         paxoskv.connect(node.address, timeout=seconds)
@@ -540,13 +569,13 @@ def test_whatever_nodes_do_a_write_happens_at_most_once_and_its_error_tells_the_
 
         async def write(kv: paxoskv.Client, key: str) -> None:
             try:
-                await kv.incr(key)
+                await kv.incr(key, timeout=0.06)
                 told[key] = "done"
             except paxoskv.PaxosKVError as error:
                 told[key] = "did not happen" if error.definite else "unknown"
 
         async with FakeNode(store, 1) as first, FakeNode(store, 2) as second:
-            async with paxoskv.connect([first.address, second.address], timeout=0.06) as kv:
+            async with paxoskv.connect([first.address, second.address], timeout=ENDLESS) as kv:
                 for number, switches in enumerate(script):
                     for node, switch in zip((first, second), switches, strict=True):
                         _turn(node, switch)

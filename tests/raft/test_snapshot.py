@@ -306,3 +306,20 @@ def test_storage_is_asked_for_one_snapshot_at_a_time() -> None:
         engine.leader.followers[peer].sender = sender
     assert engine.leader.replicate(may_scan=True) is not None
     assert [sender.scanning for sender in senders].count(True) == 1
+
+
+def test_a_record_that_leaves_memory_before_its_turn_comes_from_storage() -> None:
+    """Found by the simulator: such a record was sent neither from memory nor from storage."""
+    cluster = behind(4)
+    engine = cluster.engine(1)
+    assert engine.leader is not None
+    sender = Sender(engine.context, engine.machine, engine.leader.term, 1, 0)
+    key = b"%06d" % 2
+    record = engine.records.resident.pop(key)
+    assert sender.pump(3, may_scan=True) is not None
+    sender.scanned([(key, record.to_blob())], None)
+    for number in list(sender._unacknowledged):
+        sender.on_stored(number)
+    sender.pump(3, may_scan=True)
+    sent = [message for message in engine.context.sends[3] if isinstance(message, messages.Chunk)]
+    assert [key in message.keys for message in sent].count(True) == 1

@@ -96,6 +96,7 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     "a list of names": ('cluster = "c"\nnodes = ["a"]', "'a' is no node", "write a [[nodes]] table for each"),
     "an unknown mode": (f'cluster = "c"\nmode = "chaos"\n{ONE}', "mode is 'chaos'", "it must be one of paxos"),
     "an epoch of zero": (f'cluster = "c"\nepoch = 0\n{ONE}', "'epoch' is 0", "it begins with 1"),
+    "an epoch past any number": (f'cluster = "c"\nepoch = {2**63}\n{ONE}', "'epoch' is 9223372036854775808", "at most"),
     "an epoch that is true": (f'cluster = "c"\nepoch = true\n{ONE}', "'epoch' in the file is True", "a whole number"),
     "an unknown name": (
         f'clusterr = "c"\n{ONE}',

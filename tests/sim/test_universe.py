@@ -20,8 +20,9 @@ REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 2140, 2293)
 
 
 # 122: a restarted node took a snapshot over without the entries that it builds on, which no row of its journal had
-# called committed. 17: of two snapshots that asked storage in one turn, one never went on.
-RAFT_REGRESSIONS = (17, 122)
+# called committed. 17: of two snapshots that asked storage in one turn, one never went on. 2630: a record that left
+# memory before its turn was in no part of a snapshot. 500: the watch did not know of entries that a checkpoint stores.
+RAFT_REGRESSIONS = (17, 122, 500, 2630)
 
 
 def digest(seed: int, mode: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import shutil
 import sqlite3
@@ -162,6 +163,29 @@ async def test_the_extent_is_written_once_and_the_main_file_stays_small(tmp_path
     assert (tmp_path / "paxoskv.db-wal").stat().st_blocks * 512 >= 16 << 20
     await storage.close()
     assert (tmp_path / "paxoskv.db").stat().st_size < 100_000
+
+
+async def test_trying_again_on_a_full_disk_holds_no_memory(
+    sqlite_kit: Any, told: Any, let_turn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try carries a group of up to a megabyte, and a node with little to do hardly ever collects garbage."""
+    monkeypatch.setattr(sqlite, "RETRY_S", 0.001)
+    storage = await sqlite_kit.open()
+    heard = told(storage)
+    await sqlite_kit.fill(storage, True)
+    seen = watch(storage, monkeypatch)
+    gc.collect()
+    gc.disable()
+    try:
+        storage.append(1, bytes(100_000))
+        while seen.count("INSERT INTO journal") < 50:
+            await let_turn()
+        failures = [found for found in gc.get_objects() if isinstance(found, sqlite3.OperationalError)]
+    finally:
+        gc.enable()
+    assert len(failures) < 5
+    await sqlite_kit.fill(storage, False)
+    await heard.until_committed(1)
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
