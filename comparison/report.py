@@ -43,7 +43,7 @@ def _readme(results: Results, told: dict[str, Section], source: Path, folder: Pa
     parts += [_how(results, source, folder), _who(results)]
     for name, section in told.items():
         parts.append(_section(results, name, section))
-    parts += [choosing.where_raft_wins(results), _LIMITS]
+    parts += [choosing.where_raft_wins(results), _LIMITS, _unasked(told)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -74,6 +74,12 @@ def _incomplete(results: Results) -> str:
     if len(lines) == 1:
         lines.append("> - whatever came after it was interrupted")
     return "\n".join(lines)
+
+
+def _unasked(told: dict[str, Section]) -> str:
+    """Scenarios that this run had nothing of."""
+    lines = [f"- {scenario.question} (`--scenario {name}`)" for name, scenario in ALL.items() if name not in told]
+    return "\n".join(["Questions that there are, and that this run did not ask:", "", *lines]) if lines else ""
 
 
 def _short(text: str) -> str:

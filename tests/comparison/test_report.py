@@ -61,6 +61,9 @@ def test_what_was_not_measured_is_not_spoken_of(results: Results) -> None:
     results.records = [record for record in results.records if record["scenario"] == "hot-key"]
     assert choosing.sentences(results).count("1. ") == 1
     assert list(report.sections(results)) == ["hot-key"]
+    _, _, unasked = rendered(results).partition("this run did not ask:")
+    assert "`--scenario throughput`" in unasked
+    assert "`--scenario hot-key`" not in unasked
 
 
 def test_where_raft_wins_is_found_among_the_measurements(results: Results) -> None:
