@@ -96,7 +96,8 @@ class Bytes(Scenario):
             [Plot("bytes", "Bytes for a write, all nodes together", draw, (10, 4.8))],
             [
                 "Disk bytes are those of /proc/PID/io, network bytes those of the loopback interface, clients' "
-                "included. Files are counted as they are, preallocated parts too. Redis is one node, not three."
+                "included. Files are counted as they are, preallocated parts too. Redis is one node, not three. "
+                "PySyncObj compresses what it sends, and its values here are one letter repeated."
             ],
         )
 

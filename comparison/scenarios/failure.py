@@ -104,7 +104,15 @@ class Failure(Scenario):
             head = ["", "writes/s before", "nobody is answered, ms (worst)", "throughput meanwhile"]
             head += ["longest gap of one client, ms", "errors"]
             tables.append(f"When {_FAULTS[fault]}:\n\n" + table(head, rows))
-        return Section(self._answer(results, systems, faults), tables, [self._plot(results, systems, faults)])
+        notes = [
+            f"{_CLIENTS} clients write, each through a node of its own; who gets no answer within {_TIMEOUT_S:g} s "
+            "goes to the next one. That second is the longest gap of a client whose node is paused. paxoskv's load "
+            "generator stays with a node that refuses at once, which counts as errors. A disk hangs by `fsfreeze` on "
+            "a file system that its node has for itself. PySyncObj never waits for a disk, so that was not asked of "
+            "it; its clients live in its nodes, and die and pause with them. Gryadka's nodes are acceptors, its "
+            "proposers are with the clients. Election timeouts are each system's defaults."
+        ]
+        return Section(self._answer(results, systems, faults), tables, [self._plot(results, systems, faults)], notes)
 
     def _answer(self, results: Results, systems: list[str], faults: list[str]) -> str:
         parts = []
