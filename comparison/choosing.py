@@ -75,7 +75,11 @@ def _death(results: Results) -> str:
         silences = _ranked(results, _REPLICATED, silence)[::-1]
         if silences:
             best = best or _first(results, silences)
-            parts.append(f"{words}: {_listed(results, silences, ' ms')}")
+            # A timeline has 10 ms to a bin, so what is less was not seen.
+            shown = [
+                f"{results.title(name)} {number(value) if value >= 10 else 'under 10'} ms" for name, value in silences
+            ]
+            parts.append(f"{words}: {', '.join(shown)}")
     if not parts:
         return ""
     return (

@@ -68,9 +68,12 @@ def _incomplete(results: Results) -> str:
         f"> - {failure['scenario']}, {failure['system']}, round {failure['repeat'] + 1}: {_short(failure['text'])}"
         for failure in results.failures
     ]
-    skipped = sorted({text.rpartition(", round")[0] for text in results.skipped})
-    if skipped:
-        lines.append(f"> - no time was left for {len(results.skipped)} turns of: {'; '.join(skipped)}")
+    rounds: dict[str, set[str]] = {}
+    for text in results.skipped:
+        rounds.setdefault(text.partition(", ")[0], set()).add(text.rpartition(" ")[2])
+    if rounds:
+        shown = "; ".join(f"{name} {' and '.join(sorted(numbers))}" for name, numbers in rounds.items())
+        lines.append(f"> - no time was left for these rounds, or for some systems in them: {shown}")
     if len(lines) == 1:
         lines.append("> - whatever came after it was interrupted")
     return "\n".join(lines)
