@@ -95,6 +95,15 @@ def logarithmic(axes: Any, ticks: list[float]) -> None:
         axis.set_minor_formatter(NullFormatter())
 
 
+def logarithmic_heights(axes: Any) -> None:
+    """Of bars; with powers of ten alone beside them, written out."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def bars(axes: Any, groups: list[str], series: dict[str, list[float | None]], labels: dict[str, str]) -> None:
     """Groups of bars, one bar for each system, its figure above it."""
     width = 0.8 / max(1, len(series))

@@ -53,7 +53,7 @@ class Jitter(Scenario):
             axes = figure.subplots()
             series = {s: [results.median(self.name, s, name) for name in _PERCENTILES] for s in systems}
             plots.bars(axes, list(_PERCENTILES.values()), series, {s: results.title(s) for s in systems})
-            axes.set_yscale("log")
+            plots.logarithmic_heights(axes)
             axes.set_ylabel("milliseconds since due")
             figure.legend(loc="outside lower center", ncols=4)
 

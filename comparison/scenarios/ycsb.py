@@ -64,7 +64,7 @@ class Ycsb(Scenario):
                 for system in systems
             }
             plots.bars(axes, workloads, series, {system: results.title(system) for system in systems})
-            axes.set_yscale("log")
+            plots.logarithmic_heights(axes)
             axes.set_ylabel("operations a second")
             figure.legend(loc="outside lower center", ncols=4)
 
