@@ -168,7 +168,7 @@ class OfferedLoad(Scenario):
                     plots.line(axes, system, [x for x, _ in pairs], [y or 0 for _, y in pairs], results.title(system))
                 axes.set_title(what)
                 axes.set_xlabel("writes a second")
-                plots.logarithmic(axes, rates)
+                plots.logarithmic(axes, rates[::2])
             both[0].set_ylabel("milliseconds since due")
             figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
