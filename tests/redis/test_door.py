@@ -219,8 +219,11 @@ class Counting:
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+        source.close()
 
     def close(self) -> None:
+        # Closing alone would not wake who waits in accept.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
 

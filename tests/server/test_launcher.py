@@ -121,7 +121,8 @@ def test_waiting_for_a_node_can_be_given_up_once_all_have_their_data(tmp_path: P
     with stopped(cluster):
         for number in (1, 2):
             cluster.start(number)
-        cluster.wait_ready(1, given_up=lambda: True)
+        for number in (1, 2):
+            cluster.wait_ready(number, given_up=lambda: True)
         assert all((node.data / datafile.FILE).exists() for node in cluster.config.nodes.values())
     prepare(tmp_path, None, None, None)
 
