@@ -33,9 +33,7 @@ def real_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     server = shutil.which("redis-server")
     if server is None:
         refuse = pytest.fail if os.environ.get("CI") else pytest.skip
-        refuse(
-            "redis-server is not installed, so nothing is compared with it; on Debian: apt-get install redis-server"
-        )
+        refuse("redis-server is not installed, so nothing is compared with it; on Debian: apt-get install redis-server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
