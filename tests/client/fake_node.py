@@ -58,6 +58,8 @@ class FakeNode:
         """Executes, and keeps the answers until `release`."""
         self.status_json: object = json.dumps({"node": node, "mode": "fake"})
         self.seen: list[wire.Request] = []
+        self.statuses_seen = 0
+        """How often its status was asked for."""
         self.frames: list[int] = []
         """The number of requests of each REQUESTS frame."""
         self.frame_bytes_seen = 0
@@ -221,6 +223,8 @@ class _Session(asyncio.Protocol):
             if body[0] == wire.REQUESTS:
                 node.take(self, body[1])
             elif body[0] == wire.STATUS:
+                node.statuses_seen += 1
+                node.changed()
                 if not node.hang:
                     self.write(framing.pack((wire.STATUS, body[1], node.status_json)))
             elif body[0] == wire.FAULT:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -128,8 +129,9 @@ def test_close_ends_the_calls_of_other_threads_with_what_is_known_of_them(thread
     calls: list[Callable[[], Any]] = [lambda: kv.put("k", "v"), lambda: kv.get("k"), kv.status] * 5
     with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
         futures = [pool.submit(call) for call in calls]
-        while sum(len(node.seen) for node in threaded.nodes) < 10:
-            pass
+        # All are on their way: one that had not begun would rightly be told that the client is closed.
+        while sum(len(node.seen) + node.statuses_seen for node in threaded.nodes) < 10 + 5 * len(threaded.nodes):
+            time.sleep(0.001)
         kv.close()
         raised = [future.exception(30) for future in futures]
     assert {type(error) for error in raised[0::3]} == {paxoskv.OutcomeUnknown}
