@@ -282,7 +282,7 @@ class Node:
         started = time.monotonic()
         boundary = self._storage.boundary()
         count = self._engine.begin_checkpoint()
-        while self._engine.order_checkpoint():
+        for _ in iter(self._engine.order_checkpoint, False):
             await asyncio.sleep(0)
         while records := self._engine.checkpoint_slice(_CHECKPOINT_RECORDS):
             await self._storage.fold(records)
