@@ -236,7 +236,7 @@ class SqliteStorage:
         self.peers = {
             int(name.removeprefix("peer/")): str(value) for name, value in meta.items() if name.startswith("peer/")
         }
-        rows = await self._run(self._reader, "SELECT id, length(row) FROM journal ORDER BY id")
+        rows = await self._run(self._reader, "SELECT id, ifnull(length(row), 0) FROM journal ORDER BY id")
         if rows:
             self._first_id = rows[0][0]
             self._sizes.extend(row[1] for row in rows)
