@@ -77,6 +77,8 @@ class Proposer:
         """The one that the last chain went into; the next one mostly does, too."""
         self._batches: dict[int, Batch] = {}
         self._relays: dict[int, Chain] = {}
+        self._given_up: dict[int, tuple[int, list[Operation]]] = {}
+        """Relays that are waited for no more, as far as their operations are unanswered: the ballot and the list."""
         self._hints: dict[bytes, float] = {}
         """Keys of which a relay was answered, and until when the next operations had better go the same way."""
         self._mail = RelayMail(context)
@@ -221,17 +223,27 @@ class Proposer:
         """Results of relayed operations, or NotHolder."""
         for answer in message.items:
             chain = self._relays.get(answer.number)
-            if chain is None or ballots.node_of(chain.relay_ballot) != sender:
+            if chain is None:
+                self._remember_late(sender, answer)
+            elif ballots.node_of(chain.relay_ballot) != sender:
                 continue
-            if not answer.promised:
+            elif answer.promised:
+                self._relay_refused(chain, answer.promised)
+                self._remember_late(sender, answer)
+            else:
                 self._relay_answered(chain, answer)
-                continue
-            # The key was lost there. What its evaluations were is worth knowing all the same: if it turns out that this
-            # history goes through that ballot, they are the results.
-            operations_ = chain.unresolved[answer.start : answer.start + len(answer.results)]
-            for operation, fields in zip(operations_, answer.results, strict=False):
-                _remember(operation, chain.relay_ballot, Result(*fields))
-            self._relay_refused(chain, answer.promised)
+
+    def _remember_late(self, sender: int, answer: RelayAnswer) -> None:
+        """The key was lost there, or is wanted back already. What the evaluations at that ballot were is worth knowing
+        all the same: if it turns out that this history goes through that ballot, they are the results."""
+        ballot, operations_ = self._given_up.get(answer.number, (0, []))
+        if ballots.node_of(ballot) != sender:
+            return
+        end = answer.start + len(answer.results)
+        for operation, fields in zip(operations_[answer.start : end], answer.results, strict=False):
+            _remember(operation, ballot, Result(*fields))
+        if end >= len(operations_) or not answer.results:
+            del self._given_up[answer.number]
 
     def peer_lost(self, peer: int) -> None:
         """What was on its way to or from that peer may be lost: do not wait for relays it had."""
@@ -438,8 +450,6 @@ class Proposer:
                 if operation.done:
                     continue
                 result = enter(chain, node, operation, limit, wall_ms)
-                if result.status == UNKNOWN:
-                    result = self._remembered(operation, result)
                 answers.append((operation, result))
         waiting = chain.waiting
         chain.waiting = []
@@ -496,16 +506,6 @@ class Proposer:
         outbox.registers.append(register)
         outbox.bytes += len(chain.key) + len(register) + 24
 
-    def _remembered(self, operation: Operation, result: Result) -> Result:
-        """What is known of its evaluation at the very ballot where the lineage says that it was evaluated, if anything.
-
-        A chain evaluates an operation once, so it does not matter whether this node held that ballot or another that
-        reported it; an evaluation at any other ballot says nothing (B5).
-        """
-        if operation.evaluations is None or not result.version:
-            return result
-        return operation.evaluations.get(ballots.ballot_of(result.version), result)
-
     def _flush(self) -> None:
         """Send the outboxes."""
         if not self._outboxes:
@@ -558,8 +558,10 @@ class Proposer:
         answer = self._context.answer
         for operation, result in answers:
             if result.status == UNKNOWN:
-                result = _unknown("an earlier attempt was overtaken, and its result is not known")
-                self.counters["unknown_outcomes"] += 1
+                result = _remembered(operation, result)
+                if result.status == UNKNOWN:
+                    result = _unknown("an earlier attempt was overtaken, and its result is not known")
+                    self.counters["unknown_outcomes"] += 1
             answer(operation, result)
         for job in jobs:
             self._mail.answer(job.origin, job.number, 0, job.results)
@@ -656,10 +658,7 @@ class Proposer:
         answers = []
         end = answer.start + len(answer.results)
         for operation, fields in zip(chain.unresolved[answer.start : end], answer.results, strict=False):
-            result = Result(*fields)
-            if result.status == UNKNOWN:
-                result = self._remembered(operation, result)
-            answers.append((operation, result))
+            answers.append((operation, Result(*fields)))
         self._finish(answers, [])
         if end < len(chain.unresolved):
             return  # The rest follows, in another frame if it is large.
@@ -679,6 +678,7 @@ class Proposer:
     def _relay_refused(self, chain: Chain, promised: int) -> None:
         """No answer, or NotHolder: not definite, so the operations stay in doubt."""
         self._relays.pop(chain.relay_number, None)
+        self._given_up[chain.relay_number] = (chain.relay_ballot, chain.unresolved[:])
         chain.round_seen = max(chain.round_seen, ballots.round_of(max(promised, chain.relay_ballot)))
         chain.phase = IDLE
         chain.attempt += 1
@@ -741,6 +741,9 @@ class Proposer:
                     self._prepare(chain)
             if chain.phase == BACKING_OFF:
                 self._soonest = min(self._soonest, chain.wake)
+        for number, (_, operations_) in list(self._given_up.items()):
+            if all(operation.done for operation in operations_):
+                del self._given_up[number]
         self._resend()
 
     def _expire(self, chain: Chain) -> None:
@@ -841,10 +844,31 @@ def _operations_of(chain: Chain) -> list[Operation]:
 
 
 def _remember(operation: Operation, ballot: int, result: Result) -> None:
-    if result.status != UNKNOWN:
-        if operation.evaluations is None:
-            operation.evaluations = {}
+    """Note what became of the operation in the chain of `ballot`: its result, or, with OutcomeUnknown, that it was
+    passed there, and at which version the lineage had it or a later one."""
+    if result.status == UNKNOWN and ballots.ballot_of(result.version) >= ballot:
+        return  # Put through one chain twice: the first time tells more.
+    if operation.evaluations is None:
+        operation.evaluations = {}
+    known = operation.evaluations.get(ballot)
+    if known is None or known.status == UNKNOWN:
         operation.evaluations[ballot] = result
+
+
+def _remembered(operation: Operation, result: Result) -> Result:
+    """What is known of an operation that was passed, since the lineage had it, or a later one, at `result.version`.
+
+    That version's chain has put it through its tail before, since an origin's operations go together and in order. Its
+    result there holds in every history that has gone through that version, whoever held the ballot; a result from any
+    other ballot says nothing (B5). If the chain had passed it in its turn, that points to a lower ballot.
+    """
+    evaluations = operation.evaluations
+    while evaluations and result.status == UNKNOWN and result.version:
+        found = evaluations.get(ballots.ballot_of(result.version))
+        if found is None:
+            break
+        result = found
+    return result
 
 
 def _unknown(reason: str) -> Result:

@@ -301,6 +301,8 @@ class RedisConnection(asyncio.Protocol):
         calls = self._calls
         ready: list[bytes] = []
         while calls and (reply := calls[0].reply) is not None:
+            if reply[0] == _ERROR:
+                self._sessions.error_replies += 1
             if not calls.popleft().silent:
                 ready.append(reply)
         transport = self._transport
@@ -335,6 +337,7 @@ class RedisConnection(asyncio.Protocol):
 
 
 _NOTHING: Final = Result(0, None, 0)
+_ERROR: Final = ord("-")
 _ONE_ELSE: Final = -1
 
 

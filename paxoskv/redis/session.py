@@ -83,6 +83,7 @@ class Sessions:
         self.open: dict[int, Session] = {}
         self.connections: set[Closable] = set()
         self.commands_processed = 0
+        self.error_replies = 0
         self.connections_received = 0
         self._ids = itertools.count(1)
 

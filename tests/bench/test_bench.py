@@ -103,7 +103,7 @@ def test_the_redis_door_is_measured_beside_a_real_redis(tmp_path: Path) -> None:
     for row in written.values():
         assert list(row) == ["set -P 1", "get -P 1", "set -P 16", "get -P 16"]
         for figures in row.values():
-            assert list(figures) == ["requests_per_s", "p50_ms", "p99_ms", "cpu_us"]
+            assert list(figures) == ["requests_per_s", "p50_ms", "p99_ms", "cpu_us", "errors"]
             assert figures["requests_per_s"] > 0
     assert "Requests a second" in printed
     assert "x)" in printed

@@ -205,10 +205,10 @@ PAXOS = (
         "settled by promises",
         "B3",
         _PROPOSER + "_fold",
-        "result = self._remembered(operation, result)",
-        "result = self._remembered(operation, result)\n"
+        "answers.append((operation, result))",
+        "answers.append((operation, result))\n"
         "            if chain.step == step:\n"
-        "                context.answer(operation, result)",
+        "                self._finish(answers[-1:], [])",
     ),
     Canary(
         "relay answered from an unchosen tail",
@@ -229,9 +229,27 @@ PAXOS = (
     Canary(
         "results remembered from any ballot",
         "B5",
-        _PROPOSER + "_remembered",
-        "operation.evaluations.get(ballots.ballot_of(result.version), result)",
-        "next(iter(operation.evaluations.values()))",
+        "paxoskv.paxos.proposer:_remembered",
+        "evaluations.get(ballots.ballot_of(result.version))",
+        "next((each for each in evaluations.values() if each.status != UNKNOWN), None)",
+    ),
+    Canary(
+        "what was passed has the result of its last evaluation",
+        "B5",
+        "paxoskv.paxos.proposer:_remember",
+        "known = operation.evaluations.get(ballot)",
+        "known = operation.evaluations.get(ballot)\n"
+        "    if result.status == UNKNOWN and operation.evaluations:\n"
+        "        result = operation.evaluations[max(operation.evaluations)]",
+    ),
+    Canary(
+        "a relay's late results are taken for those of any later ballot",
+        "B5",
+        _PROPOSER + "_remember_late",
+        "_remember(operation, ballot, Result(*fields))",
+        "_remember(operation, ballot, Result(*fields))\n"
+        "        for chain in [self.chains.get(operation.key)]:\n"
+        "            _remember(operation, chain.ballot if chain else 1, Result(*fields))",
     ),
     Canary(
         "folds share a version",

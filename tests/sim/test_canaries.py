@@ -19,7 +19,9 @@ BEGIN = {
     "equal ballot promised": 305,
     "promise not persisted": 407,
     "failed condition leaves no trace": 180,
-    "settled by promises": 191,
+    "settled by promises": 8,
+    "a relay's late results are taken for those of any later ballot": 51,
+    "what was passed has the result of its last evaluation": 805,
     "results remembered from any ballot": 16,
     "acknowledgement counted twice from one node": 14,
 }

@@ -288,6 +288,7 @@ def _stats_info(session: Session) -> dict[str, object]:
     return {
         "total_connections_received": sessions.connections_received,
         "total_commands_processed": sessions.commands_processed,
+        "total_error_replies": sessions.error_replies,
     }
 
 
