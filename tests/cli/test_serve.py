@@ -19,6 +19,7 @@ import paxoskv.sync
 from paxoskv.cli.serve import Size, serve
 from paxoskv.paxos import ballot, register
 from paxoskv.paxos.messages import Proposals
+from paxoskv.paxos.records import Record
 from paxoskv.server import config
 from paxoskv.server.launcher import free_base_port
 from paxoskv.storage import checksum, datafile
@@ -124,6 +125,47 @@ def test_a_journal_that_is_damaged_inside_a_row_is_refused_by_name(tmp_path: Pat
     assert sentence.count("\n") == 1
     assert f"storage: {data / datafile.FILE} is damaged" in sentence
     assert "Put the intact data folder back" in sentence
+
+
+async def _save(data: Path, key: bytes, text: bytes) -> None:
+    """What a checkpoint would have written."""
+    written = register.Register()
+    written.value = text
+    written.modified = 1 << ballot.STEP_BITS + 8 | 1 << ballot.STEP_BITS | 1
+    record = Record(key)
+    record.promised, record.accepted = ballot.ballot_of(written.modified), written.modified
+    record.register = register.encode(written)
+    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos"))
+    await storage.fold([(key, record.to_blob())])
+    await storage.close()
+
+
+def test_a_record_found_damaged_while_the_node_runs_ends_it_with_a_sentence(
+    tmp_path: Path, file: Path, base: int
+) -> None:
+    """It was called a bug of ours, and a flipped bit that left the shape as it was, was answered with."""
+    data = tmp_path / "node-1"
+    asyncio.run(_save(data, b"k", b"precious " * 10_000))
+    command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+        assert node.stderr is not None
+        assert "event=ready" in node.stderr.readline()
+        # Far into the value, where nothing has been read since the start.
+        with (data / datafile.FILE).open("r+b") as content:
+            at = content.read().rindex(b"precious precious")
+            content.seek(at)
+            content.write(b"q")
+        # Unless the sweep reads it first, and there is nobody to connect to any more.
+        with pytest.raises(paxoskv.PaxosKVError), paxoskv.sync.connect(f"127.0.0.1:{base + 1}", timeout=5) as kv:
+            kv.get("k")
+        _, log = node.communicate(timeout=60)
+    assert node.returncode == 70, log
+    assert 'event="storage failed, the process ends"' in log
+    assert "the checksum of key b'k' in its table records is wrong" in log
+    assert "bug" not in log
+    done = program("serve", "--config", str(file), "--node", "1")
+    assert done.returncode == 3
+    assert b"the checksum of key b'k' in its table records is wrong" in done.stderr
 
 
 async def _fill_journal(data: Path, rows: int, operations: int) -> None:
