@@ -63,7 +63,7 @@ it still is a group of its own."""
 TRIM_BYTES = 1 << 20
 TRIM_ROWS_MAX = 2000
 FOLD_BYTES = 256 << 10
-FOLD_ROWS_MAX = 128
+FOLD_ROWS_MAX = 1024
 LOAD_SIZES = (1, 8, 64, 500)
 """Numbers of parameters of the SELECTs: few, so that SQLite's compiled statements are found again."""
 SCAN_ROWS = 256
