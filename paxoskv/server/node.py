@@ -30,8 +30,8 @@ from paxoskv.wire import framing, peer
 
 _CLIENTS_MAX: Final = 100_000
 _OWN_FILES: Final = 128
-# Of a checkpoint, between two commits: 128 records cost about as much as a commit. In slices of eight times as many, twice
-# as many or more are written in a second, while commits take two to three times as long.
+# Of a checkpoint, between two commits: 128 records cost about as much as a commit. In slices of eight times as many,
+# twice as many or more are written in a second, while commits take two to three times as long.
 _SLICE_RECORDS: Final = 128
 _SLICE_RECORDS_BEHIND: Final = 1024
 _HOUSEKEEPING_S: Final = 0.5
