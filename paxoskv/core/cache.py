@@ -6,7 +6,8 @@ stays for another round. Both engines keep theirs so; what a record is, each kno
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 from typing import Final, Generic, Protocol, TypeVar
 
 from paxoskv.core.scan import KeyOrder
@@ -14,6 +15,8 @@ from paxoskv.core.scan import KeyOrder
 CLEAN: Final = 0
 DIRTY: Final = 1
 FOLDING: Final = 2
+ORDER_KEYS: Final = 4096
+"""So many keys are sorted at a time, in about a millisecond; all at once, 300,000 held the node up for 0.2 s."""
 
 
 class CachedRecord(Protocol):
@@ -59,7 +62,10 @@ class RecordCache(Generic[RecordT]):
         self.order: KeyOrder | None = None
         """The keys of dirty records, while somebody scans."""
         self._clock: deque[RecordT] = deque()
-        self._folding: list[bytes] = []
+        # A checkpoint's keys: not sorted yet; in sorted runs; merged from these.
+        self._unordered: list[bytes] = []
+        self._runs: list[list[bytes]] = []
+        self._folding: Iterator[bytes] = iter(())
 
     def decode(self, key: bytes, blob: bytes | None) -> RecordT:
         """The record in a blob, or that of a key which has none. Raises ValueError when the bytes are no record."""
@@ -126,9 +132,25 @@ class RecordCache(Generic[RecordT]):
 
     def begin_checkpoint(self) -> int:
         """Fix the records that this checkpoint writes. Changes from now on belong to the next one, too."""
-        # By key, so that neighbours share pages.
-        self._folding = sorted(self.dirty, reverse=True)
-        return len(self._folding)
+        self._unordered, self._runs, self._folding = list(self.dirty), [], iter(())
+        return len(self._unordered)
+
+    def order_checkpoint(self) -> bool:
+        """Bring some of those records into the order of their keys, so that neighbours share pages.
+
+        False when there is no more to order. `checkpoint_slice` does what is left.
+        """
+        if not self._unordered:
+            return False
+        run = self._unordered[-ORDER_KEYS:]
+        del self._unordered[-ORDER_KEYS:]
+        run.sort()
+        self._runs.append(run)
+        if self._unordered:
+            return True
+        runs, self._runs = self._runs, []
+        self._folding = merge(*runs)
+        return False
 
     def checkpoint_slice(self, limit: int, bytes_max: int) -> list[tuple[bytes, bytes]]:
         """The next records, at most `limit` and about `bytes_max`.
@@ -136,16 +158,18 @@ class RecordCache(Generic[RecordT]):
         A record is written as it is now, though part of that may not be journaled durably yet. A disk that is ahead
         of what was acknowledged is that of a node whose answer got lost, and no more.
         """
+        while self.order_checkpoint():
+            pass
         blobs: list[tuple[bytes, bytes]] = []
         size = 0
-        while self._folding and len(blobs) < limit and size < bytes_max:
-            record = self.dirty.pop(self._folding.pop(), None)
+        while len(blobs) < limit and size < bytes_max and (key := next(self._folding, None)) is not None:
+            record = self.dirty.pop(key, None)
             if record is not None:
                 record.state = FOLDING
-                self.writing.add(record.key)
+                self.writing.add(key)
                 blob = record.to_blob()
                 size += len(blob)
-                blobs.append((record.key, blob))
+                blobs.append((key, blob))
         return blobs
 
     def folded(self, keys: Sequence[bytes]) -> None:

@@ -121,6 +121,13 @@ class Engine(Protocol[MessageT]):
     def begin_checkpoint(self) -> int:
         """Fix the set of records that differ from storage; answer how many there are."""
 
+    def order_checkpoint(self) -> bool:
+        """Bring some of that set into the order of its keys; False when there is no more to order.
+
+        A driver that must not be held up calls it until then, with other work between. `checkpoint_slice` would do
+        it all at once.
+        """
+
     def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
         """The next records of that set, encoded for storage; empty when the set is done."""
 

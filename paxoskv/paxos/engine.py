@@ -436,6 +436,9 @@ class PaxosEngine:
     def begin_checkpoint(self) -> int:
         return self.records.begin_checkpoint()
 
+    def order_checkpoint(self) -> bool:
+        return self.records.order_checkpoint()
+
     def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
         return self.records.checkpoint_slice(limit, _SLICE_BYTES_MAX)
 

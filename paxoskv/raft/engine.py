@@ -525,6 +525,9 @@ class RaftEngine:
         )
         return self.records.begin_checkpoint() + 1
 
+    def order_checkpoint(self) -> bool:
+        return self.records.order_checkpoint()
+
     def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
         blobs = self.records.checkpoint_slice(limit, _SLICE_BYTES_MAX)
         if not blobs and self._base_blob is not None:

@@ -282,6 +282,8 @@ class Node:
         started = time.monotonic()
         boundary = self._storage.boundary()
         count = self._engine.begin_checkpoint()
+        for _ in iter(self._engine.order_checkpoint, False):
+            await asyncio.sleep(0)
         while records := self._engine.checkpoint_slice(_CHECKPOINT_RECORDS):
             await self._storage.fold(records)
             self._engine.folded([key for key, _ in records])

@@ -1,8 +1,15 @@
 """A node's folder and the data file in it: locking, creating and recognising.
 
-The one danger here is a node that starts empty although it once had made promises: its peers still count on
-votes that it has forgotten. So a data file that cannot be read, or is not this node's, is refused and never
-touched; only where there was nothing a new one is made, and it appears complete or not at all.
+The one danger here is a node that has forgotten promises: its peers still count on votes that it no longer knows of.
+So a data file that cannot be read, is not this node's, or has lost something, is refused and never touched; only where
+there was nothing a new one is made, and it appears complete or not at all.
+
+Every row has a checksum (`checksum`). Those of `meta` and the journal are looked at in each start, those of records
+when they are read; in a file that is not too large they are all read at the start, too.
+
+`meta` says how far the node has come in its life: `incarnation` is the last that began, `closed` the last that was
+closed. Both are in the data file itself before anything else is done. While they differ there has to be a WAL, which
+holds what was committed last (`walfile`).
 """
 
 import contextlib
@@ -12,29 +19,42 @@ import os
 import sqlite3
 import stat
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import quote
 
 from paxoskv.core.errors import StorageError
+from paxoskv.storage import checksum, walfile
 from paxoskv.storage.contract import Identity
 
 FILE = "paxoskv.db"
 LOCK = "lock"
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x50584B56
 """`PXKV`, in the header of the file, so that a stranger's SQLite file is told from ours."""
 PAGE_BYTES = 4096
 
 _MAGIC = b"SQLite format 3\x00"
-_TABLES = {"journal", "records", "meta"}
-# quick_check reads the whole file. Beyond this the start would get slow; broken pages are then found when read.
-_QUICK_CHECK_BYTES_MAX = 16 << 20
+CHECKED_BYTES_MAX = 64 << 20
+"""A file up to this size is read through at the start, in about half a second. In a larger one, what is damaged is
+found when it is read, by the sweep if by nothing else."""
 
-_SCHEMA = """
-CREATE TABLE journal (id INTEGER PRIMARY KEY, row BLOB NOT NULL);
-CREATE TABLE records (key BLOB PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
+_TABLES: Final = {
+    "journal": "CREATE TABLE journal (id INTEGER PRIMARY KEY, row BLOB NOT NULL, crc INTEGER NOT NULL)",
+    "records": "CREATE TABLE records (key BLOB PRIMARY KEY, record BLOB NOT NULL, crc INTEGER NOT NULL) WITHOUT ROWID",
+    "meta": "CREATE TABLE meta (name TEXT PRIMARY KEY, value, crc INTEGER NOT NULL) WITHOUT ROWID",
+}
+_FACTS: Final = {
+    "format": int,
+    "cluster": str,
+    "node": int,
+    "mode": str,
+    "uuid": str,
+    "incarnation": int,
+    "closed": int,
+    "wal_bytes": int,
+}
 
 NEW_ID = (
     "Put the intact data folder back (an older copy is not enough, it has forgotten promises), "
@@ -45,6 +65,22 @@ NEW_ID = (
 def refusal(path: Path, what: str, way_out: str = NEW_ID) -> StorageError:
     """The sentence for a file that cannot be used: `path` `what`. `way_out`"""
     return StorageError(f"{path} {what}. {way_out}")
+
+
+def damaged_row(path: Path, table: str, row: str) -> StorageError:
+    """The sentence for a row whose checksum is not that of its content."""
+    return refusal(path, f"is damaged (the checksum of {row} in its table {table} is wrong)")
+
+
+def named_key(key: Any) -> str:
+    """What to call a record's row by, however long its key is."""
+    return f"key {key[:64]!r}{'...' if len(key) > 64 else ''}" if type(key) is bytes else "a key"
+
+
+def facts(pairs: Mapping[str, int | str]) -> tuple[str, list[int | str]]:
+    """The statement that writes rows of `meta`, and its parameters."""
+    sql = f"INSERT OR REPLACE INTO meta (name, value, crc) VALUES {','.join(['(?,?,?)'] * len(pairs))}"
+    return sql, [column for name, value in pairs.items() for column in (name, value, checksum.of_fact(name, value))]
 
 
 def refusal_of_error(path: Path, error: BaseException) -> StorageError:
@@ -153,17 +189,21 @@ def _create(path: Path, identity: Identity) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {FORMAT}")
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
-            connection.executemany(
-                "INSERT INTO meta VALUES (?, ?)",
-                [
-                    ("format", FORMAT),
-                    ("cluster", identity.cluster),
-                    ("node", identity.node),
-                    ("mode", identity.mode),
-                    ("uuid", str(uuid.uuid4())),
-                    ("incarnation", 0),
-                ],
+            for statement in _TABLES.values():
+                connection.execute(statement)
+            connection.execute(
+                *facts(
+                    {
+                        "format": FORMAT,
+                        "cluster": identity.cluster,
+                        "node": identity.node,
+                        "mode": identity.mode,
+                        "uuid": str(uuid.uuid4()),
+                        "incarnation": 0,
+                        "closed": 0,
+                        "wal_bytes": 0,
+                    }
+                )
             )
         _sync(new)
         os.rename(new, path)
@@ -209,30 +249,65 @@ def _check_header(path: Path) -> None:
             "Run the version of paxoskv that wrote it, or a newer one.",
         )
     if version != FORMAT:
-        raise refusal(path, f"has the unknown format {version}")
+        raise refusal(
+            path,
+            f"has format {version}, and this version reads format {FORMAT} alone",
+            "Run the version of paxoskv that wrote it, or begin a new cluster in another data folder.",
+        )
 
 
 def _check_content(path: Path, size: int, identity: Identity) -> None:
     wal = path.with_name(path.name + "-wal")
+    index = path.with_name(path.name + "-shm")
     # Read-only, because closing a writing connection would carry the WAL over into a file that is about to
     # be refused. Immutable where nothing is in the WAL: no -wal or -shm are then left beside the file.
     pending = wal.exists() and wal.stat().st_size > 0
     flags = "mode=ro" if pending else "mode=ro&immutable=1"
     try:
+        # Before SQLite opens it, and makes it anew.
+        before = walfile.read_index(index)
         with contextlib.closing(sqlite3.connect(f"{uri(path)}?{flags}", uri=True)) as connection:
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-            if not tables >= _TABLES:
-                missing = ", ".join(sorted(_TABLES - tables))
-                raise refusal(path, f"lacks the tables {missing}")
-            if size <= _QUICK_CHECK_BYTES_MAX:
+            # What has become text is damaged, and may not even be text.
+            connection.text_factory = lambda data: data.decode(errors="replace")
+            _check_tables(path, connection)
+            if size <= CHECKED_BYTES_MAX:
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if verdict != "ok":
                     raise refusal(path, f"is damaged ({verdict})")
-            meta = dict(connection.execute("SELECT name, value FROM meta"))
-    except sqlite3.Error as error:
+            meta = _check_meta(path, connection, identity)
+            if meta["incarnation"] != meta["closed"] and not pending:
+                raise refusal(
+                    path,
+                    f"was not closed when its node ended, and {wal.name} is gone, which held what was committed last",
+                )
+            if pending:
+                _check_wal(path, wal, meta, before, walfile.read_index(index))
+            _check_rows(path, connection, size)
+    except UnicodeDecodeError as error:
+        # In SQLite's own words about it.
+        raise refusal(path, "is damaged (SQLite says why in words that are no text)") from error
+    except (OSError, sqlite3.Error) as error:
         raise refusal_of_error(path, error) from error
-    for name in ("format", "cluster", "node", "mode", "uuid", "incarnation"):
-        if name not in meta:
+
+
+def _check_tables(path: Path, connection: sqlite3.Connection) -> None:
+    tables = dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'"))
+    if missing := ", ".join(sorted(set(_TABLES) - set(tables))):
+        raise refusal(path, f"lacks the tables {missing}")
+    for name, sql in _TABLES.items():
+        if tables[name] != sql:
+            raise refusal(path, f"is damaged (its table {name} is declared in another way)")
+
+
+def _check_meta(path: Path, connection: sqlite3.Connection, identity: Identity) -> dict[str, Any]:
+    """The rows of `meta`, right ones and this node's."""
+    meta: dict[str, Any] = {}
+    for name, value, crc in connection.execute("SELECT name, value, crc FROM meta"):
+        if not checksum.is_fact(name, value, crc):
+            raise damaged_row(path, "meta", f"{name!r}")
+        meta[name] = value
+    for name, kind in _FACTS.items():
+        if type(meta.get(name)) is not kind:
             raise refusal(path, f"does not say its {name}")
     for name, own in (("cluster", identity.cluster), ("node", identity.node), ("mode", identity.mode)):
         if meta[name] != own:
@@ -242,6 +317,41 @@ def _check_content(path: Path, size: int, identity: Identity) -> None:
                 f"Start it with {name} {meta[name]!r}, or name another data folder; "
                 "the data of one node are never taken over by another.",
             )
+    return meta
+
+
+def _check_wal(
+    path: Path, wal: Path, meta: Mapping[str, Any], before: walfile.Index | None, after: walfile.Index | None
+) -> None:
+    """Refuse a WAL that has lost what was committed; `before` and `after` SQLite has gone through it."""
+    lost = f"{wal.name} has lost what was committed last"
+    log = walfile.read_log(wal)
+    if log is None:
+        if meta["incarnation"] != meta["closed"]:
+            raise refusal(path, f"was not closed when its node ended, and the beginning of {wal.name} is damaged")
+        return
+    if meta["incarnation"] != meta["closed"] and (size := wal.stat().st_size) < meta["wal_bytes"]:
+        raise refusal(path, f"is not whole: {lost} (it has {size} bytes, and had {meta['wal_bytes']} at least)")
+    frames = after.frames if after is not None and after.salt == log.salt else 0
+    if before is not None and before.frames > frames and before.salt == log.salt:
+        raise refusal(path, f"is not whole: {lost} ({frames} of {before.frames} frames can be read)")
+    if before is not None and before.frames and before.is_newer_than(log.salt):
+        raise refusal(path, f"is not whole: {lost} (it is an older one)")
+    if log.commits_beyond(frames, 2) == 2:
+        raise refusal(path, f"is not whole: {lost} (it is damaged behind its frame {frames})")
+
+
+def _check_rows(path: Path, connection: sqlite3.Connection, size: int) -> None:
+    # Only this, of the journal: its rows are read in each start anyway, by `replay`.
+    [(first, last, count)] = connection.execute("SELECT min(id), max(id), count(*) FROM journal")
+    if count and last - first + 1 != count:
+        raise refusal(path, "is damaged (the journal has a gap)")
+    if size > CHECKED_BYTES_MAX:
+        return
+    connection.text_factory = lambda _: None
+    for key, record, crc in connection.execute("SELECT key, record, crc FROM records"):
+        if not checksum.is_record(key, record, crc):
+            raise damaged_row(path, "records", named_key(key))
 
 
 def uri(path: Path) -> str:

@@ -21,6 +21,9 @@ and loses them (sqlite.org/wal.html#walresetbug). `_checkpoint` keeps to that.
 
 **Errors.** No room is no failure: nothing was written, the same statement is tried again. Anything else, a failed
 fsync above all, ends all writing for good: after a failed fsync nobody knows which pages are on the disk.
+
+**Checksums.** Every row carries one (`checksum`), which is looked at whenever the row is read. What is damaged is
+never answered with: reading it raises StorageError, which ends the node.
 """
 
 import asyncio
@@ -41,12 +44,13 @@ import aiosqlite
 import msgpack
 
 from paxoskv.core.errors import StorageError
-from paxoskv.storage import datafile
+from paxoskv.storage import checksum, datafile
 from paxoskv.storage.contract import Identity
 
 WAL_EXTENT_BYTES = 16 << 20
 """The WAL is written out to this size once. Committing into blocks that the file system has already given to the file
 took 177 us, against 311 us for a file that grows."""
+WAL_BYTES_KEPT = 8 * WAL_EXTENT_BYTES
 CHECKPOINT_FRAMES = 1000
 """A checkpoint begins when the WAL holds about so many pages, 4 MiB. Larger ones write less in all, but the longer
 their fsync keeps the device busy, the longer a commit beside it waits."""
@@ -72,7 +76,7 @@ TEND_S = 1.0
 SAMPLES = 1024
 
 # The id is given, not drawn, so that trying again after a full disk cannot leave a gap.
-_INSERT: Final = "INSERT INTO journal (id, row) VALUES (?, ?)"
+_INSERT: Final = "INSERT INTO journal (id, row, crc) VALUES (?, ?, ?)"
 
 
 @dataclass(slots=True, eq=False)
@@ -84,7 +88,8 @@ class _Job:
 
 
 _GIVEN_UP: list[aiosqlite.Connection] = []
-"""Connections that failed, kept from the garbage collector, which would close them."""
+"""Connections that are not to be closed, kept from the garbage collector, which would close them: when the last one is
+closed, SQLite removes the WAL, without which a data file that was not closed in order is refused."""
 
 
 def _ignore(_sequence: int) -> None:
@@ -111,7 +116,7 @@ class SqliteStorage:
             datafile.prepare(path, identity)
             await storage._start()
         except BaseException as error:
-            await storage._stop_connections()
+            await storage._close_connections()
             os.close(lock)
             if isinstance(error, (sqlite3.Error, OSError)):
                 raise datafile.refusal_of_error(path, error) from error
@@ -203,7 +208,7 @@ class SqliteStorage:
             "mmap_size = 0",
             f"cache_size = -{cache_kib}",
             # A WAL that had to grow much while a checkpoint was kept off is cut when it starts over.
-            f"journal_size_limit = {8 * WAL_EXTENT_BYTES}",
+            f"journal_size_limit = {WAL_BYTES_KEPT}",
         ):
             await connection.execute_fetchall(f"PRAGMA {pragma}")
         if self._gate is not None:
@@ -227,7 +232,7 @@ class SqliteStorage:
 
         meta: dict[str, Any] = dict(await self._run(self._writer, "SELECT name, value FROM meta"))
         self.uuid = str(meta["uuid"])
-        self.incarnation = int(meta["incarnation"]) + 1
+        before = int(meta["incarnation"])
         self.peers = {
             int(name.removeprefix("peer/")): str(value) for name, value in meta.items() if name.startswith("peer/")
         }
@@ -236,19 +241,25 @@ class SqliteStorage:
             self._first_id = rows[0][0]
             self._sizes.extend(row[1] for row in rows)
             self.journal_bytes = sum(self._sizes)
-            if rows[-1][0] != self._first_id + len(rows) - 1:
-                raise datafile.refusal(self._path, "is damaged (the journal has a gap)")
         [(self.record_count,)] = await self._run(self._reader, "SELECT count(*) FROM records")
 
-        # Nothing else is running yet, so what a crash left in the WAL goes over in one piece. On a full disk
-        # that can fail, and does no harm.
-        with contextlib.suppress(sqlite3.OperationalError):
-            await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(RESTART)")
+        # Nothing else is running yet, so what a crash left in the WAL goes over in one piece.
+        await self._carry_over()
         await self._extend_wal()
-        await self._writer.execute_fetchall("UPDATE meta SET value = ? WHERE name = 'incarnation'", (self.incarnation,))
+        wal_bytes = min(_size(self._wal_path), WAL_BYTES_KEPT)
+        await self._run(self._writer, *datafile.facts({"incarnation": before + 1, "wal_bytes": wal_bytes}))
+        self.incarnation = before + 1
+        # Now the data file itself says that it is in use, and that there has to be a WAL of that length.
+        await self._carry_over()
         self._files = [(path, _inode(path)) for path in (self._path, self._wal_path)]
         self._writing = self._loop.create_task(self._write(), name="storage writer")
         self._tending = self._loop.create_task(self._tend(), name="storage tender")
+
+    async def _carry_over(self) -> None:
+        """Have everything in the data file itself, when nothing else is running. On a full disk that can fail, and does
+        no harm."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            await self._checkpointer.execute_fetchall("PRAGMA wal_checkpoint(RESTART)")
 
     async def _extend_wal(self) -> None:
         """Make the WAL as long as it will need to be, with the help of a transaction that is rolled back.
@@ -266,7 +277,7 @@ class SqliteStorage:
         await run("PRAGMA cache_size = 10")
         await run("BEGIN IMMEDIATE")
         try:
-            await run("INSERT INTO meta VALUES ('extent', zeroblob(?))", (WAL_EXTENT_BYTES,))
+            await run("INSERT INTO meta (name, value, crc) VALUES ('extent', zeroblob(?), 0)", (WAL_EXTENT_BYTES,))
         finally:
             await run("ROLLBACK")
             await run(f"PRAGMA cache_size = {cache}")
@@ -295,18 +306,16 @@ class SqliteStorage:
                 size += self._sizes[end]
                 end += 1
             groups = await self._read(
-                "SELECT row FROM journal WHERE id >= ? AND id < ? ORDER BY id", (first + index, first + end)
+                "SELECT CAST(row AS BLOB), crc FROM journal WHERE id >= ? AND id < ? ORDER BY id",
+                (first + index, first + end),
             )
             if len(groups) != end - index:
                 raise datafile.refusal(self._path, "is damaged (rows of the journal are missing)")
             chunk: list[bytes] = []
-            for (group,) in groups:
-                try:
-                    chunk += msgpack.unpackb(group, use_list=True)
-                except (ValueError, TypeError, msgpack.UnpackException) as error:
-                    raise datafile.refusal(
-                        self._path, f"is damaged (a row of the journal cannot be read: {error!r})"
-                    ) from error
+            for number, (group, crc) in enumerate(groups, first + index):
+                if not checksum.is_group(number, group, crc):
+                    raise datafile.damaged_row(self._path, "journal", f"row {number}")
+                chunk += msgpack.unpackb(group, use_list=True)
             yield chunk
             index = end
 
@@ -321,19 +330,25 @@ class SqliteStorage:
             # All records come as one row, in hex: every row would be one more fight for the GIL, and under
             # a busy loop each costs up to 5 ms, the interpreter's switch interval.
             [(text,)] = await self._read(
-                f"""SELECT group_concat(hex(key) || CASE WHEN length(record) <= {LOAD_INLINE_BYTES_MAX}
-                    THEN ':' || hex(record) ELSE '' END)
+                f"""SELECT group_concat(hex(key) || ':' || ifnull(crc, '') || CASE
+                    WHEN length(record) <= {LOAD_INLINE_BYTES_MAX} THEN ':' || hex(record) ELSE '' END)
                     FROM records WHERE key IN ({",".join("?" * size)})""",
                 chunk,
             )
             for item in text.split(",") if text is not None else ():
-                key, colon, record = item.partition(":")
-                if colon:
-                    found[bytes.fromhex(key)] = bytes.fromhex(record)
+                name, crc, *rest = item.split(":")
+                key = bytes.fromhex(name)
+                if rest:
+                    record = found[key] = bytes.fromhex(rest[0])
+                    if str(checksum.of_record(key, record)) != crc:
+                        raise datafile.damaged_row(self._path, "records", datafile.named_key(key))
                 else:
-                    long.append(bytes.fromhex(key))
+                    long.append(key)
         for key in long:
-            [(found[key],)] = await self._read("SELECT record FROM records WHERE key = ?", (key,))
+            [(record, crc)] = await self._read("SELECT CAST(record AS BLOB), crc FROM records WHERE key = ?", (key,))
+            if not checksum.is_record(key, record, crc):
+                raise datafile.damaged_row(self._path, "records", datafile.named_key(key))
+            found[key] = record
         return found
 
     async def scan(
@@ -341,25 +356,31 @@ class SqliteStorage:
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         # First which, and how long, in one row; then as many as fit.
         bound = "" if end is None else " AND key < ?"
-        parameters = [floor, start or b"\0", *([] if end is None else [end])]
-        [(text, last, count)] = await self._read(
-            f"""SELECT group_concat(CASE WHEN record >= ? THEN hex(key) || ':' || length(record) END),
-                hex(max(key)), count(*)
+        parameters = [start or b"\0", *([] if end is None else [end])]
+        [(text, count)] = await self._read(
+            f"""SELECT group_concat(hex(key) || ':' || ifnull(length(record), 0)), count(*)
                 FROM (SELECT key, record FROM records WHERE key >= ?{bound} ORDER BY key LIMIT {SCAN_ROWS})""",
             parameters,
         )
-        goes_on = bytes.fromhex(last) if count == SCAN_ROWS else None
         wanted: list[bytes] = []
         size = 0
         for item in text.split(",") if text is not None else ():
             if size >= SCAN_BYTES:
-                goes_on = wanted[-1]
                 break
             key, _, length = item.partition(":")
             wanted.append(bytes.fromhex(key))
             size += int(length)
+        goes_on = wanted[-1] if count == SCAN_ROWS or len(wanted) < count else None
         found = await self.load(wanted) if wanted else {}
-        return [(key, record) for key, record in found.items() if record is not None], goes_on
+        records: list[tuple[bytes, bytes]] = []
+        for key, record in found.items():
+            if record is None:
+                # Nothing removes a record: it stands in a place where its key is not looked for.
+                raise datafile.damaged_row(self._path, "records", datafile.named_key(key))
+            # The floor is not for SQLite to look at: what is damaged could seem to lie below it, and be missed.
+            if record >= floor:
+                records.append((key, record))
+        return records, goes_on
 
     async def fold(self, records: Sequence[tuple[bytes, bytes]]) -> None:
         # One at a time, so that a key new in two slices is counted once.
@@ -378,8 +399,8 @@ class SqliteStorage:
         # writer needs them.
         keys = list({key for key, _ in records})
         [(known,)] = await self._read(f"SELECT count(*) FROM records WHERE key IN ({','.join('?' * len(keys))})", keys)
-        sql = f"INSERT OR REPLACE INTO records (key, record) VALUES {','.join(['(?,?)'] * len(records))}"
-        columns = [column for record in records for column in record]
+        sql = f"INSERT OR REPLACE INTO records (key, record, crc) VALUES {','.join(['(?,?,?)'] * len(records))}"
+        columns = [column for row in records for column in (*row, checksum.of_record(*row))]
 
         async def step() -> None:
             await self._change(sql, columns, pages=2 * len(records) + size // datafile.PAGE_BYTES)
@@ -413,7 +434,7 @@ class SqliteStorage:
 
     async def remember_peer(self, node: int, uuid: str) -> None:
         async def step() -> None:
-            await self._change("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"peer/{node}", uuid), pages=1)
+            await self._change(*datafile.facts({f"peer/{node}": uuid}), pages=1)
             self.peers = {**self.peers, node: uuid}
 
         await self._in_turn(step)
@@ -462,21 +483,29 @@ class SqliteStorage:
                 # Closing would make SQLite carry the WAL over and remove it by its name, with the fsyncs that
                 # (D2) forbids, and perhaps it is another's by now. All of it stays as it is until the process
                 # ends, the lock as well.
-                _GIVEN_UP.extend(self._connections)
-                self._connections.clear()
                 return
-            await self._stop_connections()
+            await self._close_connections()
             if self._lock >= 0:
                 os.close(self._lock)
                 self._lock = -1
         finally:
-            # Only when closing was given up. The threads end when their disk lets them. Until then they may
-            # still write, so the lock stays until the process ends.
-            for connection in self._connections:
-                connection.stop()
+            # Only when closing was given up, or there was a failure. What hangs may still be written when its disk lets
+            # it, so the lock stays until the process ends. Its threads are no reason for that not to end.
+            _GIVEN_UP.extend(self._connections)
             self._connections.clear()
 
-    async def _stop_connections(self) -> None:
+    async def _close_connections(self) -> None:
+        """Close the data file in order, when nothing else is running."""
+        if self._connections:
+            writer = self._connections[0]
+            try:
+                [(last,)] = await self._run(writer, "SELECT value FROM meta WHERE name = 'incarnation'")
+                await self._run(writer, *datafile.facts({"closed": last}))
+            except sqlite3.Error:
+                # As after a crash: the WAL stays, and the next start finds what is in it.
+                _GIVEN_UP.extend(self._connections)
+                self._connections.clear()
+                return
         # The writer, opened first, goes last: the last connection to close carries the WAL over and removes it.
         while self._connections:
             # Not aiosqlite's close(): when cancelled, that waits for the thread all the same.
@@ -564,11 +593,12 @@ class SqliteStorage:
             self._rows_bytes -= size
             rows, sequences = rows[:count], sequences[:count]
         group: bytes = msgpack.packb(rows)
+        number = self.boundary() + 1
         begin = time.perf_counter()
         try:
             await self._change(
                 _INSERT,
-                (self.boundary() + 1, group),
+                (number, group, checksum.of_group(number, group)),
                 pages=1 if len(group) < 1000 else 2 + len(group) // datafile.PAGE_BYTES,
             )
         except sqlite3.Error as error:

@@ -17,7 +17,7 @@ import paxoskv.sync
 from paxoskv.cli.serve import Size, serve
 from paxoskv.server import config
 from paxoskv.server.launcher import free_base_port
-from paxoskv.storage import datafile
+from paxoskv.storage import checksum, datafile
 from paxoskv.storage.contract import Identity
 
 
@@ -110,7 +110,8 @@ def test_a_journal_that_is_damaged_inside_a_row_is_refused_by_name(tmp_path: Pat
     os.close(datafile.lock(data))
     datafile.prepare(data / datafile.FILE, identity)
     with contextlib.closing(sqlite3.connect(data / datafile.FILE)) as connection, connection:
-        connection.execute("INSERT INTO journal VALUES (1, ?)", (msgpack.packb([row]),))
+        group = msgpack.packb([row])
+        connection.execute("INSERT INTO journal VALUES (1, ?, ?)", (group, checksum.of_group(1, group)))
     done = program("serve", "--config", str(file), "--node", "1")
     sentence = done.stderr.decode()
     assert done.returncode == 3, sentence

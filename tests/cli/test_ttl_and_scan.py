@@ -100,6 +100,24 @@ async def test_a_scan_is_in_order_and_whole(cluster: LocalCluster) -> None:
         assert [key for key, _, _ in blocking.scan("s/")] == sorted(names)
 
 
+async def test_the_longest_key_is_within_the_bounds_of_a_scan(cluster: LocalCluster) -> None:
+    """What comes right after the longest key is a bound, too; nothing longer is."""
+    longest = b"z" * 1024
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        await kv.put(longest, "v")
+        assert [key async for key, _, _ in kv.scan(start=longest, end=longest + b"\0")] == [longest]
+        assert [item async for item in kv.scan(longest + b"\0")] == []
+    address = cluster.config.node(1).client
+    connection = await Connection.open(address.host, address.port, 5.0, lambda *_: None)
+    try:
+        for start, end in ((longest + b"\0\0", None), (b"", longest + b"\0\0")):
+            status, sentence, _, _ = await connection.scan(start, end, None, False, 5000)
+            assert status == paxoskv.BadRequest.status
+            assert sentence == b"a bound of a scan has at most 1025 bytes"
+    finally:
+        connection.close()
+
+
 def test_the_command_prints_keys_in_order(cluster: LocalCluster) -> None:
     for name, value in (("c/b", "2"), ("c/a", "one\ttab"), ("c/c", "3")):
         call(cluster, "put", name, value)

@@ -307,6 +307,27 @@ async def test_what_a_node_would_refuse_is_not_sent(node: FakeNode) -> None:
     assert node.seen == []
 
 
+async def test_a_scan_that_a_node_would_refuse_is_not_sent(node: FakeNode) -> None:
+    """This node answers no scan, so what is sent is not answered in time, and is told otherwise."""
+    long = b"k" * 1026
+    nonsense: Any = 7
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"prefix": long}, "a bound of a scan has at most 1025 bytes"),
+        ({"start": long}, "a bound of a scan has at most 1025 bytes"),
+        ({"end": long}, "a bound of a scan has at most 1025 bytes"),
+        ({"prefix": "p", "start": "s"}, "a prefix, or start and end, not both"),
+        ({"prefix": "p", "end": "e"}, "a prefix, or start and end, not both"),
+        ({"start": nonsense}, "a bound is bytes or str, not int"),
+    ]
+    async with paxoskv.connect(node.address, timeout=0.05) as kv:
+        await ready(kv, 1)
+        for bounds, sentence in refused:
+            with pytest.raises(paxoskv.BadRequest, match=sentence):
+                await anext(kv.scan(**bounds))
+        with pytest.raises(paxoskv.Unavailable):
+            await anext(kv.scan(start=long[1:], end=long[1:]))
+
+
 async def test_answers_find_their_calls_in_any_order(node: FakeNode) -> None:
     node.backwards = True
     async with paxoskv.connect(node.address) as kv:

@@ -128,12 +128,13 @@ class SqliteKit:
 
     async def end(self) -> None:
         for storage in self.opened:
-            threads = [connection._thread for connection in storage._connections]
+            connections = list(storage._connections)
             storage.stall(False)
             storage._failed = None  # close for good also what failed: many tests share this process
             await storage.close()
-            for thread in threads:
-                await asyncio.to_thread(thread.join)
+            for connection in connections:
+                connection.stop()
+                await asyncio.to_thread(connection._thread.join)
 
 
 Kit = MemoryKit | SqliteKit

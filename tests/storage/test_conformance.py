@@ -287,13 +287,14 @@ async def test_closing_a_hung_disk_can_be_given_up(kit: Any, let_turn: Any) -> N
     closing = asyncio.create_task(storage.close())
     await let_turn()
     assert not closing.done()
-    threads = [connection._thread for connection in getattr(storage, "_connections", [])]
+    connections = list(getattr(storage, "_connections", []))
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
     storage.stall(False)
-    for thread in threads:
-        await asyncio.to_thread(thread.join)
+    for connection in connections:
+        connection.stop()  # Nothing else does; they end with the process.
+        await asyncio.to_thread(connection._thread.join)
 
 
 async def test_a_full_disk_keeps_the_rows_and_goes_on_when_there_is_room(

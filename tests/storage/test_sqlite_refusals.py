@@ -47,6 +47,13 @@ def execute(path: Path, *statements: str) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def set_fact(path: Path, name: str, value: int | str) -> None:
+    """A row of `meta`, with its checksum."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(*datafile.facts({name: value}))
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def garbage_in_the_middle(path: Path) -> None:
     for page in range(3, path.stat().st_size // 4096, 2):
         alter(path, page * 4096, os.urandom(4096))
@@ -71,20 +78,23 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "garbage pages": (garbage_in_the_middle, "is damaged"),
     "only the WAL is left": (only_the_wal_is_left, "is missing, but paxoskv.db-wal is there"),
     "another program's": (a_strangers_file, "another program"),
-    "a newer format": (lambda path: execute(path, "PRAGMA user_version = 2"), "has format 2, newer"),
-    "an unknown format": (lambda path: execute(path, "PRAGMA user_version = 0"), "unknown format 0"),
+    "a newer format": (lambda path: execute(path, "PRAGMA user_version = 3"), "has format 3, newer"),
+    "an older format": (
+        lambda path: execute(path, "PRAGMA user_version = 1"),
+        "has format 1, and this version reads format 2 alone",
+    ),
     "a table is missing": (lambda path: execute(path, "DROP TABLE records"), "lacks the tables records"),
     "no uuid": (lambda path: execute(path, "DELETE FROM meta WHERE name = 'uuid'"), "does not say its uuid"),
     "another cluster": (
-        lambda path: execute(path, "UPDATE meta SET value = 'c-9' WHERE name = 'cluster'"),
+        lambda path: set_fact(path, "cluster", "c-9"),
         "belongs to cluster 'c-9'",
     ),
     "another node": (
-        lambda path: execute(path, "UPDATE meta SET value = 9 WHERE name = 'node'"),
+        lambda path: set_fact(path, "node", 9),
         "belongs to node 9",
     ),
     "another mode": (
-        lambda path: execute(path, "UPDATE meta SET value = 'raft' WHERE name = 'mode'"),
+        lambda path: set_fact(path, "mode", "raft"),
         "belongs to mode 'raft'",
     ),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is no regular file"),
@@ -136,7 +146,7 @@ async def test_a_refused_node_leaves_what_the_wal_holds(folder: Path, tmp_path: 
 
 async def test_pages_found_broken_while_running_give_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large file is not read through at the start; then what reads the page must say it."""
-    monkeypatch.setattr(datafile, "_QUICK_CHECK_BYTES_MAX", 0)
+    monkeypatch.setattr(datafile, "CHECKED_BYTES_MAX", 0)
     path = folder / datafile.FILE
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [(root,)] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'records'")
