@@ -728,6 +728,8 @@ class Proposer:
         for chain in list(self.chains.values()):
             if chain.deadline <= now:
                 self._expire(chain)
+            if chain.phase in (HOLDING, IDLE):
+                continue  # Nearly all, under load.
             if chain.wake <= now and self.chains.get(chain.key) is chain:
                 if chain.phase == PREPARING:
                     self.counters["prepare_retries"] += 1
