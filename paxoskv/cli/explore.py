@@ -5,6 +5,9 @@ import sys
 
 import click
 
+from paxoskv.core.build import COMPILED
+from paxoskv.core.errors import ConfigurationError
+
 _EXAMPLES = "1: incr a; 2: incr a"
 
 
@@ -81,6 +84,11 @@ def explore(
         paxoskv explore --operations "1: put a x; 2: cas a y if x" --states 50000
         paxoskv explore --operations "1: incr a" --crashes 1 --slow-disks
     """
+    if COMPILED:
+        raise ConfigurationError(
+            "this is the compiled build, whose engines cannot be copied; explore with the "
+            "interpreted one, as `make test` or `pip install` make it"
+        )
     from paxoskv.sim.explore import Bounds
     from paxoskv.sim.explore import explore as run
 

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 import msgpack
 
+from paxoskv.core.build import COMPILED
 from paxoskv.core.engine import Engine, Scan
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation
@@ -245,7 +246,8 @@ class Node:
         if effects.answers:
             waiting: list[ClientConnection | RedisConnection] = []
             for operation, result in effects.answers:
-                connection, identifier = cast("tuple[ClientConnection | RedisConnection, Any]", operation.reply)
+                # A connection of either kind, or what takes a scan's page in the place of one and has nothing to flush.
+                connection, identifier = cast("tuple[Any, Any]", operation.reply)
                 if connection.completed(identifier, result):
                     waiting.append(connection)
             for connection in waiting:
@@ -419,6 +421,7 @@ class Node:
             "node": self.id,
             "cluster": self.cluster,
             "mode": self.config.mode,
+            "build": "compiled" if COMPILED else "interpreted",
             "epoch": self.epoch,
             "incarnation": self.incarnation,
             "client": str(node.client),
