@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from comparison import report, runner
+from comparison import prediction, report, runner
 from comparison.results import Results
 from comparison.runner import Plan
 from comparison.scenarios import ALL as SCENARIOS
@@ -72,6 +72,11 @@ class Names(click.ParamType[tuple[str, ...]]):
     help="The file of raw results.  [default: comparison/results/results.json, and the README is written from it]",
 )
 @click.option("--render", is_flag=True, help="Measure nothing: write README and plots again from --out.")
+@click.option(
+    "--predict",
+    is_flag=True,
+    help="Measure nothing: calibrate the model of more machines from --out, which takes minutes, and write again.",
+)
 def main(
     only: tuple[str, ...] | None,
     scenarios: tuple[str, ...] | None,
@@ -82,6 +87,7 @@ def main(
     folder: Path,
     out: Path,
     render: bool,
+    predict: bool,
 ) -> None:
     """Measure paxoskv beside other systems on this machine, and write what came of it.
 
@@ -99,11 +105,14 @@ def main(
     Exit codes: 0 all was measured, 1 a part failed or there was no time for it, 2 bad usage, 3 nothing was measured,
     130 interrupted.
     """
-    if render:
+    if render or predict:
         try:
-            _write(Results.load(out), out)
+            found = Results.load(out)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        if predict:
+            _predict(found, out)
+        _write(found, out)
         return
     names = scenarios or (_QUICK_SCENARIOS if quick else tuple(SCENARIOS))
     plan = Plan(
@@ -118,7 +127,7 @@ def main(
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
-        found = runner.run(plan, lambda text: print(text, file=sys.stderr, flush=True))
+        found = runner.run(plan, _say)
     except KeyboardInterrupt:
         interrupted = True
         click.echo(f"interrupted; what was measured is in {out}", err=True)
@@ -126,6 +135,8 @@ def main(
             raise SystemExit(INTERRUPTED) from None
         found = Results.load(out)
     if found.records:
+        if not interrupted and "more-nodes" in names and not quick:
+            _predict(found, out)
         _write(found, out)
     raise SystemExit(_code(found, interrupted))
 
@@ -141,6 +152,19 @@ def _code(found: Results, interrupted: bool) -> int:
         click.echo("nothing was measured", err=True)
         return NOTHING
     return 0 if found.complete else PARTIAL
+
+
+def _predict(found: Results, out: Path) -> None:
+    try:
+        found.predictions = prediction.predict(found, _say)
+    except ImportError as error:
+        click.echo(f"no predictions: {error}; pip install '.[compare]', then --predict", err=True)
+        return
+    found.save(out)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _write(found: Results, out: Path) -> None:

@@ -32,6 +32,8 @@ class Results:
     skipped: list[str] = field(default_factory=list)
     """Turns that there was no time for."""
     complete: bool = False
+    predictions: dict[str, Any] = field(default_factory=dict)
+    """What was not measured, by system: see `comparison.prediction`."""
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -43,6 +45,7 @@ class Results:
             "unfit": self.unfit,
             "failures": self.failures,
             "skipped": self.skipped,
+            "predictions": self.predictions,
         }
         lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in self.records)
         text = f'{json.dumps(head, indent=1)[:-2]},\n "records": [\n{lines}\n]}}\n'
