@@ -47,7 +47,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--quick", is_flag=True, help="An answer in about five minutes: fewer scenarios and points, shorter, once."
 )
 @click.option(
-    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 2; 1 if quick]"
+    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 3; 1 if quick]"
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.1), metavar="S", help="Of one measurement.  [default: 2; 1 if quick]"
@@ -77,6 +77,11 @@ class Names(click.ParamType[tuple[str, ...]]):
     is_flag=True,
     help="Measure nothing: calibrate the model of more machines from --out, which takes minutes, and write again.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that --out has a part of: take the turns that were skipped, interrupted or failed.",
+)
 def main(
     only: tuple[str, ...] | None,
     scenarios: tuple[str, ...] | None,
@@ -88,6 +93,7 @@ def main(
     out: Path,
     render: bool,
     predict: bool,
+    resume: bool,
 ) -> None:
     """Measure paxoskv beside other systems on this machine, and write what came of it.
 
@@ -96,6 +102,7 @@ def main(
         python -m comparison                                  # everything, three times
         python -m comparison --quick                          # in about five minutes
         python -m comparison --only leaderless,etcd --scenario failure
+        python -m comparison --minutes 30 --resume            # half an hour of it, and the next half hour, ...
         python -m comparison --render                         # the README again, from the raw results
 
     README and plots are written beside the raw results' folder. Ctrl-C ends it early: nodes are stopped, and what was
@@ -123,11 +130,14 @@ def main(
         out.absolute(),
         folder.absolute(),
         minutes,
+        resume,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
         found = runner.run(plan, _say)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         interrupted = True
         click.echo(f"interrupted; what was measured is in {out}", err=True)
@@ -147,7 +157,7 @@ def _code(found: Results, interrupted: bool) -> int:
     for failure in found.failures:
         click.echo(f"failed: {failure['scenario']}, {failure['system']}: {failure['text']}", err=True)
     if found.skipped:
-        click.echo(f"no time was left for {len(found.skipped)} turns", err=True)
+        click.echo(f"{len(found.skipped)} turns are left; --resume takes them", err=True)
     if not found.records:
         click.echo("nothing was measured", err=True)
         return NOTHING
