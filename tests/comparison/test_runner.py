@@ -134,6 +134,27 @@ def test_a_turn_that_fails_takes_no_other_along_and_is_told(tmp_path: Path) -> N
     assert again.records[0]["data"]["figure"] == 0.333333
 
 
+class Mortal(Idle):
+    """One of its nodes dies under load, which the load generator survives."""
+
+    name = "mortal"
+
+    def load_command(self, load: Load, numbers: Any) -> list[str]:
+        result = '{"ops_per_s": 1.0, "operations": 1}'
+        return ["sh", "-c", f"echo measuring >&2; kill -9 {self.nodes[2].pid}; echo '{result}'"]
+
+
+def test_figures_of_a_system_that_died_meanwhile_are_not_kept(tmp_path: Path) -> None:
+    def load(turn: Turn) -> None:
+        turn.keep({"what": 2}, turn.system.drive(Load(1, 0.1)))
+
+    scenario = Asks(load)
+    found = run(plan(tmp_path, [Mortal], scenario))
+    assert [failure["text"] for failure in found.failures] == ["mortal: node 2 ended under load with exit code -9"]
+    assert [record["point"] for record in found.records] == [{"what": 1}]
+    assert not any(alive(pid) for pid in scenario.pids)
+
+
 def test_who_is_missing_or_unfit_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = run(plan(tmp_path, [Absent, Other, Idle], Asks()))
     assert found.left_out == {"absent": "absent: it is sold out"}
