@@ -22,7 +22,9 @@ from paxoskv.wire import client, framing
 
 BASE_PORT: Final = 7400
 PEER_PORT_OFFSET: Final = 100
-READY_S_MAX: Final = 60.0
+READY_S_MAX: Final = 180.0
+"""For a node that hangs: one that ends is noticed at once. Where ten processes wanted each core, the replay of a long
+journal took more than a minute."""
 STOP_S_MAX: Final = 20.0
 CONFIG_NAME: Final = "cluster.toml"
 # What is one node's own, and must not come to all of them by the environment.

@@ -51,7 +51,7 @@ _ATOMS: Final = frozenset((int, bytes, bool, float, type(None)))
 
 # Attributes that nothing depends on which can still happen, and those by which the parts of an engine know each other.
 # Batches in flight know their set of replicas, and there is only one; effects are empty between turns; memory is large
-# enough, so nothing is ever evicted; and nobody scans.
+# enough, so nothing is ever evicted; nobody scans, and no checkpoint begins.
 _IGNORED: Final = frozenset(
     (
         "_acceptor",
@@ -64,9 +64,12 @@ _IGNORED: Final = frozenset(
         "_context",
         "_directed",
         "_effects",
+        "_flights_by_key",
+        "_folding",
         "_handlers",
         "_journaled_bytes",
         "_load",
+        "_preparing_by_key",
         "_read",
         "_records",
         "_settle",
@@ -232,6 +235,7 @@ def _own_numbers(engine: PaxosEngine) -> Iterable[int]:
     proposer, reader = engine.proposer, engine.reader
     yield from proposer._batches
     yield from proposer._relays
+    yield from proposer._given_up
     yield from reader._batches
     yield from reader._fetches
     yield from engine.directed._sent
@@ -326,6 +330,7 @@ def _late(walk: _Walk, owner: Any, value: Any) -> Any:
 _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Proposer, "_batches"): _batches,
     (Proposer, "_relays"): _batches,
+    (Proposer, "_given_up"): _batches,
     (Reader, "_batches"): _batches,
     (Reader, "_without_own"): _batches,
     (Reader, "_fetches"): _batches,
