@@ -212,6 +212,14 @@ async def test_with_route_any_every_client_stays_with_its_node_whatever_the_key(
     assert {request[2] for node in nodes for request in node.seen} == {b"bench/0"}
 
 
+async def test_with_route_any_a_client_that_is_refused_goes_on_to_the_next_node(nodes: list[FakeNode]) -> None:
+    nodes[0].refuse_with = errors.Overloaded.status
+    async with running(plan_for(nodes, clients=1, route="any")) as generator:
+        await until(lambda: generator.outcome.histogram.total > 100)
+    assert list(generator.outcome.coordinators) == [nodes[1].address]
+    assert generator.outcome.errors == {"overloaded": 1}
+
+
 @pytest.mark.parametrize(("part", "parts"), [(0, 1), (1, 3)])
 async def test_sequential_visits_every_key_of_its_part_once_before_any_twice(
     nodes: list[FakeNode], part: int, parts: int
