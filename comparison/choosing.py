@@ -10,7 +10,8 @@ from comparison.scenarios.contract import number, significant, table
 OURS: Final = "leaderless"
 LOG: Final = "raft"
 _REPLICATED: Final = ("leaderless", "raft", "etcd", "zookeeper", "gryadka", "pysyncobj")
-_DURABLE: Final = ("leaderless", "raft", "etcd", "zookeeper", "gryadka")
+_COMPILED: Final = ("leaderless-compiled", "raft-compiled")
+_DURABLE: Final = (*_COMPILED, "leaderless", "raft", "etcd", "zookeeper", "gryadka")
 _NOTABLE: Final = 1.05
 """A ratio beyond which a difference is more than the spread of repeats."""
 

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 COLOURS: Final = {
     "leaderless": "#d7263d",
+    "leaderless-compiled": "#8f1023",
     "raft": "#1f6fb2",
+    "raft-compiled": "#0d3b66",
     "etcd": "#2f9e60",
     "zookeeper": "#8d5a2b",
     "gryadka": "#e8871e",
@@ -16,7 +18,9 @@ COLOURS: Final = {
 }
 MARKERS: Final = {
     "leaderless": "o",
+    "leaderless-compiled": "*",
     "raft": "s",
+    "raft-compiled": "h",
     "etcd": "^",
     "zookeeper": "D",
     "gryadka": "v",

@@ -52,7 +52,7 @@ def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, i
         first = repeat % max(1, len(systems))
         for scenario in plan.scenarios:
             for kind in [*systems[first:], *systems[:first]]:
-                if repeat < scenario.repeats_max and scenario.unfit(kind) is None:
+                if repeat < scenario.repeats_max and scenario.excludes(kind) is None:
                     found.append((scenario, repeat, kind))  # noqa: PERF401 (three loops in one line)
     return found
 
@@ -66,7 +66,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Results:
     systems = _install(plan, found, say)
     for scenario in plan.scenarios:
         for kind in systems:
-            if reason := scenario.unfit(kind):
+            if reason := scenario.excludes(kind):
                 found.unfit.setdefault(scenario.name, {})[kind.name] = reason
     began = time.monotonic()
     everything = [

@@ -90,8 +90,14 @@ class Scenario(ABC):
         """About how long one system's turn takes, where nothing was measured yet."""
         return float(pace.pick(*self.measurements) * (pace.seconds + _BEGIN_S) + pace.pick(*self.other_s))
 
-    def unfit(self, system: type[System]) -> str | None:
+    def excludes(self, system: type[System]) -> str | None:
         """Why a system is not asked; None if it is."""
+        if system.scenarios is not None and self.name not in system.scenarios:
+            return "it was left out for time's sake"
+        return self.unfit(system)
+
+    def unfit(self, system: type[System]) -> str | None:
+        """Why this scenario cannot ask a system."""
         return None
 
     @abstractmethod

@@ -46,6 +46,8 @@ class System(ABC):
     """What a read is; a sentence."""
     client: ClassVar[str]
     """What drives it."""
+    scenarios: ClassVar[frozenset[str] | None] = None
+    """By name, those that it takes part in; None: all."""
     nodes_max: ClassVar[int] = 9
     faults: ClassVar[frozenset[str]] = frozenset({"kill", "pause", "stall"})
     """Of the failure scenario, those that make sense with it."""

@@ -8,19 +8,21 @@ from typing import Any, ClassVar, Final
 
 from comparison import processes
 from comparison.load import Load
-from comparison.systems.contract import Layout, System, output
+from comparison.processes import Missing
+from comparison.systems.contract import REPOSITORY, Layout, System, output
 
-_PAXOSKV: Final = (sys.executable, "-m", "paxoskv")
+_COMPILED: Final = REPOSITORY / ".venv-compiled" / "bin" / "python"
 
 
 class _PaxosKV(System):
+    program: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "paxoskv")
     durability = "on a majority of disks"
     reads = "linearizable, asked of a majority"
     client = "paxoskv bench (Python)"
     mode: ClassVar[str]
 
     def install(self) -> dict[str, str]:
-        return {"paxoskv": output([*_PAXOSKV, "--version"]).rsplit(" ", 1)[-1]}
+        return {"paxoskv": output([*self.program, "--version"]).partition("version ")[2]}
 
     def configuration(self) -> dict[str, Any]:
         return {"mode": self.mode}
@@ -39,7 +41,7 @@ class _PaxosKV(System):
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def command(self, number: int) -> tuple[list[str], dict[str, str]]:
-        return [*_PAXOSKV, "serve", "--config", str(self._config), "--node", str(number)], {}
+        return [*self.program, "serve", "--config", str(self._config), "--node", str(number)], {}
 
     def answers(self, number: int) -> bool:
         # Over the Redis door: the shortest way to a read by a majority.
@@ -50,7 +52,7 @@ class _PaxosKV(System):
         return ",".join(f"127.0.0.1:{self._clients[number - 1]}" for number in numbers)
 
     def load_command(self, load: Load, numbers: Sequence[int]) -> list[str]:
-        command = [*_PAXOSKV, "bench", "--json", "--endpoints", self.endpoints(numbers), *load.options()]
+        command = [*self.program, "bench", "--json", "--endpoints", self.endpoints(numbers), *load.options()]
         return [*command, "--route", load.route] if load.route else command
 
 
@@ -67,7 +69,7 @@ class Raft(_PaxosKV):
     mode = "raft"
 
     def leader(self) -> int | None:
-        command = [*_PAXOSKV, "status", "--json", "--timeout", "2", "--endpoints", self.endpoints(self.numbers())]
+        command = [*self.program, "status", "--json", "--timeout", "2", "--endpoints", self.endpoints(self.numbers())]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         for node in json.loads(done.stdout or "[]"):
             if node.get("raft", {}).get("role") == "leader":
@@ -75,6 +77,44 @@ class Raft(_PaxosKV):
         return None
 
     def make_leader(self, number: int) -> bool:
-        command = [*_PAXOSKV, "raft", "transfer", "--to", str(number), "--endpoints", self.endpoints(self.numbers())]
+        command = [
+            *self.program,
+            "raft",
+            "transfer",
+            "--to",
+            str(number),
+            "--endpoints",
+            self.endpoints(self.numbers()),
+        ]
         subprocess.run(command, capture_output=True, check=False)
         return self.leader() == number
+
+
+class _Compiled(_PaxosKV):
+    """The same sources, the engines and the nodes' data path compiled by mypyc."""
+
+    # -P: what is installed there, and not the sources in the working directory.
+    program = (str(_COMPILED), "-P", "-m", "paxoskv")
+    scenarios = frozenset({"throughput", "hot-key"})
+
+    def install(self) -> dict[str, str]:
+        done = subprocess.run(
+            ["make", "--no-print-directory", "compiled", f"PYTHON={sys.executable}"],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Missing(f"the compiled build could not be made: {(done.stdout + done.stderr).strip()[-300:]}")
+        return super().install()
+
+
+class CompiledLeaderless(_Compiled, Leaderless):
+    name = "leaderless-compiled"
+    title = "paxoskv (leaderless, compiled)"
+
+
+class CompiledRaft(_Compiled, Raft):
+    name = "raft-compiled"
+    title = "paxoskv (Raft, compiled)"

@@ -99,7 +99,6 @@ def test_every_system_has_a_colour_and_a_marker_of_its_own() -> None:
 
 
 def test_every_plot_can_be_drawn(results: Results, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="plots need the extra 'compare'")
     names = []
     for section in report.sections(results).values():
         for plot in section.plots:
@@ -110,7 +109,6 @@ def test_every_plot_can_be_drawn(results: Results, tmp_path: Path) -> None:
 
 
 def test_a_system_that_keeps_up_with_nothing_is_drawn_all_the_same(results: Results, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="plots need the extra 'compare'")
     for record in results.records:
         record["data"]["ops_per_s"] = 1.0
     section = report.sections(results)["offered-load"]

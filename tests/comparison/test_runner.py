@@ -330,7 +330,7 @@ def nodes_in(place: str) -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "mysql"], "'mysql' is none of leaderless, raft"),
+        (["--only", "mysql"], "'mysql' is none of leaderless, leaderless-compiled, raft"),
         (["--scenario", "weather"], "'weather' is none of throughput"),
         (["--render"], "holds no results of this program"),
     ],
