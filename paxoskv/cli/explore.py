@@ -81,8 +81,8 @@ def explore(
         paxoskv explore --operations "1: put a x; 2: cas a y if x" --states 50000
         paxoskv explore --operations "1: incr a" --crashes 1 --slow-disks
     """
-    from paxoskv.sim.explore import Bounds
     from paxoskv.sim.explore import explore as run
+    from paxoskv.sim.world import Bounds
 
     for node, _ in operations:
         if not 1 <= node <= nodes:

@@ -8,8 +8,8 @@ from harness.canaries import PAXOS, planted
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Result
-from paxoskv.sim.canonical import identity, prune
-from paxoskv.sim.explore import Bounds, World, explore, steps
+from paxoskv.sim.explore import begin, explore, steps
+from paxoskv.sim.world import Bounds, World
 
 INCR = (operations.INCR, b"a", 1, None)
 GET = (operations.GET, b"a", None, None)
@@ -60,17 +60,17 @@ def test_search_alone_finds_a_broken_cluster_and_the_way_there(name: str, bounds
 
 def test_states_that_differ_in_batch_numbers_alone_are_one() -> None:
     bounds = Bounds(((1, INCR), (2, INCR)))
-    one, other = World(bounds), World(bounds)
+    one, other = begin(bounds), begin(bounds)
     for _ in range(5):
         other.nodes[1].engine.context.next_batch()
     for world in (one, other):
         world.submit(1, 0, INCR)
     assert one.frames != other.frames
-    assert identity(one) == identity(other)
+    assert one.identity() == other.identity()
     one.deliver(*one.frames.pop(0))
-    assert identity(one) != identity(other)
+    assert one.identity() != other.identity()
     other.deliver(*other.frames.pop(0))
-    assert identity(one) == identity(other)
+    assert one.identity() == other.identity()
 
 
 def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_each_other() -> None:
@@ -78,9 +78,9 @@ def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_eac
     result = Result(operations.OK, 1, 1)
 
     def told(*events: tuple[int, Result | None]) -> bytes:
-        world = World(bounds)
+        world = begin(bounds)
         world.events = list(events)
-        return identity(world)
+        return world.identity()
 
     assert told((0, None), (1, None), (0, result)) == told((1, None), (0, None), (0, result))
     assert told((0, None), (0, result), (1, None)) != told((0, None), (1, None), (0, result))
@@ -99,14 +99,14 @@ def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_eac
 def test_what_is_left_out_of_an_identity_hides_no_outcome(bounds: Bounds) -> None:
     """Fewer states, and from them the same histories as from states that are told apart by every byte."""
     every, ends = _visit(bounds, _bytes)
-    fewer, same = _visit(bounds, identity)
+    fewer, same = _visit(bounds, _identity)
     assert fewer < every
     assert same == ends
 
 
 def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str]]:
     """How many states there are, and what can be seen of them in the end."""
-    world = World(bounds)
+    world = begin(bounds)
     seen = {tell(world)}
     world.seal()
     layer = [world]
@@ -124,8 +124,8 @@ def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str
             for _, act in steps(world, bounds):
                 after = world.copy()
                 act(after)
-                if tell is identity:
-                    prune(after)
+                if tell is _identity:
+                    after.prune()
                 found = tell(after)
                 if found not in seen:
                     seen.add(found)
@@ -133,6 +133,10 @@ def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str
                     following.append(after)
         layer = following
     return len(seen), ends
+
+
+def _identity(world: World) -> bytes:
+    return world.identity()
 
 
 def _bytes(world: World) -> bytes:
@@ -144,13 +148,13 @@ def _bytes(world: World) -> bytes:
 
 
 def test_a_copy_goes_its_own_way() -> None:
-    world = World(Bounds(((1, INCR),)))
-    before = identity(world)
+    world = begin(Bounds(((1, INCR),)))
+    before = world.identity()
     world.seal()
     copy = world.copy()
     copy.submit(1, 0, INCR)
-    assert identity(copy) != before
-    assert identity(world) == before
+    assert copy.identity() != before
+    assert world.identity() == before
 
 
 def test_the_bound_on_states_ends_the_search_and_says_so() -> None:
