@@ -109,6 +109,11 @@ class Form:
         self.numbers = walk.numbers
         """(who has given the number, number), in the order of the walk."""
 
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All of it."""
+        return self.template, self.numbers, self.own
+
 
 def find_form(world: "World", number: int) -> Form:
     """Of a node's engine as it is now."""

@@ -42,6 +42,8 @@ class Exploration:
     trace: list[str]
     """The steps that lead to the violation."""
     seconds: float
+    outcomes: frozenset[tuple[tuple[int, Result | None], ...]]
+    """What clients, and then one at every node, were told where everything came to rest, in order."""
 
 
 def begin(bounds: Bounds) -> World:
@@ -63,7 +65,7 @@ def steps(world: World, bounds: Bounds) -> Iterator[Step]:
                 after.next[node] = after.next.get(node, 0) + 1
                 after.submit(node, number, request)
 
-            yield f"a client asks node {node}: {_show(request)}", ask
+            yield Step(f"a client asks node {node}: {_show(request)}", ask)
     for index, (source, target, frame) in enumerate(world.frames):
         if frame in [other for _, _, other in world.frames[:index]]:
             continue  # The same bytes: its copy was tried.
@@ -72,21 +74,21 @@ def steps(world: World, bounds: Bounds) -> Iterator[Step]:
         def take(after: World, index: int = index) -> None:
             after.deliver(*after.frames.pop(index))
 
-        yield text, take
+        yield Step(text, take, target)
         if world.losses:
 
             def lose(after: World, index: int = index) -> None:
                 after.losses -= 1
                 after.frames.pop(index)
 
-            yield f"{text}: lost", lose
+            yield Step(f"{text}: lost", lose)
         if world.duplicates:
 
             def double(after: World, index: int = index) -> None:
                 after.duplicates -= 1
                 after.deliver(*after.frames[index])
 
-            yield f"{text}, and once more later", double
+            yield Step(f"{text}, and once more later", double)
     for number, there in world.nodes.items():
         if there.queued:
 
@@ -94,7 +96,7 @@ def steps(world: World, bounds: Bounds) -> Iterator[Step]:
                 after.commit_row(number)
                 after.turn(number)
 
-            yield f"node {number}'s disk commits", commit
+            yield Step(f"node {number}'s disk commits", commit)
         if world.crashes:
             for keeping in range(len(there.queued) + 1):
 
@@ -102,7 +104,7 @@ def steps(world: World, bounds: Bounds) -> Iterator[Step]:
                     after.crashes -= 1
                     after.crash(number, keeping)
 
-                yield f"node {number} crashes and starts again", crash
+                yield Step(f"node {number} crashes and starts again", crash)
     yield from world.passing()
 
 
@@ -110,6 +112,7 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
     """Visit every state within the bounds, or stop at the first violation. `progress` hears of each new depth."""
     began = time.perf_counter()
     parents: dict[bytes, tuple[bytes, str]] = {}
+    outcomes: set[tuple[tuple[int, Result | None], ...]] = set()
     depth = transitions = 0
 
     def result(violation: str, last: bytes, step: str, complete: bool) -> Exploration:
@@ -119,7 +122,14 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
             if step:
                 trace.append(step)
         return Exploration(
-            len(parents), transitions, depth, complete, violation, trace[::-1], time.perf_counter() - began
+            len(parents),
+            transitions,
+            depth,
+            complete,
+            violation,
+            trace[::-1],
+            time.perf_counter() - began,
+            frozenset(outcomes),
         )
 
     try:
@@ -135,7 +145,8 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
         following: list[tuple[bytes, World]] = []
         for here, world in layer:
             quiet = True
-            for text, act in steps(world, bounds):
+            telling = 0
+            for text, act, target in steps(world, bounds):
                 quiet = False
                 after = world.copy()
                 told = len(after.events)
@@ -148,14 +159,21 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
                     illegal := _judge(after.events, bounds)
                 ):
                     return result(illegal, here, text, False)
+                if bounds.reduced and target and after.is_but_for_a_frame(world, target):
+                    continue
+                telling += bool(target)
                 after.prune()
                 found = after.identity()
                 if found not in parents:
                     parents[found] = (here, text)
                     after.seal()
                     following.append((found, after))
-            if (quiet or not world.frames) and (illegal := _end(world.copy(), bounds)):
-                return result(illegal, here, "everything arrives, and every node is asked", False)
+            # It is at rest: whatever is still on its way changes nothing.
+            if quiet or not telling:
+                end = world.copy()
+                if illegal := _end(end, bounds):
+                    return result(illegal, here, "everything arrives, and every node is asked", False)
+                outcomes.add(tuple([event for event in end.events if event[1] is not None]))
             if len(parents) >= bounds.states_max:
                 return result("", b"", "", False)
         layer = following

@@ -35,7 +35,7 @@ class PaxosWorld(World):
                 after.ticks -= 1
                 after.tick()
 
-            yield "time passes", tick
+            yield Step("time passes", tick)
 
     def tick(self) -> None:
         """Time passes, for everybody, by enough for everything that waits."""
@@ -57,6 +57,9 @@ class PaxosWorld(World):
 
     def identity(self) -> bytes:
         return canonical.identity(self)
+
+    def form(self, number: int) -> object:
+        return canonical.find_form(self, number).told
 
     def describe(self, message: Any) -> list[dict[str, Any]]:
         return describe.message(message)

@@ -159,6 +159,17 @@ def _fields(kind: type, value: Any) -> list[str]:
     return fields
 
 
+def find_form(world: "RaftWorld", number: int) -> bytes:
+    """Of a node's engine as it is now."""
+    node = world.nodes[number]
+    if node.form is None or node.form[0] != world.now:
+        engine = node.peek()
+        node.form = world.now, _digest(_Walk(engine, world.now).of(engine))
+    form = node.form[1]
+    assert type(form) is bytes
+    return form
+
+
 def prune(world: "RaftWorld") -> None:
     """Take frames out that nobody takes any more: for a former incarnation, or words of a term that is past."""
     kept = []
@@ -185,17 +196,14 @@ def _envelope(frame: bytes) -> tuple[int, int, int | None]:
 def identity(world: "RaftWorld") -> bytes:
     """A digest of the state: equal for states that differ in nothing that matters."""
     nodes = []
-    for _, node in sorted(world.nodes.items()):
-        if node.form is None or node.form[0] != world.now:
-            engine = node.peek()
-            node.form = world.now, _digest(_Walk(engine, world.now).of(engine))
+    for number, node in sorted(world.nodes.items()):
         nodes.append(
             (
                 node.incarnation,
                 tuple(sorted(node.seen.items())),
                 _recovered(node.rows) if world.crashes else b"",
                 tuple([_recovered((row,)) for _, row in node.queued]),
-                node.form[1],
+                find_form(world, number),
             )
         )
     rest = (world.losses, world.duplicates, world.crashes, world.ticks, world.timeouts, sorted(world.next.items()))

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Final
 from paxoskv.core import operations
 from paxoskv.raft import describe
 from paxoskv.raft.context import Flow, Timing
-from paxoskv.raft.election import FOLLOWER, LEADER
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.sim import raft_canonical
 from paxoskv.sim.properties import Properties
@@ -73,7 +72,7 @@ class RaftWorld(World):
                     after.timeouts -= 1
                     after.expire(number)
 
-                yield f"node {number}'s election time-out passes", expire
+                yield Step(f"node {number}'s election time-out passes", expire)
             if self.ticks and self._engine(number).leader is not None:
 
                 def beat(after: World, number: int = number) -> None:
@@ -81,7 +80,7 @@ class RaftWorld(World):
                     after.ticks -= 1
                     after.beat(number)
 
-                yield f"node {number}'s heartbeat is due", beat
+                yield Step(f"node {number}'s heartbeat is due", beat)
 
     def _engine(self, number: int) -> RaftEngine:
         """To look at."""
@@ -135,25 +134,31 @@ class RaftWorld(World):
     def identity(self) -> bytes:
         return raft_canonical.identity(self)
 
+    def form(self, number: int) -> object:
+        return raft_canonical.find_form(self, number)
+
     def describe(self, message: Any) -> list[dict[str, Any]]:
         return describe.message(message)
 
     # Beginnings.
 
     def elect(self, number: int, voters: Iterable[int]) -> None:
-        """The node stands and is elected by those, and nothing else gets through, or stays on its way."""
+        """The node stands and is elected by those. Of all that was said, only its first words as leader are left."""
         self.frames.clear()
         self.expire(number)
         reached = {number, *voters}
-        while self.frames and self._engine(number).election.role != LEADER:
+        before = 0
+        while self._engine(number).leader is None:
             source, target, frame = self.frames.pop(0)
+            before = len(self.frames)
             if {source, target} <= reached:
                 self.deliver(source, target, frame)
             for each in self.nodes:
                 while self.nodes[each].queued:
                     self.commit_row(each)
+                    before = len(self.frames)
                     self.turn(each)
-        self.frames.clear()
+        self.frames = [frame for frame in self.frames[before:] if frame[0] == number]
 
     def drop_and_commit(self) -> None:
         """What is on its way to disks arrives, and nothing else."""
@@ -172,10 +177,6 @@ def _cold(world: RaftWorld) -> None:
 def _elected(world: RaftWorld) -> None:
     """Node 1 leads in term 1, and all have the entry that opens it."""
     world.elect(1, world.nodes)
-    for number in world.nodes:
-        if number != 1:
-            world.nodes[1].engine.peer_up(number, world.nodes[number].incarnation, world.now)
-    world.turn(1)
     world.drain()
 
 
@@ -183,7 +184,7 @@ def _earlier_term(world: RaftWorld) -> None:
     """Figure 3.7 of the dissertation, (c), with three nodes.
 
     Node 1 led in term 1 and has its second entry alone; node 3 was elected by node 2 in term 2 and has another second
-    entry alone; node 1 has heard of that term, and would be elected by node 2.
+    entry alone; node 1 was elected by node 2 in term 3, and nobody has heard from it yet.
     """
     _elected(world)
     # Not one of the operations that clients are seen to ask.
@@ -198,7 +199,7 @@ def _earlier_term(world: RaftWorld) -> None:
         source, target, frame = world.frames.pop(0)
         if {source, target} == {1, 2}:
             world.deliver(source, target, frame)
-    assert world._engine(1).election.role == FOLLOWER
+    world.elect(1, (2,))
 
 
 BEGINNINGS: Final[dict[str, Callable[[RaftWorld], None]]] = {

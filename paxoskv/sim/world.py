@@ -9,7 +9,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 import msgpack
 
@@ -42,6 +42,8 @@ class Bounds:
     mode: str = "paxos"
     timeouts: int = 0
     """Raft: how often nothing is heard of a leader for so long that one of the nodes stands for election."""
+    reduced: bool = True
+    """A delivery that changes nothing but that the frame is gone is not gone on from."""
     begin: str = "elected"
     """Raft: where the search begins, see `sim.raft_world.BEGINNINGS`."""
 
@@ -116,8 +118,16 @@ class Node:
 
 
 Act = Callable[["World"], None]
-Step = tuple[str, Act]
-"""What it is called, and what it does to a copy."""
+
+
+class Step(NamedTuple):
+    """Something that can happen."""
+
+    text: str
+    act: Act
+    """Does it to a copy."""
+    target: int = 0
+    """The node that is reached, if all that happens is that a frame arrives."""
 
 
 class World(ABC):
@@ -180,6 +190,22 @@ class World(ABC):
     @abstractmethod
     def identity(self) -> bytes:
         """A digest of the state: equal for states that differ in nothing that matters."""
+
+    @abstractmethod
+    def form(self, number: int) -> object:
+        """What identifies the state of a node's engine now: equal for those that behave the same from now on."""
+
+    def is_but_for_a_frame(self, before: "World", target: int) -> bool:
+        """Since `before` a frame was delivered to the target, and nothing came of it."""
+        node, then = self.nodes[target], before.nodes[target]
+        return (
+            len(self.frames) == len(before.frames) - 1
+            and len(self.events) == len(before.events)
+            and node.rows is then.rows
+            and node.queued is then.queued
+            and node.seen == then.seen
+            and self.form(target) == before.form(target)
+        )
 
     @abstractmethod
     def describe(self, message: Any) -> list[dict[str, Any]]:

@@ -121,7 +121,7 @@ def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str
                     end.submit(number, 10 + number, GET)
                     end.settle()
                 ends.add(repr(end.events))
-            for _, act in steps(world, bounds):
+            for _, act, _ in steps(world, bounds):
                 after = world.copy()
                 act(after)
                 if tell is _identity:
