@@ -1,10 +1,12 @@
 """Exhaustive search: small bounds are seen whole, and canaries are found without any luck."""
 
+import dataclasses
 import pickle
 from collections.abc import Callable
 
 import pytest
 from harness.canaries import PAXOS, planted
+from harness.raft_canaries import RAFT
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Result
@@ -161,3 +163,63 @@ def test_the_bound_on_states_ends_the_search_and_says_so() -> None:
     found = explore(Bounds(((1, INCR), (2, INCR)), states_max=100))
     assert not found.complete
     assert found.violation == ""
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(((1, INCR),), duplicates=1),
+        Bounds(((1, INCR),), losses=1),
+        Bounds(((1, INCR), (2, GET))),
+        Bounds(((1, INCR), (2, GET)), mode="raft", duplicates=1),
+        Bounds((), mode="raft", begin="cold", timeouts=1),
+        Bounds((), mode="raft", begin="earlier-term"),
+    ],
+    ids=["a duplicate", "a loss", "a reader", "raft: a duplicate", "raft: an election", "raft: an earlier term"],
+)
+def test_not_going_on_from_deliveries_that_change_nothing_hides_no_outcome(bounds: Bounds) -> None:
+    reduced, every = explore(bounds), explore(dataclasses.replace(bounds, reduced=False))
+    assert reduced.complete
+    assert every.complete
+    assert reduced.violation == every.violation == ""
+    assert reduced.states <= every.states
+    assert reduced.outcomes == every.outcomes
+    assert reduced.outcomes
+
+
+@pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "every state"])
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("two votes in a term", Bounds((), mode="raft", begin="cold", timeouts=2)),
+        ("vote not persisted", Bounds((), mode="raft", begin="cold", timeouts=1)),
+        ("entry acknowledged before its commit", Bounds((), mode="raft", begin="cold", timeouts=1)),
+        ("answered before a majority has the entry", Bounds(((1, INCR),), mode="raft")),
+        ("election restriction left out", Bounds(((1, INCR),), mode="raft", timeouts=1)),
+        ("own vote counted before its commit", Bounds((), mode="raft", begin="cold", timeouts=1, slow_disks=True)),
+    ],
+)
+def test_search_alone_finds_a_broken_log_cluster_and_the_way_there(name: str, bounds: Bounds, reduced: bool) -> None:
+    with planted(next(canary for canary in RAFT if canary.name == name)):
+        found = explore(dataclasses.replace(bounds, reduced=reduced))
+    assert found.violation
+    assert found.trace
+
+
+def test_a_beginning_that_is_a_violation_is_said_to_be_one() -> None:
+    with planted(next(canary for canary in RAFT if canary.name == "entry acknowledged before its commit")):
+        found = explore(Bounds((), mode="raft"))
+    assert "(D1)" in found.violation
+    assert found.trace == ["on the way to where the search begins"]
+
+
+def test_states_of_the_log_engine_that_differ_in_how_much_time_has_passed_are_one() -> None:
+    one = begin(Bounds(((1, INCR),), mode="raft"))
+    other = begin(Bounds(((1, INCR),), mode="raft"))
+    for world, seconds in ((one, 10.0), (other, 20.0)):
+        world.now += seconds
+        for node in world.nodes.values():
+            node.engine.context.advance(world.now)
+    assert one.identity() == other.identity()
+    one.submit(1, 0, INCR)
+    assert one.identity() != other.identity()
