@@ -183,8 +183,8 @@ def _elected(world: RaftWorld) -> None:
 def _earlier_term(world: RaftWorld) -> None:
     """Figure 3.7 of the dissertation, (c), with three nodes.
 
-    Node 1 led in term 1 and has its second entry alone; node 3 was elected by node 2 in term 2, has another second entry
-    alone, and has restarted; node 1 was elected by node 2 in term 3, which has not heard from it yet.
+    Node 1 led in term 1 and has its second entry alone; node 3 was elected by node 2 in term 2, has another second
+    entry alone, and has restarted; node 1 was elected by node 2 in term 3, which has not heard from it yet.
     """
     _elected(world)
     # Not one of the operations that clients are seen to ask.
@@ -200,7 +200,7 @@ def _earlier_term(world: RaftWorld) -> None:
         source, target, frame = world.frames.pop(0)
         if {source, target} == {1, 2}:
             world.deliver(source, target, frame)
-    world.elect(1, (2,))
+    world.elect(1, (2, 3))
     world.frames = [frame for frame in world.frames if frame[1] == 2]
 
 
