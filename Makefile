@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 # Which engine demo, sim and verify run: paxos or raft.
 MODE ?= paxos
 INSTALLED := $(VENV)/.installed
+# The compiled build lives in a virtual environment of its own and is made again when a source has changed.
+COMPILED_VENV ?= .venv-compiled
+COMPILED := $(COMPILED_VENV)/.installed
 
-.PHONY: help demo test lint types pytest sim verify agreement bench compare clean
+.PHONY: help demo test lint types pytest sim verify agreement bench compare compiled test-compiled clean
 
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
@@ -16,6 +19,8 @@ help:
 	@echo "make agreement     the checker against exhaustive search on 200,000 random histories"
 	@echo "make bench         micro-benchmarks: engine, wire, storage, checker; AGAINST=COMMIT for the change since then"
 	@echo "make compare       us beside etcd, ZooKeeper, Redis, Gryadka and PySyncObj on this machine (QUICK=1: 5 minutes)"
+	@echo "make compiled      the engines and the node's data path compiled by mypyc, in $(COMPILED_VENV); takes a C compiler"
+	@echo "make test-compiled the compiled build does, byte for byte, what the interpreted one does"
 	@echo "    MODE=raft      demo, sim and verify of the Raft baseline, not the leaderless engine"
 	@echo "make clean         remove the virtual environment and caches"
 
@@ -57,5 +62,23 @@ compare: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compare]'
 	$(BIN)/python -m comparison $(if $(QUICK),--quick)
 
+compiled: $(COMPILED)
+
+$(COMPILED): pyproject.toml setup.py $(shell find paxoskv -name '*.py')
+	@command -v $${CC:-cc} >/dev/null || { echo "compiling needs a C compiler and Python's headers; on Debian: apt-get install gcc libc6-dev python3-dev"; exit 1; }
+	@rm -rf $(COMPILED_VENV) build
+	@$(PYTHON) -m venv $(COMPILED_VENV)
+	@echo "compiling into $(COMPILED_VENV), a minute or two ..."
+	@$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' 'mypy==2.4.1'
+	@PAXOSKV_COMPILE=1 $(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation '.[dev]'
+	@rm -rf build
+	@touch $@
+	@$(COMPILED_VENV)/bin/paxoskv --version
+
+# PYTHONSAFEPATH: what is installed is tested, and not what lies in the working directory.
+test-compiled: $(INSTALLED) $(COMPILED)
+	PAXOSKV_COMPILED=$(COMPILED_VENV)/bin/python $(BIN)/python -m pytest tests/compiled
+	PYTHONSAFEPATH=1 $(COMPILED_VENV)/bin/python -m pytest tests/server tests/wire tests/redis tests/cli/test_ttl_and_scan.py -m "not interpreted"
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(COMPILED_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from comparison import report, runner
+from comparison import prediction, report, runner
 from comparison.results import Results
 from comparison.runner import Plan
 from comparison.scenarios import ALL as SCENARIOS
@@ -47,7 +47,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--quick", is_flag=True, help="An answer in about five minutes: fewer scenarios and points, shorter, once."
 )
 @click.option(
-    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 2; 1 if quick]"
+    "--repeat", type=click.IntRange(1), metavar="N", help="How often each is measured.  [default: 3; 1 if quick]"
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.1), metavar="S", help="Of one measurement.  [default: 2; 1 if quick]"
@@ -72,6 +72,16 @@ class Names(click.ParamType[tuple[str, ...]]):
     help="The file of raw results.  [default: comparison/results/results.json, and the README is written from it]",
 )
 @click.option("--render", is_flag=True, help="Measure nothing: write README and plots again from --out.")
+@click.option(
+    "--predict",
+    is_flag=True,
+    help="Measure nothing: calibrate the model of more machines from --out, which takes minutes, and write again.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with a run that --out has a part of: take the turns that were skipped, interrupted or failed.",
+)
 def main(
     only: tuple[str, ...] | None,
     scenarios: tuple[str, ...] | None,
@@ -82,6 +92,8 @@ def main(
     folder: Path,
     out: Path,
     render: bool,
+    predict: bool,
+    resume: bool,
 ) -> None:
     """Measure paxoskv beside other systems on this machine, and write what came of it.
 
@@ -90,6 +102,7 @@ def main(
         python -m comparison                                  # everything, three times
         python -m comparison --quick                          # in about five minutes
         python -m comparison --only leaderless,etcd --scenario failure
+        python -m comparison --minutes 30 --resume            # half an hour of it, and the next half hour, ...
         python -m comparison --render                         # the README again, from the raw results
 
     README and plots are written beside the raw results' folder. Ctrl-C ends it early: nodes are stopped, and what was
@@ -99,11 +112,14 @@ def main(
     Exit codes: 0 all was measured, 1 a part failed or there was no time for it, 2 bad usage, 3 nothing was measured,
     130 interrupted.
     """
-    if render:
+    if render or predict:
         try:
-            _write(Results.load(out), out)
+            found = Results.load(out)
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        if predict:
+            _predict(found, out)
+        _write(found, out)
         return
     names = scenarios or (_QUICK_SCENARIOS if quick else tuple(SCENARIOS))
     plan = Plan(
@@ -114,11 +130,14 @@ def main(
         out.absolute(),
         folder.absolute(),
         minutes,
+        resume,
     )
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
-        found = runner.run(plan, lambda text: print(text, file=sys.stderr, flush=True))
+        found = runner.run(plan, _say)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
         interrupted = True
         click.echo(f"interrupted; what was measured is in {out}", err=True)
@@ -126,6 +145,8 @@ def main(
             raise SystemExit(INTERRUPTED) from None
         found = Results.load(out)
     if found.records:
+        if not interrupted and "more-nodes" in names and not quick:
+            _predict(found, out)
         _write(found, out)
     raise SystemExit(_code(found, interrupted))
 
@@ -136,11 +157,24 @@ def _code(found: Results, interrupted: bool) -> int:
     for failure in found.failures:
         click.echo(f"failed: {failure['scenario']}, {failure['system']}: {failure['text']}", err=True)
     if found.skipped:
-        click.echo(f"no time was left for {len(found.skipped)} turns", err=True)
+        click.echo(f"{len(found.skipped)} turns are left; --resume takes them", err=True)
     if not found.records:
         click.echo("nothing was measured", err=True)
         return NOTHING
     return 0 if found.complete else PARTIAL
+
+
+def _predict(found: Results, out: Path) -> None:
+    try:
+        found.predictions = prediction.predict(found, _say)
+    except ImportError as error:
+        click.echo(f"no predictions: {error}; pip install '.[compare]', then --predict", err=True)
+        return
+    found.save(out)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _write(found: Results, out: Path) -> None:

@@ -116,10 +116,14 @@ class Running:
         return found
 
     def stop(self) -> None:
-        """End it, if it still runs."""
+        """End it, if it still runs, and close its pipes."""
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self._listening.join(_JOIN_S)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
     def _explain(self, what: str) -> str:
         said = " / ".join(self._said[-5:]) or "it said nothing"

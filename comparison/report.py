@@ -1,7 +1,7 @@
 """The README: written from results, so that it says nothing that was not measured."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from comparison import choosing, plots
 from comparison.results import Results
@@ -73,7 +73,7 @@ def _incomplete(results: Results) -> str:
         rounds.setdefault(text.partition(", ")[0], set()).add(text.rpartition(" ")[2])
     if rounds:
         shown = "; ".join(f"{name} {' and '.join(sorted(numbers))}" for name, numbers in rounds.items())
-        lines.append(f"> - no time was left for these rounds, or for some systems in them: {shown}")
+        lines.append(f"> - these rounds, or some systems in them: {shown}")
     if len(lines) == 1:
         lines.append("> - whatever came after it was interrupted")
     return "\n".join(lines)
@@ -96,7 +96,8 @@ def _how(results: Results, source: Path, folder: Path) -> str:
     return "\n\n".join(
         [
             "## How it was measured, and how to repeat it",
-            "    make compare                                       # everything, three rounds: two to three hours\n"
+            "    make compare                                       # everything, three rounds: about four hours\n"
+            "    .venv/bin/python -m comparison --minutes 30 --resume # the same in pieces, until it exits with 0\n"
             "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"
             "    .venv/bin/python -m comparison --only leaderless,etcd --scenario failure\n"
             "    .venv/bin/python -m comparison --render            # this page again, from the raw results",
@@ -105,14 +106,23 @@ def _how(results: Results, source: Path, folder: Path) -> str:
             f"keys (10,000), values (64 bytes unless said otherwise) and numbers of clients, in turn, each scenario "
             f"{options['repeats']} time{'s' * (options['repeats'] != 1)}, each time another system first. Figures are "
             "medians of the repeats; where there was no time for all of them, of fewer.",
-            f"These are of {about['began']} at commit `{about['commit'] or 'unknown'}`: {machine['processors']} "
-            f"processors ({machine['model']}), {machine['memory_gib']} GiB, Linux {machine['kernel']}, CPython "
+            f"These are of {about['began']} at commit `{about['commit'] or 'unknown'}`{_resumed(about)}: "
+            f"{machine['processors']} processors ({machine['model']}), {machine['memory_gib']} GiB, "
+            f"Linux {machine['kernel']}, CPython "
             f"{machine['python']}, {options['seconds']:g} s for each figure, an fdatasync takes "
             f"{machine['fdatasync_ms']} ms there. Raw results: [{name}]({name}).",
             "The nodes and the load generators share the processors: the figures compare, they are no capacity plan. "
             "The load generator for paxoskv is written in Python and takes as much of the machine as its nodes do; "
             "those in Go take less.",
         ]
+    )
+
+
+def _resumed(about: dict[str, Any]) -> str:
+    """When and at which other commits the run was gone on with."""
+    return "".join(
+        f", gone on with {resumed['began']} at `{resumed['commit'] or 'unknown'}`"
+        for resumed in about.get("resumed", [])
     )
 
 

@@ -29,9 +29,13 @@ class Results:
     """By scenario, systems that it does not ask, and why."""
     failures: list[dict[str, Any]] = field(default_factory=list)
     """Turns that ended in an error."""
+    done: list[dict[str, Any]] = field(default_factory=list)
+    """Turns that ended well: scenario, system, repeat, and how many seconds they took."""
     skipped: list[str] = field(default_factory=list)
-    """Turns that there was no time for."""
+    """Turns that were not taken, or not to their end: for want of time, or because it was interrupted."""
     complete: bool = False
+    predictions: dict[str, Any] = field(default_factory=dict)
+    """What was not measured, by system: see `comparison.prediction`."""
 
     def save(self, path: Path) -> None:
         """Replace the file in one step."""
@@ -42,7 +46,9 @@ class Results:
             "left_out": self.left_out,
             "unfit": self.unfit,
             "failures": self.failures,
+            "done": self.done,
             "skipped": self.skipped,
+            "predictions": self.predictions,
         }
         lines = ",\n".join(json.dumps(record, separators=(",", ":")) for record in self.records)
         text = f'{json.dumps(head, indent=1)[:-2]},\n "records": [\n{lines}\n]}}\n'
@@ -62,6 +68,17 @@ class Results:
             return cls(**found)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} holds no results of this program: {error}") from None
+
+    # Turns.
+
+    def has_done(self, scenario: str, system: str, repeat: int) -> bool:
+        """Whether that turn ended well."""
+        return any(_is_turn(turn, scenario, system, repeat) for turn in self.done)
+
+    def forget(self, scenario: str, system: str, repeat: int) -> None:
+        """What a turn left behind that did not end well, and is taken again."""
+        self.records = [record for record in self.records if not _is_turn(record, scenario, system, repeat)]
+        self.failures = [failure for failure in self.failures if not _is_turn(failure, scenario, system, repeat)]
 
     # Looking at them.
 
@@ -96,6 +113,10 @@ class Results:
         """A system's name for people."""
         found: str = self.about["systems"][system]["title"]
         return found
+
+
+def _is_turn(found: dict[str, Any], scenario: str, system: str, repeat: int) -> bool:
+    return (found["scenario"], found["system"], found["repeat"]) == (scenario, system, repeat)
 
 
 def machine() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import shutil
+import statistics
 import subprocess
 import tempfile
 import time
@@ -36,6 +37,8 @@ class Plan:
     """Where nodes keep their data for the while."""
     minutes: float | None = None
     """No turn begins after that; None: there is no limit."""
+    resume: bool = False
+    """Go on with what `output` holds, and take only those turns that did not end well."""
 
 
 def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
@@ -55,23 +58,37 @@ def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, i
 
 
 def run(plan: Plan, say: Callable[[str], None]) -> Results:
-    """Carry the plan out, saving after every turn. KeyboardInterrupt is for the caller; what was measured is saved."""
-    found = Results(about=_about(plan))
+    """Carry the plan out, saving after every turn. KeyboardInterrupt is for the caller; what was measured is saved.
+
+    Raises ValueError when it is to go on with results that it cannot go on with.
+    """
+    found = _begin(plan)
     systems = _install(plan, found, say)
     for scenario in plan.scenarios:
         for kind in systems:
             if reason := scenario.unfit(kind):
                 found.unfit.setdefault(scenario.name, {})[kind.name] = reason
     began = time.monotonic()
-    everything = turns(plan, systems)
+    everything = [
+        (scenario, repeat, kind)
+        for scenario, repeat, kind in turns(plan, systems)
+        if not found.has_done(scenario.name, kind.name, repeat)
+    ]
+    expected = sum(_expected_s(plan, found, scenario, kind) for scenario, _, kind in everything)
+    say(f"{len(everything)} turns to take, in about {expected / 60:,.0f} minutes" + _limit(plan))
+    names = {turn: f"{turn[0].name}, {turn[2].name}, round {turn[1] + 1}" for turn in everything}
+    # Until they are taken, however this ends.
+    found.skipped += [name for name in names.values() if name not in found.skipped]
+    found.save(plan.output)
     try:
-        for index, (scenario, repeat, kind) in enumerate(everything):
-            name = f"{scenario.name}, {kind.name}, round {repeat + 1}"
+        for index, turn in enumerate(everything):
             if plan.minutes is not None and time.monotonic() - began > plan.minutes * 60:
-                found.skipped.append(name)
-                continue
-            progress = f"{index + 1}/{len(everything)} {name}"
+                break
+            scenario, repeat, kind = turn
+            found.forget(scenario.name, kind.name, repeat)
+            progress = f"{index + 1}/{len(everything)} {names[turn]}"
             _take_turn(plan, found, scenario, repeat, kind, functools.partial(_tell, say, progress))
+            found.skipped.remove(names[turn])
             found.save(plan.output)
         found.complete = bool(found.records) and not found.failures and not found.skipped
     finally:
@@ -92,6 +109,7 @@ def _take_turn(
         found.records.append(_rounded(record))
 
     say("starting")
+    began = time.monotonic()
     try:
         with ExitStack() as stack:
             # Last of all, when no process uses it and nothing is mounted in it.
@@ -99,10 +117,53 @@ def _take_turn(
             stack.callback(system.stop)
             scenario.run(Turn(system, folder, plan.pace, say, keep, stack))
             found.about["systems"][system.name]["configuration"] = system.configuration()
+        seconds = round(time.monotonic() - began, 1)
+        found.done.append({"scenario": scenario.name, "system": system.name, "repeat": repeat, "seconds": seconds})
     except _FAILED as error:
         text = str(error) or type(error).__name__
         found.failures.append({"scenario": scenario.name, "system": system.name, "repeat": repeat, "text": text})
         say(f"FAILED: {text}")
+
+
+def _expected_s(plan: Plan, found: Results, scenario: Scenario, kind: type[System]) -> float:
+    """Of one turn: as long as it took last time, or else as the scenario thinks."""
+    taken = [
+        float(turn["seconds"])
+        for turn in found.done
+        if (turn["scenario"], turn["system"]) == (scenario.name, kind.name)
+    ]
+    return statistics.median(taken) if taken else scenario.expected_s(plan.pace)
+
+
+def _limit(plan: Plan) -> str:
+    return "" if plan.minutes is None else f", of which none begins after {plan.minutes:g}"
+
+
+def _begin(plan: Plan) -> Results:
+    """Empty results, or those that are to be completed."""
+    about = _about(plan)
+    if not plan.resume or not plan.output.exists():
+        return Results(about=about)
+    found = Results.load(plan.output)
+    before = found.about
+    for name, new, old in (
+        *((name, about["options"][name], before["options"][name]) for name in ("seconds", "quick")),
+        *((name, about["machine"][name], before["machine"][name]) for name in ("processors", "model", "kernel")),
+    ):
+        if new != old:
+            raise ValueError(
+                f"{plan.output} cannot be gone on with: {name} is {new}, and was {old}; "
+                "begin anew, or give another --out"
+            )
+    before.setdefault("resumed", []).append({name: about[name] for name in ("began", "commit")})
+    before["options"] |= {
+        "repeats": max(plan.repeats, before["options"]["repeats"]),
+        "minutes": plan.minutes,
+        "scenarios": list(dict.fromkeys([*before["options"]["scenarios"], *about["options"]["scenarios"]])),
+    }
+    found.predictions = {}
+    found.complete = False
+    return found
 
 
 def _tell(say: Callable[[str], None], progress: str, text: str) -> None:
@@ -129,13 +190,15 @@ def _install(plan: Plan, found: Results, say: Callable[[str], None]) -> list[typ
             say(f"left out: {kind.name}: {missing}")
             continue
         systems.append(kind)
+        found.left_out.pop(kind.name, None)
+        before = found.about["systems"].get(kind.name, {})
         found.about["systems"][kind.name] = {
             "title": kind.title,
             "versions": versions,
             "durability": kind.durability,
             "reads": kind.reads,
             "client": kind.client,
-            "configuration": {},
+            "configuration": before.get("configuration", {}),
         }
     return systems
 

@@ -15,6 +15,7 @@ _OVERWRITTEN: Final = 1000
 
 class Bytes(Scenario):
     name = "bytes"
+    measurements, other_s = (9, 7), (45.0, 20.0)
     title = "Bytes"
     question = "How many bytes does a write put on all disks and on the network, and what does a key keep?"
     repeats_max = 1

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from comparison.links import Delays, Links
 from comparison.plots import Plot
 from comparison.results import Point, Results
 from comparison.systems.contract import Layout, System
+
+_BEGIN_S: Final = 1.7
+"""Of a load generator, until it measures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,13 @@ class Scenario(ABC):
     title: ClassVar[str]
     question: ClassVar[str]
     repeats_max: ClassVar[int] = 99
+    measurements: ClassVar[tuple[int, int]]
+    """How many a turn makes, usually and if quick; and seconds of it that do not depend on how long one takes."""
+    other_s: ClassVar[tuple[float, float]]
+
+    def expected_s(self, pace: Pace) -> float:
+        """About how long one system's turn takes, where nothing was measured yet."""
+        return float(pace.pick(*self.measurements) * (pace.seconds + _BEGIN_S) + pace.pick(*self.other_s))
 
     def unfit(self, system: type[System]) -> str | None:
         """Why a system is not asked; None if it is."""

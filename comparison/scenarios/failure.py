@@ -22,6 +22,7 @@ _BIN_S: Final = 0.01
 
 class Failure(Scenario):
     name = "failure"
+    measurements, other_s = (0, 0), (50.0, 36.0)
     title = "The leader, or any node, dies"
     question = (
         "A node is killed, paused, or its disk hangs (the leader, where there is one). What do 60 clients notice?"
@@ -106,8 +107,8 @@ class Failure(Scenario):
             tables.append(f"When {_FAULTS[fault]}:\n\n" + table(head, rows))
         notes = [
             f"{_CLIENTS} clients write, each through a node of its own; who gets no answer within {_TIMEOUT_S:g} s "
-            "goes to the next one. That second is the longest gap of a client whose node is paused. paxoskv's load "
-            "generator stays with a node that refuses at once, which counts as errors. A disk hangs by `fsfreeze` on "
+            "goes to the next one. That second is the longest gap of a client whose node is paused. What "
+            "a node refuses at once counts as an error, too. A disk hangs by `fsfreeze` on "
             "a file system that its node has for itself. PySyncObj never waits for a disk, so that was not asked of "
             "it; its clients live in its nodes, and die and pause with them. Gryadka's nodes are acceptors, its "
             "proposers are with the clients. Election timeouts are each system's defaults."

@@ -13,6 +13,7 @@ _THROUGH = {1: "one node", 3: "three nodes"}
 
 class HotKey(Scenario):
     name = "hot-key"
+    measurements, other_s = (8, 6), (6.0, 5.0)
     title = "A hot key"
     question = (
         "How many increments a second does one key take from so many clients, through one node and through three?"

@@ -12,6 +12,7 @@ _CLIENTS: Final = 60
 
 class Recovery(Scenario):
     name = "recovery"
+    measurements, other_s = (0, 0), (150.0, 40.0)
     title = "Recovery"
     question = "How long does it take until all nodes serve again after SIGKILL, and what does a node's return cost?"
 

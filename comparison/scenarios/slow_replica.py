@@ -24,6 +24,7 @@ _CASES: Final = {
 
 class SlowReplica(Scenario):
     name = "slow-replica"
+    measurements, other_s = (5, 5), (35.0, 30.0)
     title = "A slow replica"
     question = "One disk is ten times slower, or one link 50 ms slower. What do 64 clients notice?"
 

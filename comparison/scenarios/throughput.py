@@ -9,13 +9,16 @@ from comparison.results import Results
 from comparison.scenarios.contract import Scenario, Section, Turn, number, significant, table
 from comparison.systems.contract import System
 
+_CLIENTS: Final = (1, 16, 64, 256, 1000)
 _MIXES: Final = {"writes": 0.0, "reads": 1.0, "half reads": 0.5}
+_THROUGH_ONE: Final = "writes through one node"
 _ENOUGH: Final = 0.9
 """An open loop whose answers come at less than this share of its rate is beyond what the system can do."""
 
 
 class Throughput(Scenario):
     name = "throughput"
+    measurements, other_s = (20, 6), (6.0, 5.0)
     title = "Throughput and latency by number of clients"
     question = (
         "How many operations a second do so many clients get, each waiting for its answer, and how long do they wait?"
@@ -26,10 +29,18 @@ class Throughput(Scenario):
         turn.start()
         system.drive(Load(seconds=pace.pick(1.0, 0.5), fill=True))
         for mix in pace.pick(tuple(_MIXES), ("writes", "reads")):
-            for clients in pace.pick((1, 16, 64, 256, 1000), (1, 64, 1000)):
+            for clients in pace.pick(_CLIENTS, (1, 64, 1000)):
                 turn.say(f"{clients} clients, {mix}")
                 found = system.drive(Load(clients, pace.seconds, _MIXES[mix]))
                 turn.keep({"mix": mix, "clients": clients}, found)
+        if pace.quick or len(system.numbers()) == 1:
+            return
+        leader = system.leader()
+        for clients in _CLIENTS:
+            turn.say(f"{clients} clients, {_THROUGH_ONE}")
+            turn.keep(
+                {"mix": _THROUGH_ONE, "clients": clients}, system.drive(Load(clients, pace.seconds), [leader or 1])
+            )
 
     def tell(self, results: Results) -> Section | None:
         systems = results.systems(self.name, mix="writes")
@@ -39,7 +50,7 @@ class Throughput(Scenario):
         tables = []
         for mix in results.points(self.name, "mix"):
             rows = []
-            for system in systems:
+            for system in results.systems(self.name, mix=mix):
                 cells = []
                 for count in clients:
                     values = results.values(self.name, system, "ops_per_s", mix=mix, clients=count)
@@ -69,7 +80,16 @@ class Throughput(Scenario):
             "clients live inside the nodes, PySyncObj, and the proposers' is not where they live in the load "
             "generator, Gryadka):\n\n" + _by_clients(clients, rows)
         )
-        return Section(self._answer(results, systems, clients), tables, self._plots(results))
+        notes = []
+        if results.systems(self.name, mix=_THROUGH_ONE):
+            notes.append(
+                "*Through one node*: all clients are connected to one node, the leader where there is one. Otherwise "
+                "they are spread over all nodes as each system's client does it: paxoskv's sends each key to the node "
+                "that its hash chooses, and with Raft all writes to the leader; etcd's and ZooKeeper's use all nodes, "
+                "which pass writes on to the leader. One coordinator makes larger batches of the same operations, and "
+                "is one node's load: who has one machine for all nodes gains, who has three loses the other two."
+            )
+        return Section(self._answer(results, systems, clients), tables, self._plots(results), notes)
 
     def _answer(self, results: Results, systems: list[str], clients: list[int]) -> str:
         most = max(clients)
@@ -114,6 +134,7 @@ def _by_clients(clients: list[int], rows: list[list[str]]) -> str:
 
 class OfferedLoad(Scenario):
     name = "offered-load"
+    measurements, other_s = (8, 3), (6.0, 5.0)
     title = "Latency against offered load"
     question = "When operations come at a rate, answered or not, how long does each take from the moment it was due?"
 

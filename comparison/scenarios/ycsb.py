@@ -28,6 +28,7 @@ _WORDS: Final = {
 
 class Ycsb(Scenario):
     name = "ycsb"
+    measurements, other_s = (6, 6), (8.0, 6.0)
     title = "YCSB"
     question = "How many operations a second of the YCSB core workloads do 64 clients get?"
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 
 from comparison import processes
 from comparison.links import Links
-from comparison.load import Load, Measurement, Running
+from comparison.load import Load, LoadFailed, Measurement, Running
 from comparison.processes import Missing, Usage
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -165,7 +165,7 @@ class System(ABC):
         return Running(self.load_command(load, list(numbers) or self.numbers()), load.seconds)
 
     def drive(self, load: Load, numbers: Sequence[int] = ()) -> Measurement:
-        """Load it, and add what the nodes used meanwhile. Raises LoadFailed."""
+        """Load it, and add what the nodes used meanwhile. Raises LoadFailed, also when a node has died."""
         running = self.begin_load(load, numbers)
         try:
             running.wait_measuring()
@@ -173,6 +173,9 @@ class System(ABC):
             found = running.result()
         finally:
             running.stop()
+        for number, process in self.nodes.items():
+            if (code := process.poll()) is not None:
+                raise LoadFailed(f"{self.name}: node {number} ended under load with exit code {code}")
         used = self.usage() - before
         if not load.timeline:
             for name in ("timeline", "gaps_ms", "began_unix"):

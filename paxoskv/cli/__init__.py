@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from paxoskv import __version__
+from paxoskv.core.build import COMPILED
 from paxoskv.core.errors import BadRequest, ConditionFailed, ConfigurationError, PaxosKVError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -201,7 +202,7 @@ def value_fields(value: bytes | None) -> dict[str, object]:
         130  interrupted with Ctrl-C: a write may or may not have happened
     """,
 )
-@click.version_option(__version__, prog_name="paxoskv")
+@click.version_option(__version__ + (" (compiled)" if COMPILED else ""), prog_name="paxoskv")
 def main() -> None:
     """A durable key-value store in which every key is its own Paxos register: any node takes any write.
 

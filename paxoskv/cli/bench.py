@@ -98,7 +98,8 @@ from paxoskv.server.run import run_with_best_loop
     "--route",
     type=click.Choice(["key", "any"]),
     help="key: as the client library does, each key through the node that its hash chooses, and in raft mode writes "
-    "through the leader. any: each client through one node, whatever the key.  [default: key; any with one-key]",
+    "through the leader. any: each client through one node, whatever the key, until that refuses.  "
+    "[default: key; any with one-key]",
 )
 @click.option(
     "--rate",

@@ -5,6 +5,9 @@ import sys
 
 import click
 
+from paxoskv.core.build import COMPILED
+from paxoskv.core.errors import ConfigurationError
+
 _EXAMPLES = "1: incr a; 2: incr a"
 
 
@@ -112,6 +115,11 @@ def explore(
         paxoskv explore --mode raft --begin cold --operations "1: incr a" --timeouts 1
         paxoskv explore --mode raft --begin earlier-term --operations "" --timeouts 1
     """
+    if COMPILED:
+        raise ConfigurationError(
+            "this is the compiled build, whose engines cannot be copied; explore with the "
+            "interpreted one, as `make test` or `pip install` make it"
+        )
     from paxoskv.sim.explore import explore as run
     from paxoskv.sim.world import Bounds
 

@@ -1,11 +1,14 @@
 """`paxoskv serve`: run one node."""
 
+import signal
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
 from paxoskv.cli import json_option
-from paxoskv.server import config, run
+from paxoskv.server import config
 from paxoskv.server.logs import LEVELS
 
 _SIZES = {"k": 1024, "m": 1024**2, "g": 1024**3}
@@ -142,9 +145,15 @@ def serve(
 
     Every option can be given as an environment variable: --cache-bytes 1g as PAXOSKV_CACHE_BYTES=1g.
 
-    SIGTERM finishes what is in flight and exits with 0. A failed commit ends the process with 70, and it is safe to
-    start it again.
+    SIGTERM finishes what is in flight and exits with 0; a node that is still starting just ends, with 0 as well. A
+    failed commit ends the process with 70, and it is safe to start it again.
     """
+    # Until the node looks after signals itself: nothing has begun that would have to be ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    # It takes a while to load.
+    from paxoskv.server import run
+
     given = {
         "data": data,
         "listen_client": listen_client,
@@ -166,3 +175,7 @@ def serve(
     )
     code = run.run_with_best_loop(lambda: run.serve(config.load(config_path), node, options))
     raise SystemExit(code)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

@@ -44,6 +44,7 @@ def _disk(status: Status) -> object:
 _ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("node", _at("node")),
     ("incarnation", _at("incarnation")),
+    ("build", _at("build")),
     ("up for (s)", _at("uptime_s")),
     ("peers", _peers),
     ("keys", _at("keys")),

@@ -152,7 +152,7 @@ def range_argument(offset: int, part: bytes) -> bytes:
     return offset.to_bytes(OFFSET_BYTES, "big") + part
 
 
-def is_well_formed(kind: int, argument: Argument, condition: Condition, expiry: Expiry = None) -> bool:
+def is_well_formed(kind: int, argument: object, condition: object, expiry: object = None) -> bool:
     """Whether the parts have the types and ranges that `kind` demands, and go together (lengths aside)."""
     if expiry is not None and (
         type(expiry) is not int or not KEEP <= expiry <= EXPIRY_MAX or kind in (GET, DELETE, TAKE)
@@ -166,7 +166,7 @@ def is_well_formed(kind: int, argument: Argument, condition: Condition, expiry: 
         if type(condition) is int:
             if kind == CAS or not CONDITION_MIN <= condition <= VERSION_MAX:
                 return False
-            if condition in (LATER, SOONER, HAS_EXPIRY_SOONER) and (expiry is None or expiry <= 0):
+            if condition in (LATER, SOONER, HAS_EXPIRY_SOONER) and (type(expiry) is not int or expiry <= 0):
                 return False
         elif type(condition) is not bytes:
             return False

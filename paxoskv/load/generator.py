@@ -459,6 +459,10 @@ class Generator:
                 outcome.unknown += 1
         return False
 
+    def next_node(self, index: int) -> int:
+        """Whom to ask instead of a node that refuses."""
+        return (index + 1) % len(self._endpoints)
+
     def note_success(self, now: float) -> None:
         """An open loop's operation succeeded."""
         if self._measuring:
@@ -543,7 +547,8 @@ class Call:
 
 
 class Lane(Call):
-    """One client in a closed loop. Pinned to the node `target` with route=any."""
+    """One client in a closed loop. With route=any it stays with the node `target`, and goes on to the next one when
+    it is refused there."""
 
     __slots__ = ("_last_success", "_longest_gap_s")
 
@@ -587,6 +592,9 @@ class Lane(Call):
             if not generator.stopping:
                 self.send()
         elif not generator.stopping:
+            refusal = errors.BY_STATUS.get(status)
+            if self.home is not None and refusal is not None and refusal.retryable:
+                self.home = generator.next_node(self.target)
             # Not at once: a node that refuses everything would be asked a million times a second.
             asyncio.get_running_loop().call_later(_RETRY_S / 10, self._again)
 

@@ -57,6 +57,8 @@ class Batch:
     """One turn's proposals, on their way."""
 
     __slots__ = (
+        "_flights_by_key",
+        "_preparing_by_key",
         "acks",
         "acks_count",
         "attempt",
@@ -79,3 +81,18 @@ class Batch:
         self.acks = 0
         """Bits by node: who has accepted and stored all its Accepts (for exceptions the chain is lost anyhow)."""
         self.acks_count = 0
+        self._flights_by_key: dict[bytes, Flight] | None = None
+        self._preparing_by_key: dict[bytes, tuple[Chain, int]] | None = None
+
+    def flight(self, key: bytes) -> Flight | None:
+        """The one that carries a step of this key. Where one is refused, many mostly are: looked for each time, they
+        would cost the square of a batch."""
+        if self._flights_by_key is None:
+            self._flights_by_key = {flight.key: flight for flight in self.flights}
+        return self._flights_by_key.get(key)
+
+    def prepared(self, key: bytes) -> tuple[Chain, int] | None:
+        """The chain that asked for promises on this key, and the ballot."""
+        if self._preparing_by_key is None:
+            self._preparing_by_key = {asked[0].key: asked for asked in self.preparing}
+        return self._preparing_by_key.get(key)

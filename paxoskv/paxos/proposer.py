@@ -569,19 +569,16 @@ class Proposer:
     # Losing, and what then.
 
     def _refused(self, batch: Batch, refusal: Refusal) -> None:
-        for flight in batch.flights:
-            chain = flight.chain
-            if chain is not None and chain.key == refusal.key:
-                if refusal.promised > chain.ballot or refusal.by_floor:
-                    self._lose(chain, refusal.promised, refusal.by_floor)
-                return
-        for chain, ballot in batch.preparing:
-            if chain.key == refusal.key:
-                # A refusal at the round's own ballot answers a duplicate of a Prepare, and means nothing.
-                ours = chain.ballot == ballot and chain.phase == PREPARING
-                if ours and (refusal.promised > ballot or refusal.by_floor):
-                    self._lose(chain, refusal.promised, refusal.by_floor)
-                return
+        flight = batch.flight(refusal.key)
+        if flight is not None and (holding := flight.chain) is not None:
+            if refusal.promised > holding.ballot or refusal.by_floor:
+                self._lose(holding, refusal.promised, refusal.by_floor)
+        elif (asked := batch.prepared(refusal.key)) is not None:
+            chain, ballot = asked
+            # A refusal at the round's own ballot answers a duplicate of a Prepare, and means nothing.
+            ours = chain.ballot == ballot and chain.phase == PREPARING
+            if ours and (refusal.promised > ballot or refusal.by_floor):
+                self._lose(chain, refusal.promised, refusal.by_floor)
 
     def _lose(self, chain: Chain, promised: int, by_floor: bool) -> None:
         """The key is another's. What was in unchosen steps is in doubt: relay it, or take the key back."""
@@ -731,6 +728,8 @@ class Proposer:
         for chain in list(self.chains.values()):
             if chain.deadline <= now:
                 self._expire(chain)
+            if chain.phase in (HOLDING, IDLE):
+                continue  # Nearly all, under load.
             if chain.wake <= now and self.chains.get(chain.key) is chain:
                 if chain.phase == PREPARING:
                     self.counters["prepare_retries"] += 1

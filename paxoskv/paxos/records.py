@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Final
+from typing import Any, Final
 
 from paxoskv.core.cache import CLEAN, RecordCache
 from paxoskv.paxos import register
@@ -14,8 +14,9 @@ _BLOB_HEAD: Final = Struct(">QQ")
 RECORD_BYTES: Final = 340
 
 # What a record was before a change that is not on disk yet, and before that, as far as it matters: (sequence, accepted,
-# register, what it was before). A plain tuple, since one is made for every change.
-Shadow = tuple[int, int, bytes, "Shadow | None"]
+# register, what it was before: a Shadow, or None). A plain tuple, since one is made for every change; Any, since mypyc
+# 2.4 does not survive an alias that names itself.
+Shadow = tuple[int, int, bytes, Any]
 
 
 class Record:

@@ -22,7 +22,9 @@ from paxoskv.wire import client, framing
 
 BASE_PORT: Final = 7400
 PEER_PORT_OFFSET: Final = 100
-READY_S_MAX: Final = 60.0
+READY_S_MAX: Final = 180.0
+"""For a node that hangs: one that ends is noticed at once. Where ten processes wanted each core, the replay of a long
+journal took more than a minute."""
 STOP_S_MAX: Final = 20.0
 CONFIG_NAME: Final = "cluster.toml"
 # What is one node's own, and must not come to all of them by the environment.
@@ -107,6 +109,15 @@ def free_base_port(nodes: int) -> int:
         return base
 
 
+def own_python() -> list[str]:
+    """The interpreter for a process that is to run the very package that this one runs.
+
+    Python puts the working directory first where it looks for ``-m paxoskv``; that may be the folder of other sources.
+    """
+    here = Path(__file__).parents[2] == Path.cwd()
+    return [sys.executable] if here else [sys.executable, "-P"]
+
+
 @dataclass(slots=True)
 class NodeProcess:
     """One node's process, or its last one."""
@@ -159,7 +170,7 @@ class LocalCluster:
         node = self.config.node(number)
         log_path = self.config.path.parent / f"node-{number}.log"
         view = self._views.get(number, self.config.path)
-        command = [sys.executable, "-m", "paxoskv", "serve", "--config", str(view)]
+        command = [*own_python(), "-m", "paxoskv", "serve", "--config", str(view)]
         command += ["--node", str(number), "--stop-with-stdin", *self._options]
         environment = {name: value for name, value in os.environ.items() if name not in _ONE_NODE_VARIABLES}
         with log_path.open("ab") as log:

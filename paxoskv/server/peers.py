@@ -75,12 +75,12 @@ class PeerLink:
         while True:
             self._wakeup.clear()
             reason = ""
+            connection: _Outgoing | None = None
             try:
                 async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                    _, protocol = await loop.create_connection(
+                    _, connection = await loop.create_connection(
                         lambda: _Outgoing(self._node), self.target.peer.host, self.target.peer.port
                     )
-                    connection = protocol
                     hello = await connection.introduced
                 self._node.check_peer(hello, expected=self.target.id)
                 self._connection = connection
@@ -97,9 +97,8 @@ class PeerLink:
                 reason = error.strerror or str(error)
             was_up = self._connection is not None
             self._connection = None
-            with contextlib.suppress(UnboundLocalError):
+            if connection is not None:
                 connection.transport.abort()
-                del connection
             if was_up:
                 self._node.peer_lost(self.target.id)
             if reason != self.reason:

@@ -41,12 +41,23 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     """Run one node until SIGTERM or SIGINT; answers the exit code. Raises ConfigurationError and StorageError."""
     if not __debug__:
         raise ConfigurationError("paxoskv refuses to run under python -O: its invariants are asserts; drop the -O")
+    # First of all: a node may be stopped while it starts, too.
+    stop = _Stop(options.stop_with_stdin)
     started = time.monotonic()
     own = override(config.node(number), options.overrides)
     config.nodes[number] = own
     log = NodeLog(number, options.log_level)
     identity = Identity(config.cluster, number, config.mode)
-    storage = await SqliteStorage.open(own.data, identity, fault_injection=options.fault_injection)
+    opening = asyncio.ensure_future(SqliteStorage.open(own.data, identity, fault_injection=options.fault_injection))
+    if not await stop.holds_off_for(opening):
+        try:
+            # Not cancelled: what has begun to write is to be closed in order.
+            async with asyncio.timeout(_CLOSE_S_MAX):
+                await asyncio.wait([opening])
+        except TimeoutError:
+            log.error("stopped before it was ready: the disk hangs", path=own.data)
+            os._exit(EXIT_FAILED_COMMIT)
+    storage = await opening
 
     def failed(error: BaseException) -> NoReturn:
         # Whatever the disk says next time, what it holds now is unknown (D2). The only safe thing is to begin again
@@ -55,17 +66,41 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
         os._exit(EXIT_FAILED_COMMIT)
 
     storage.on_failed = failed
+    try:
+        left = await _serve_from(storage, config, number, options, log, stop, started)
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_S_MAX):
+                await storage.close()
+        except TimeoutError:
+            log.error("stopped without a last commit: the disk hangs", path=own.data)
+            os._exit(EXIT_FAILED_COMMIT)
+    log.info("stopped", operations_unfinished=left)
+    return 0
+
+
+async def _serve_from(
+    storage: SqliteStorage,
+    config: ClusterConfig,
+    number: int,
+    options: Options,
+    log: NodeLog,
+    stop: "_Stop",
+    started: float,
+) -> int:
+    """Serve from an open disk until the end is wanted; answers how many operations were left unfinished then."""
+    own = config.node(number)
     mode = MODES[config.mode]
     engine = mode.build(config, number, options, storage)
     make = Node if options.trace is None else TracedNode
     node = make(config, number, options, storage, engine, mode.codec, log)
-    rows = await node.recover()
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, stop.set)
-    if options.stop_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), lambda: stop.set() if not os.read(sys.stdin.fileno(), 4096) else None)
+    recovering = asyncio.ensure_future(node.recover())
+    if not await stop.holds_off_for(recovering):
+        recovering.cancel()
+        await asyncio.wait([recovering])
+        log.info("stopping before it is ready")
+        return 0
+    rows = await recovering
 
     def on_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if isinstance(context.get("exception"), OSError):
@@ -81,7 +116,7 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
         sys.excepthook(*_exc_info(context.get("exception")))
         os._exit(EXIT_FAILED_COMMIT)
 
-    loop.set_exception_handler(on_exception)
+    asyncio.get_running_loop().set_exception_handler(on_exception)
     servers = [
         await _listen(own.listen_client, lambda: ClientPort(node), "client"),
         await _listen(own.listen_peer, lambda: PeerConnection(node), "peer"),
@@ -97,22 +132,37 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
         replayed_rows=rows,
         start_s=time.monotonic() - started,
     )
-    await stop.wait()
-    if options.stop_with_stdin:
-        loop.remove_reader(sys.stdin.fileno())
+    await stop.wanted.wait()
     log.info("stopping", operations_in_flight=engine.status()["operations_in_flight"])
     servers[0].close()
     left = await node.drain(DRAIN_S_MAX)
     servers[1].close()
     await node.stop()
-    try:
-        async with asyncio.timeout(_CLOSE_S_MAX):
-            await storage.close()
-    except TimeoutError:
-        log.error("stopped without a last commit: the disk hangs", path=own.data)
-        os._exit(EXIT_FAILED_COMMIT)
-    log.info("stopped", operations_unfinished=left)
-    return 0
+    return left
+
+
+class _Stop:
+    """Whether this process is wanted to end: by SIGTERM, by SIGINT, or by whoever holds the other end of its stdin."""
+
+    def __init__(self, with_stdin: bool) -> None:
+        self.wanted = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.wanted.set)
+        if with_stdin:
+            self._loop.add_reader(sys.stdin.fileno(), self._on_stdin)
+
+    def _on_stdin(self) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            self._loop.remove_reader(sys.stdin.fileno())
+            self.wanted.set()
+
+    async def holds_off_for(self, work: "asyncio.Future[Any]") -> bool:
+        """Wait until `work` is done, or the end is wanted: False then, and the work goes on."""
+        wanted = self._loop.create_task(self.wanted.wait())
+        await asyncio.wait({work, wanted}, return_when=asyncio.FIRST_COMPLETED)
+        wanted.cancel()
+        return not self.wanted.is_set()
 
 
 async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], what: str) -> asyncio.Server:

@@ -64,10 +64,12 @@ _IGNORED: Final = frozenset(
         "_context",
         "_directed",
         "_effects",
+        "_flights_by_key",
         "_folding",
         "_handlers",
         "_journaled_bytes",
         "_load",
+        "_preparing_by_key",
         "_read",
         "_records",
         "_runs",
@@ -252,6 +254,7 @@ def _own_numbers(engine: PaxosEngine) -> Iterable[int]:
     proposer, reader = engine.proposer, engine.reader
     yield from proposer._batches
     yield from proposer._relays
+    yield from proposer._given_up
     yield from reader._batches
     yield from reader._fetches
     yield from engine.directed._sent
@@ -346,6 +349,7 @@ def _late(walk: _Walk, owner: Any, value: Any) -> Any:
 _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Proposer, "_batches"): _batches,
     (Proposer, "_relays"): _batches,
+    (Proposer, "_given_up"): _batches,
     (Reader, "_batches"): _batches,
     (Reader, "_without_own"): _batches,
     (Reader, "_fetches"): _batches,

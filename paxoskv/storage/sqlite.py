@@ -63,7 +63,7 @@ it still is a group of its own."""
 TRIM_BYTES = 1 << 20
 TRIM_ROWS_MAX = 2000
 FOLD_BYTES = 256 << 10
-FOLD_ROWS_MAX = 128
+FOLD_ROWS_MAX = 1024
 LOAD_SIZES = (1, 8, 64, 500)
 """Numbers of parameters of the SELECTs: few, so that SQLite's compiled statements are found again."""
 SCAN_ROWS = 256
@@ -236,7 +236,7 @@ class SqliteStorage:
         self.peers = {
             int(name.removeprefix("peer/")): str(value) for name, value in meta.items() if name.startswith("peer/")
         }
-        rows = await self._run(self._reader, "SELECT id, length(row) FROM journal ORDER BY id")
+        rows = await self._run(self._reader, "SELECT id, ifnull(length(row), 0) FROM journal ORDER BY id")
         if rows:
             self._first_id = rows[0][0]
             self._sizes.extend(row[1] for row in rows)

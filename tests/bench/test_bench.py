@@ -1,9 +1,12 @@
 """The micro-benchmarks run, and measure all that they say; how much it is, is no test's business."""
 
 import json
+import runpy
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -107,3 +110,42 @@ def test_the_redis_door_is_measured_beside_a_real_redis(tmp_path: Path) -> None:
             assert figures["requests_per_s"] > 0
     assert "Requests a second" in printed
     assert "x)" in printed
+
+
+class _Door(socketserver.StreamRequestHandler):
+    """Answers SET with OK, but for the first `failing`, and INFO with how many errors it has answered."""
+
+    failing = 0
+    errors = 0
+
+    def handle(self) -> None:
+        for line in self.rfile:
+            words = (
+                [self.rfile.readline() and self.rfile.readline()[:-2] for _ in range(int(line[1:]))]
+                if (line.startswith(b"*"))
+                else line.split()
+            )
+            name = words[0].upper()
+            if name == b"INFO":
+                self.wfile.write(b"total_error_replies:%d\r\n" % _Door.errors)
+                return
+            if name == b"SET" and _Door.failing:
+                _Door.failing -= 1
+                _Door.errors += 1
+                self.wfile.write(b"-UNKNOWN perhaps\r\n")
+            else:
+                self.wfile.write(b"*0\r\n" if name == b"CONFIG" else b"+OK\r\n")
+
+
+@pytest.mark.skipif(not shutil.which("redis-benchmark"), reason="redis-benchmark is not installed")
+@pytest.mark.parametrize(("failing", "figures"), [(0, 5), (2, 5), (1000, 1)])
+def test_a_run_that_an_error_ended_is_made_again_and_the_errors_are_counted(failing: int, figures: int) -> None:
+    bench = runpy.run_path(str(REPOSITORY / "bench" / "redis_door.py"))
+    _Door.failing, _Door.errors = failing, 0
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Door) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        target = bench["Target"]("a door", [server.server_address[1]], [])
+        found = bench["measure"](target, "set", clients=1, pipeline=1, requests=20)
+        server.shutdown()
+    assert len(found) == figures
+    assert found["errors"] == _Door.errors >= min(failing, 5)

@@ -1,9 +1,11 @@
 """`paxoskv serve`: options, the same as environment variables, and the sentence for each file that is no good."""
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -15,10 +17,15 @@ from cli.conftest import PROGRAM, program
 
 import paxoskv.sync
 from paxoskv.cli.serve import Size, serve
+from paxoskv.paxos import ballot, register
+from paxoskv.paxos.messages import Proposals
+from paxoskv.paxos.records import Record
 from paxoskv.server import config
 from paxoskv.server.launcher import free_base_port
 from paxoskv.storage import checksum, datafile
 from paxoskv.storage.contract import Identity
+from paxoskv.storage.sqlite import SqliteStorage
+from paxoskv.wire import paxos
 
 
 @pytest.fixture
@@ -118,6 +125,101 @@ def test_a_journal_that_is_damaged_inside_a_row_is_refused_by_name(tmp_path: Pat
     assert sentence.count("\n") == 1
     assert f"storage: {data / datafile.FILE} is damaged" in sentence
     assert "Put the intact data folder back" in sentence
+
+
+async def _save(data: Path, key: bytes, text: bytes) -> None:
+    """What a checkpoint would have written."""
+    written = register.Register()
+    written.value = text
+    written.modified = 1 << ballot.STEP_BITS + 8 | 1 << ballot.STEP_BITS | 1
+    record = Record(key)
+    record.promised, record.accepted = ballot.ballot_of(written.modified), written.modified
+    record.register = register.encode(written)
+    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos"))
+    await storage.fold([(key, record.to_blob())])
+    await storage.close()
+
+
+def test_a_record_found_damaged_while_the_node_runs_ends_it_with_a_sentence(
+    tmp_path: Path, file: Path, base: int
+) -> None:
+    """It was called a bug of ours, and a flipped bit that left the shape as it was, was answered with."""
+    data = tmp_path / "node-1"
+    asyncio.run(_save(data, b"k", b"precious " * 10_000))
+    command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+        assert node.stderr is not None
+        assert "event=ready" in node.stderr.readline()
+        # Far into the value, where nothing has been read since the start.
+        with (data / datafile.FILE).open("r+b") as content:
+            at = content.read().rindex(b"precious precious")
+            content.seek(at)
+            content.write(b"q")
+        # Unless the sweep reads it first, and there is nobody to connect to any more.
+        with pytest.raises(paxoskv.PaxosKVError), paxoskv.sync.connect(f"127.0.0.1:{base + 1}", timeout=5) as kv:
+            kv.get("k")
+        _, log = node.communicate(timeout=60)
+    assert node.returncode == 70, log
+    assert 'event="storage failed, the process ends"' in log
+    assert "the checksum of key b'k' in its table records is wrong" in log
+    assert "bug" not in log
+    done = program("serve", "--config", str(file), "--node", "1")
+    assert done.returncode == 3
+    assert b"the checksum of key b'k' in its table records is wrong" in done.stderr
+
+
+async def _fill_journal(data: Path, rows: int, operations: int) -> None:
+    """The journal of a node that is to be busy with it for a while when it starts."""
+    written = register.Register()
+    written.value = b"v"
+    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos"))
+    for number in range(1, rows + 1):
+        keys = tuple(b"%d/%d" % (number, i) for i in range(operations))
+        written.modified = number << ballot.STEP_BITS + 8 | 1 << ballot.STEP_BITS | 1
+        columns = (keys, (written.modified,) * operations, (register.encode(written),) * operations)
+        storage.append(number, msgpack.packb([paxos.CODEC.encode(Proposals(number, (), (), (), *columns))]))
+    await storage.close()
+
+
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process has begun to look after a signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) >> number - 1 & 1)
+
+
+@pytest.mark.parametrize("when", ["loading", "recovering"])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+def test_a_node_that_is_still_starting_ends_in_order(
+    tmp_path: Path, file: Path, signal_number: signal.Signals, when: str
+) -> None:
+    """By default SIGTERM ends a process with 143, which a supervisor takes for a failure."""
+    data = tmp_path / "node-1"
+    asyncio.run(_fill_journal(data, 100, 2000))
+    lock = data / datafile.LOCK
+    lock.unlink()
+    command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+        while not (lock.exists() if when == "recovering" else _catches(node.pid, signal.SIGTERM)):
+            assert node.poll() is None
+        node.send_signal(signal_number)
+        _, log = node.communicate(timeout=60)
+    assert node.returncode == 0, log
+    assert "event=ready" not in log
+    if when == "recovering":
+        assert log.splitlines()[-1].endswith("event=stopped operations_unfinished=0")
+    # In order: nothing is left beside the data file.
+    assert sorted(set(os.listdir(data)) - {datafile.LOCK}) == [datafile.FILE]
+
+
+def test_a_node_that_cannot_listen_closes_its_disk(tmp_path: Path, file: Path, base: int) -> None:
+    """Or else the next start would look for a WAL that is not there."""
+    with socket.create_server(("127.0.0.1", base + 1)):
+        for _ in range(2):
+            done = program("serve", "--config", str(file), "--node", "1")
+            assert done.returncode == 2
+            assert b"Address already in use" in done.stderr
+    assert sorted(os.listdir(tmp_path / "node-1")) == [datafile.LOCK, datafile.FILE]
 
 
 def test_a_node_says_which_port_it_cannot_listen_on(file: Path, base: int) -> None:

@@ -70,6 +70,7 @@ class Asks(Scenario):
 
     name = "asks"
     title = question = "?"
+    measurements, other_s = (1, 1), (60.0, 30.0)
 
     def __init__(self, then: Any = None) -> None:
         self.then = then
@@ -133,6 +134,27 @@ def test_a_turn_that_fails_takes_no_other_along_and_is_told(tmp_path: Path) -> N
     assert again.records[0]["data"]["figure"] == 0.333333
 
 
+class Mortal(Idle):
+    """One of its nodes dies under load, which the load generator survives."""
+
+    name = "mortal"
+
+    def load_command(self, load: Load, numbers: Any) -> list[str]:
+        result = '{"ops_per_s": 1.0, "operations": 1}'
+        return ["sh", "-c", f"echo measuring >&2; kill -9 {self.nodes[2].pid}; echo '{result}'"]
+
+
+def test_figures_of_a_system_that_died_meanwhile_are_not_kept(tmp_path: Path) -> None:
+    def load(turn: Turn) -> None:
+        turn.keep({"what": 2}, turn.system.drive(Load(1, 0.1)))
+
+    scenario = Asks(load)
+    found = run(plan(tmp_path, [Mortal], scenario))
+    assert [failure["text"] for failure in found.failures] == ["mortal: node 2 ended under load with exit code -9"]
+    assert [record["point"] for record in found.records] == [{"what": 1}]
+    assert not any(alive(pid) for pid in scenario.pids)
+
+
 def test_who_is_missing_or_unfit_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = run(plan(tmp_path, [Absent, Other, Idle], Asks()))
     assert found.left_out == {"absent": "absent: it is sold out"}
@@ -159,6 +181,65 @@ def test_an_interruption_stops_the_nodes_and_keeps_what_was_measured(tmp_path: P
     assert (len(found.records), found.complete) == (1, False)
     assert scenario.pids
     assert not any(alive(pid) for pid in scenario.pids)
+
+
+def test_a_run_is_gone_on_with_where_turns_did_not_end_well(tmp_path: Path) -> None:
+    falling = True
+
+    def then(turn: Turn) -> None:
+        if isinstance(turn.system, Frail) and falling:
+            raise LoadFailed("it fell over")
+
+    scenario = Asks(then)
+    first = run(plan(tmp_path, [Frail, Idle], scenario))
+    assert [(turn["system"], turn["repeat"]) for turn in first.done] == [("idle", 0)]
+    falling = False
+    taken = len(scenario.pids)
+    second = run(plan(tmp_path, [Frail, Idle], scenario, repeats=2, resume=True))
+    assert len(scenario.pids) - taken == 3 * 3, "three turns of three nodes: one again, and two of the next round"
+    assert sorted((r["system"], r["repeat"]) for r in second.records) == [
+        ("frail", 0), ("frail", 1), ("idle", 0), ("idle", 1),
+    ]  # fmt: skip
+    assert (second.failures, second.skipped, second.complete) == ([], [], True)
+    assert second.about["began"] == first.about["began"]
+    assert len(second.about["resumed"]) == 1
+    third = run(plan(tmp_path, [Frail, Idle], scenario, repeats=2, resume=True))
+    assert (len(scenario.pids) - taken, third.complete) == (9, True), "there was nothing left"
+
+
+def test_what_an_interruption_left_half_done_is_done_again_once(tmp_path: Path) -> None:
+    def interrupt(turn: Turn) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(plan(tmp_path, [Idle, Frail], Asks(interrupt)))
+    assert Results.load(tmp_path / "out.json").skipped == ["asks, idle, round 1", "asks, frail, round 1"]
+    found = run(plan(tmp_path, [Idle, Frail], Asks(), resume=True))
+    assert [record["system"] for record in found.records] == ["idle", "frail"]
+    assert (found.skipped, found.complete) == ([], True)
+
+
+def test_a_part_that_is_gone_on_with_leaves_the_rest_to_do(tmp_path: Path) -> None:
+    run(plan(tmp_path, [Idle, Frail], Asks(), minutes=0.0))
+    found = run(plan(tmp_path, [Frail], Asks(), resume=True))
+    assert (found.skipped, found.complete) == (["asks, idle, round 1"], False)
+
+
+def test_results_of_another_pace_are_not_gone_on_with(tmp_path: Path) -> None:
+    run(plan(tmp_path, [Idle], Asks()))
+    other = Plan([Idle], [Asks()], 1, Pace(9.0), tmp_path / "out.json", tmp_path / "data", resume=True)
+    with pytest.raises(ValueError, match=r"cannot be gone on with: seconds is 9.0, and was 0.1"):
+        run(other)
+
+
+def test_how_long_it_will_take_is_said_and_learned(tmp_path: Path) -> None:
+    said: list[str] = []
+    runner.run(plan(tmp_path, [Idle, Frail], Asks(), repeats=2, minutes=0.0), said.append)
+    assert "4 turns to take, in about 2 minutes, of which none begins after 0" in said
+    run(plan(tmp_path, [Idle, Frail], Asks(), repeats=1, resume=True))
+    said.clear()
+    runner.run(plan(tmp_path, [Idle, Frail], Asks(), repeats=2, resume=True), said.append)
+    assert "2 turns to take, in about 0 minutes" in said, "those of the first round took no time"
 
 
 def command(tmp_path: Path, *more: str) -> list[str]:

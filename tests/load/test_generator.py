@@ -10,6 +10,7 @@ import pytest
 from client.fake_node import FakeNode, ThreadedNodes
 
 import paxoskv
+from paxoskv.client.client import split_endpoint
 from paxoskv.client.connection import LOST, UNSENT
 from paxoskv.core import errors, operations
 from paxoskv.load import generator as generator_module
@@ -210,6 +211,15 @@ async def test_with_route_any_every_client_stays_with_its_node_whatever_the_key(
         await until(lambda: len(nodes[0].seen) > 100)
         await until(lambda: len(nodes[1].seen) > 100)
     assert {request[2] for node in nodes for request in node.seen} == {b"bench/0"}
+
+
+async def test_with_route_any_a_client_that_is_refused_goes_on_to_the_next_node(nodes: list[FakeNode]) -> None:
+    first, second = sorted(nodes, key=lambda node: split_endpoint(node.address))
+    first.refuse_with = errors.Overloaded.status
+    async with running(plan_for(nodes, clients=1, route="any")) as generator:
+        await until(lambda: generator.outcome.histogram.total > 100)
+    assert list(generator.outcome.coordinators) == [second.address]
+    assert generator.outcome.errors == {"overloaded": 1}
 
 
 @pytest.mark.parametrize(("part", "parts"), [(0, 1), (1, 3)])

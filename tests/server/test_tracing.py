@@ -127,6 +127,7 @@ def test_a_full_disk_ends_the_trace_and_not_the_node(capsys: pytest.CaptureFixtu
     assert "the trace ends" in "".join(capsys.readouterr())
 
 
+@pytest.mark.interpreted
 def test_nothing_is_traced_unless_asked(tmp_path: Path) -> None:
     """Not even a wrapper is on the way then."""
     import asyncio

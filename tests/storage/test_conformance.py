@@ -248,13 +248,13 @@ async def test_folds_and_commits_do_not_starve_each_other(kit: Any, told: Any) -
     storage = await kit.open()
     heard = told(storage)
     appended = 0
-    folding = asyncio.create_task(storage.fold([(b"%d" % n, b"x" * 100) for n in range(2000)]))
+    folding = asyncio.create_task(storage.fold([(b"%d" % n, b"x" * 100) for n in range(6000)]))
     while not folding.done():
         appended += 1
         storage.append(appended, b"row")
         await heard.until_committed(appended)
     await folding
-    assert storage.record_count == 2000
+    assert storage.record_count == 6000
     assert heard.committed == list(range(1, appended + 1))
 
 

@@ -70,7 +70,7 @@ async def test_between_two_commits_runs_one_slice_at_most(
         await heard.until_committed(sequence)
     seen = watch(storage, monkeypatch)
     boundary = storage.boundary()
-    slices = asyncio.gather(storage.fold([(b"%d" % n, bytes(1000)) for n in range(1000)]), storage.trim(boundary))
+    slices = asyncio.gather(storage.fold([(b"%d" % n, bytes(1000)) for n in range(2000)]), storage.trim(boundary))
     while not slices.done():
         sequence += 1
         storage.append(sequence, b"row")

@@ -102,6 +102,7 @@ def fields(message: Message) -> list[object]:
     return [getattr(message, name) for name in type(message).__slots__ if name != "encoded"]
 
 
+@pytest.mark.interpreted
 @given(any_message)
 def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
     arrived = paxos.CODEC.decode(paxos.CODEC.encode(message))

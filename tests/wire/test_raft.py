@@ -92,6 +92,7 @@ def fields(value: Any) -> Any:
     return value
 
 
+@pytest.mark.interpreted
 @given(everything)
 def test_what_is_sent_arrives(message: Message) -> None:
     assert fields(raft.CODEC.decode(raft.CODEC.encode(message))) == fields(message)

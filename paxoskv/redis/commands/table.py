@@ -319,17 +319,36 @@ def in_windows(
 
     `take` is given the results in their order, some at a time, and may answer with an error, which ends it.
     """
-    done = 0
+    return _Windows(wanted, take, finish, window).plan()
 
-    def go_on(results: list[Result], protocol: int) -> bytes | Plan:
-        nonlocal done
-        failed = take(results, protocol)
+
+class _Windows:
+    """The plan of `in_windows`, and how far it is. No closure that names itself: only the collector would end it."""
+
+    __slots__ = ("_done", "_finish", "_take", "_wanted", "_window")
+
+    def __init__(
+        self,
+        wanted: list[Operation],
+        take: Callable[[list[Result], int], bytes | None],
+        finish: Callable[[int], "bytes | Plan"],
+        window: int,
+    ) -> None:
+        self._wanted = wanted
+        self._take = take
+        self._finish = finish
+        self._window = window
+        self._done = 0
+
+    def plan(self) -> Plan:
+        return Plan(self._wanted[self._done : self._done + self._window], self._go_on)
+
+    def _go_on(self, results: list[Result], protocol: int) -> bytes | Plan:
+        failed = self._take(results, protocol)
         if failed is not None:
             return failed
-        done += len(results)
-        return finish(protocol) if done == len(wanted) else Plan(wanted[done : done + window], go_on)
-
-    return Plan(wanted[:window], go_on)
+        self._done += len(results)
+        return self._finish(protocol) if self._done == len(self._wanted) else self.plan()
 
 
 def counting(wanted: list[Operation], counts: Callable[[Result], bool], changes: bool) -> Plan:
