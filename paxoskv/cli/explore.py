@@ -18,7 +18,7 @@ def _operations(
     from paxoskv.core import operations
 
     found = []
-    for part in text.split(";"):
+    for part in filter(str.strip, text.split(";")):
         node, colon, request = part.partition(":")
         words, _, condition = request.partition(" if ")
         name, *rest = words.split() or [""]
@@ -45,6 +45,9 @@ def _operations(
 
 @click.command(short_help="Visit every interleaving of a few operations.")
 @click.option(
+    "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine to run."
+)
+@click.option(
     "--operations", default=_EXAMPLES, show_default=True, callback=_operations, help="What clients ask, by node."
 )
 @click.option("--nodes", type=click.IntRange(1, 5), default=3, show_default=True, help="Of the cluster.")
@@ -55,17 +58,40 @@ def _operations(
 @click.option(
     "--crashes", type=click.IntRange(0), default=0, show_default=True, help="Nodes that may crash and start again."
 )
-@click.option("--ticks", type=click.IntRange(0), default=0, show_default=True, help="How often all time-outs may pass.")
+@click.option(
+    "--ticks",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="How often all time-outs may pass; raft: how often a leader's heartbeat may be due.",
+)
+@click.option(
+    "--timeouts",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Raft: how often a node may hear of no leader for too long, and so how many elections there are.",
+)
+@click.option(
+    "--begin",
+    type=click.Choice(["elected", "cold", "earlier-term"]),
+    default="elected",
+    show_default=True,
+    help="Raft: node 1 leads; nobody leads, all logs are empty; or figure 3.7 of Raft's dissertation, (c).",
+)
 @click.option("--slow-disks", is_flag=True, help="Let everything else happen between a turn and its commit.")
 @click.option("--states", type=click.IntRange(1), default=200_000, show_default=True, help="Stop there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def explore(
+    mode: str,
     operations: tuple[tuple[int, tuple[int, bytes, bytes | int | None, bytes | int | None]], ...],
     nodes: int,
     losses: int,
     duplicates: int,
     crashes: int,
     ticks: int,
+    timeouts: int,
+    begin: str,
     slow_disks: bool,
     states: int,
     as_json: bool,
@@ -74,8 +100,9 @@ def explore(
 
     Breadth first: deliveries in every order, and as many losses, duplicates, crashes and time-outs as are allowed, at
     every point. Checked in every state: the invariants, and that what clients were told is linearizable; where nothing
-    is in flight any more, also what every node then reads. Prints the shortest way to a violation, if there is one.
-    Exit code 0: none within the bounds; 1: a violation; 3: none so far, but --states ended the search.
+    is in flight any more, also what every node then reads; in raft mode the five safety properties of its paper. Prints
+    the shortest way to a violation, if there is one. Exit code 0: none within the bounds; 1: a violation; 3: none so
+    far, but --states ended the search.
 
     \b
     Examples:
@@ -83,24 +110,46 @@ def explore(
         paxoskv explore --operations "1: incr a; 2: get a" --losses 1
         paxoskv explore --operations "1: put a x; 2: cas a y if x" --states 50000
         paxoskv explore --operations "1: incr a" --crashes 1 --slow-disks
+        paxoskv explore --mode raft --operations "1: incr a; 2: get a"
+        paxoskv explore --mode raft --operations "1: incr a" --timeouts 1
+        paxoskv explore --mode raft --begin cold --operations "1: incr a" --timeouts 1
+        paxoskv explore --mode raft --begin earlier-term --operations "" --timeouts 1
     """
     if COMPILED:
         raise ConfigurationError(
             "this is the compiled build, whose engines cannot be copied; explore with the "
             "interpreted one, as `make test` or `pip install` make it"
         )
-    from paxoskv.sim.explore import Bounds
     from paxoskv.sim.explore import explore as run
+    from paxoskv.sim.world import Bounds
 
     for node, _ in operations:
         if not 1 <= node <= nodes:
             raise click.UsageError(f"there is no node {node}; there are {nodes}")
 
+    if mode == "paxos" and (timeouts or begin != "elected"):
+        raise click.UsageError("--timeouts and --begin are about leaders: they need --mode raft")
+    if begin == "earlier-term" and nodes != 3:
+        raise click.UsageError("--begin earlier-term is a story of three nodes")
+
     def progress(count: int, depth: int) -> None:
         if sys.stderr.isatty() and not as_json:
             click.echo(f"\rdepth {depth}, {count:,} states", err=True, nl=False)
 
-    found = run(Bounds(operations, nodes, losses, duplicates, crashes, ticks, slow_disks, states), progress)
+    bounds = Bounds(
+        operations,
+        nodes=nodes,
+        losses=losses,
+        duplicates=duplicates,
+        crashes=crashes,
+        ticks=ticks,
+        slow_disks=slow_disks,
+        states_max=states,
+        mode=mode,
+        timeouts=timeouts,
+        begin=begin,
+    )
+    found = run(bounds, progress)
     if as_json:
         click.echo(
             json.dumps(

@@ -43,7 +43,7 @@ from paxoskv.paxos.records import Record
 from paxoskv.wire import framing, paxos, peer
 
 if TYPE_CHECKING:
-    from paxoskv.sim.explore import World
+    from paxoskv.sim.world import World
 
 _REQUESTS: Final = (Proposals, Reads, Fetches, Relays)
 _ANSWERS: Final = (Accepted, Promised, Refused, Versions, Registers, RelayAnswers)
@@ -51,7 +51,7 @@ _ATOMS: Final = frozenset((int, bytes, bool, float, type(None)))
 
 # Attributes that nothing depends on which can still happen, and those by which the parts of an engine know each other.
 # Batches in flight know their set of replicas, and there is only one; effects are empty between turns; memory is large
-# enough, so nothing is ever evicted; nobody scans, and no checkpoint begins.
+# enough, so nothing is ever evicted; nobody scans, and nobody makes checkpoints.
 _IGNORED: Final = frozenset(
     (
         "_acceptor",
@@ -72,7 +72,9 @@ _IGNORED: Final = frozenset(
         "_preparing_by_key",
         "_read",
         "_records",
+        "_runs",
         "_settle",
+        "_unordered",
         "_vote",
         "bytes",
         "counters",
@@ -82,6 +84,7 @@ _IGNORED: Final = frozenset(
         "group",
         "journaled_bytes",
         "loads",
+        "order",
         "pages",
         "placement",
         "rng",
@@ -89,6 +92,7 @@ _IGNORED: Final = frozenset(
         "sweep",
         "timing",
         "used",
+        "writing",
     )
 )
 
@@ -107,6 +111,21 @@ class Form:
         self.numbers = walk.numbers
         """(who has given the number, number), in the order of the walk."""
 
+    @property
+    def told(self) -> tuple[object, ...]:
+        """All of it."""
+        return self.template, self.numbers, self.own
+
+
+def find_form(world: "World", number: int) -> Form:
+    """Of a node's engine as it is now."""
+    node = world.nodes[number]
+    if node.form is None:
+        node.form = Form(number, node.peek())
+    form = node.form
+    assert isinstance(form, Form)
+    return form
+
 
 def prune(world: "World") -> None:
     """Take frames out that nobody takes any more: for a former incarnation, or answers to batches that are forgotten.
@@ -119,7 +138,7 @@ def prune(world: "World") -> None:
         recipient = world.nodes[target]
         if shape.recipient != recipient.incarnation or recipient.seen.get(source, 0) > shape.incarnation:
             continue
-        if shape.answers is not None and recipient.find_form(target).own.isdisjoint(shape.answers):
+        if shape.answers is not None and find_form(world, target).own.isdisjoint(shape.answers):
             continue
         kept.append((source, target, frame))
     world.frames = kept
@@ -127,7 +146,7 @@ def prune(world: "World") -> None:
 
 def identity(world: "World") -> bytes:
     """A digest of the state: equal for states that differ in nothing that matters."""
-    forms = {number: node.find_form(number) for number, node in sorted(world.nodes.items())}
+    forms = {number: find_form(world, number) for number in sorted(world.nodes)}
     live: dict[int, set[int]] = {number: set(form.own) for number, form in forms.items()}
     shapes = [_shape(*frame) for frame in world.frames]
     for numbers in (*[shape.numbers for shape in shapes], *[form.numbers for form in forms.values()]):
@@ -149,11 +168,11 @@ def identity(world: "World") -> bytes:
         )
     frames = sorted([marshal.dumps(shape.render(ranks), 2) for shape in shapes])
     rest = (world.now, world.losses, world.duplicates, world.crashes, world.ticks, tuple(sorted(world.next.items())))
-    state = (rest, _history(world.events), tuple(nodes), tuple(frames))
+    state = (rest, history(world.events), tuple(nodes), tuple(frames))
     return hashlib.blake2b(marshal.dumps(state, 2), digest_size=16).digest()
 
 
-def _history(events: Iterable[tuple[int, Any]]) -> tuple[Any, ...]:
+def history(events: Iterable[tuple[int, Any]]) -> tuple[Any, ...]:
     """Calls between two returns have no order among them, nor have returns between two calls."""
     runs: list[list[Any]] = []
     last: bool | None = None

@@ -1,15 +1,17 @@
 """Exhaustive search: small bounds are seen whole, and canaries are found without any luck."""
 
+import dataclasses
 import pickle
 from collections.abc import Callable
 
 import pytest
 from harness.canaries import PAXOS, planted
+from harness.raft_canaries import RAFT, RAFT_RARE
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Result
-from paxoskv.sim.canonical import identity, prune
-from paxoskv.sim.explore import Bounds, World, explore, steps
+from paxoskv.sim.explore import begin, explore, steps
+from paxoskv.sim.world import Bounds, World
 
 INCR = (operations.INCR, b"a", 1, None)
 GET = (operations.GET, b"a", None, None)
@@ -60,17 +62,17 @@ def test_search_alone_finds_a_broken_cluster_and_the_way_there(name: str, bounds
 
 def test_states_that_differ_in_batch_numbers_alone_are_one() -> None:
     bounds = Bounds(((1, INCR), (2, INCR)))
-    one, other = World(bounds), World(bounds)
+    one, other = begin(bounds), begin(bounds)
     for _ in range(5):
         other.nodes[1].engine.context.next_batch()
     for world in (one, other):
         world.submit(1, 0, INCR)
     assert one.frames != other.frames
-    assert identity(one) == identity(other)
+    assert one.identity() == other.identity()
     one.deliver(*one.frames.pop(0))
-    assert identity(one) != identity(other)
+    assert one.identity() != other.identity()
     other.deliver(*other.frames.pop(0))
-    assert identity(one) == identity(other)
+    assert one.identity() == other.identity()
 
 
 def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_each_other() -> None:
@@ -78,9 +80,9 @@ def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_eac
     result = Result(operations.OK, 1, 1)
 
     def told(*events: tuple[int, Result | None]) -> bytes:
-        world = World(bounds)
+        world = begin(bounds)
         world.events = list(events)
-        return identity(world)
+        return world.identity()
 
     assert told((0, None), (1, None), (0, result)) == told((1, None), (0, None), (0, result))
     assert told((0, None), (0, result), (1, None)) != told((0, None), (1, None), (0, result))
@@ -99,14 +101,14 @@ def test_neither_calls_nor_returns_have_an_order_among_themselves_but_one_to_eac
 def test_what_is_left_out_of_an_identity_hides_no_outcome(bounds: Bounds) -> None:
     """Fewer states, and from them the same histories as from states that are told apart by every byte."""
     every, ends = _visit(bounds, _bytes)
-    fewer, same = _visit(bounds, identity)
+    fewer, same = _visit(bounds, _identity)
     assert fewer < every
     assert same == ends
 
 
 def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str]]:
     """How many states there are, and what can be seen of them in the end."""
-    world = World(bounds)
+    world = begin(bounds)
     seen = {tell(world)}
     world.seal()
     layer = [world]
@@ -121,11 +123,11 @@ def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str
                     end.submit(number, 10 + number, GET)
                     end.settle()
                 ends.add(repr(end.events))
-            for _, act in steps(world, bounds):
+            for _, act, _ in steps(world, bounds):
                 after = world.copy()
                 act(after)
-                if tell is identity:
-                    prune(after)
+                if tell is _identity:
+                    after.prune()
                 found = tell(after)
                 if found not in seen:
                     seen.add(found)
@@ -133,6 +135,10 @@ def _visit(bounds: Bounds, tell: Callable[[World], bytes]) -> tuple[int, set[str
                     following.append(after)
         layer = following
     return len(seen), ends
+
+
+def _identity(world: World) -> bytes:
+    return world.identity()
 
 
 def _bytes(world: World) -> bytes:
@@ -144,16 +150,82 @@ def _bytes(world: World) -> bytes:
 
 
 def test_a_copy_goes_its_own_way() -> None:
-    world = World(Bounds(((1, INCR),)))
-    before = identity(world)
+    world = begin(Bounds(((1, INCR),)))
+    before = world.identity()
     world.seal()
     copy = world.copy()
     copy.submit(1, 0, INCR)
-    assert identity(copy) != before
-    assert identity(world) == before
+    assert copy.identity() != before
+    assert world.identity() == before
 
 
 def test_the_bound_on_states_ends_the_search_and_says_so() -> None:
     found = explore(Bounds(((1, INCR), (2, INCR)), states_max=100))
     assert not found.complete
     assert found.violation == ""
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(((1, INCR),), duplicates=1),
+        Bounds(((1, INCR),), losses=1),
+        Bounds(((1, INCR), (2, GET)), mode="raft", duplicates=1),
+        Bounds((), mode="raft", begin="cold", timeouts=1),
+        Bounds((), mode="raft", begin="earlier-term"),
+    ],
+    ids=["a duplicate", "a loss", "raft: a duplicate", "raft: an election", "raft: an earlier term"],
+)
+def test_not_going_on_from_deliveries_that_change_nothing_hides_no_outcome(bounds: Bounds) -> None:
+    reduced, every = explore(bounds), explore(dataclasses.replace(bounds, reduced=False))
+    assert reduced.complete
+    assert every.complete
+    assert reduced.violation == every.violation == ""
+    assert reduced.states <= every.states
+    assert reduced.outcomes == every.outcomes
+    assert reduced.outcomes
+
+
+@pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "every state"])
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("two votes in a term", Bounds((), mode="raft", begin="cold", timeouts=2)),
+        ("vote not persisted", Bounds((), mode="raft", begin="cold", timeouts=1)),
+        ("entry acknowledged before its commit", Bounds((), mode="raft", begin="cold", timeouts=1)),
+        ("answered before a majority has the entry", Bounds(((1, INCR),), mode="raft")),
+        ("election restriction left out", Bounds(((1, INCR),), mode="raft", timeouts=1)),
+        ("own vote counted before its commit", Bounds((), mode="raft", begin="cold", timeouts=1, slow_disks=True)),
+        ("forwarded twice, applied twice", Bounds(((2, INCR),), mode="raft", duplicates=1)),
+        ("truncation of a committed entry", Bounds(((1, INCR), (1, INCR)), mode="raft", duplicates=1)),
+        # Figure 3.7 of the dissertation, which no seed finds.
+        (
+            "commit of an earlier term's entry by counting",
+            Bounds((), mode="raft", begin="earlier-term", timeouts=1),
+        ),
+    ],
+)
+def test_search_alone_finds_a_broken_log_cluster_and_the_way_there(name: str, bounds: Bounds, reduced: bool) -> None:
+    with planted(next(canary for canary in (*RAFT, *RAFT_RARE) if canary.name == name)):
+        found = explore(dataclasses.replace(bounds, reduced=reduced))
+    assert found.violation
+    assert found.trace
+
+
+def test_a_beginning_that_is_a_violation_is_said_to_be_one() -> None:
+    with planted(next(canary for canary in RAFT if canary.name == "entry acknowledged before its commit")):
+        found = explore(Bounds((), mode="raft"))
+    assert "(D1)" in found.violation
+    assert found.trace == ["on the way to where the search begins"]
+
+
+def test_states_of_the_log_engine_that_differ_in_how_much_time_has_passed_are_one() -> None:
+    one = begin(Bounds(((1, INCR),), mode="raft"))
+    other = begin(Bounds(((1, INCR),), mode="raft"))
+    for world, seconds in ((one, 10.0), (other, 20.0)):
+        world.now += seconds
+        for node in world.nodes.values():
+            node.engine.context.advance(world.now)
+    assert one.identity() == other.identity()
+    one.submit(1, 0, INCR)
+    assert one.identity() != other.identity()
