@@ -104,6 +104,11 @@ def change(configuration: Configuration, changes: Sequence[str]) -> Configuratio
         else:
             known = sorted([*_TYPES[Configuration], *_TYPES[Wire]])
             raise ValueError(f"there is no {name!r} to change; there are {', '.join(known)}")
+    if configuration.expiring and configuration.workload != "register":
+        raise ValueError(
+            f"workload={configuration.workload}: values of seed {configuration.seed} expire, which only the workload "
+            "register takes into account; change expiring=0, too"
+        )
     return configuration
 
 

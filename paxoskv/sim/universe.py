@@ -402,8 +402,12 @@ class Universe:
             replica.disk.fail_next = False
             for other in replica.peers.values():
                 replica.connected(other)
-        everybody = self._replicas.values()
-        if not self.timeline.run(self.timeline.now + 1.0, lambda: all(replica.up for replica in everybody)):
+
+        def is_everybody_up() -> bool:
+            return all([replica.up for replica in self._replicas.values()])
+
+        # Where nothing is left to happen nobody looks.
+        if not self.timeline.run(self.timeline.now + 1.0, is_everybody_up) and not is_everybody_up():
             raise Stuck("a node did not start again")
         # What was on its way when all was healed may still be late.
         self.timeline.run(self.timeline.now + _LATE_S_MAX)

@@ -116,6 +116,18 @@ def test_changes_to_a_universe_are_parsed_or_refused_with_a_sentence() -> None:
     for text in ("operations", "operations=x", "nonsense=1", "faults=99", "seed=1", "mode=raft"):
         with pytest.raises(ValueError, match=r"\w+ \w+"):
             run.change(configuration, [text])
+    expiring = draw(4)
+    assert expiring.expiring
+    with pytest.raises(ValueError, match="change expiring=0, too"):
+        run.change(expiring, ["workload=contended"])
+    assert run.change(expiring, ["workload=contended", "expiring=0"]).workload == "contended"
+
+
+def test_a_universe_in_which_nothing_is_left_to_happen_is_whole() -> None:
+    """One node, whose clients are done before the faults would end: it is up, though nothing more says so."""
+    assert (
+        run.simulate(run.change(draw(103, operations=1500), [*CALM_AND_CROWDED, "workload=contended"])).failure is None
+    )
 
 
 def test_faults_that_overlap_leave_a_whole_cluster_behind() -> None:
