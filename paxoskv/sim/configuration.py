@@ -226,6 +226,9 @@ def _draw_faults(seed: int, configuration: Configuration) -> tuple[Fault, ...]:
     weights = list(by_weight.values())
     if configuration.mode == "raft" and rng.random() < 0.3:
         return _draw_falling_leaders(rng, configuration)
+    restarts = random.Random(f"{seed} restarts")
+    if configuration.mode == "paxos" and configuration.nodes > 2 and restarts.random() < 0.08:
+        return _draw_restarts(restarts, configuration)
     # A universe has a taste: a few kinds of fault, so that the same trouble meets itself.
     taste = rng.choices(kinds, weights, k=rng.choice((1, 2, 3, 6)))
     found = []
@@ -284,3 +287,38 @@ def _draw_falling_leaders(rng: random.Random, configuration: Configuration) -> t
     delays_s = (0.0, 0.0, soon_s / 2, soon_s, soon_s, 4 * configuration.election_s)
     found += [fall(AT_ELECTION, rng.uniform(0, rng.choice(delays_s))) for _ in range(rng.choice((6, 12, 24)))]
     return tuple(found)
+
+
+def _draw_restarts(rng: random.Random, configuration: Configuration) -> tuple[Fault, ...]:
+    """A node starts twice while another one's disk stalls, and is hardly heard of after that.
+
+    Each incarnation numbers its batches from 1 on. So what the stalled disk holds back of the first one would do for
+    the second, which asks for something else under the same number (B9).
+    """
+    wire = configuration.wire
+    unit_s = 2 * (wire.delay_s_max + configuration.commit_s_max + configuration.turn_s)
+    found = []
+    for _ in range(rng.choice((3, 6, 12))):
+        operation = rng.randrange(max(1, configuration.operations))
+        node, stalled = rng.sample(range(1, configuration.nodes + 1), 2)
+        again_s = unit_s * rng.uniform(1, 8)
+        heard_s = again_s + unit_s * rng.uniform(0.5, 4)
+        stall_s = heard_s + unit_s * rng.uniform(0.5, 6)
+
+        def fault(
+            kind: str, delay_s: float, lasts_s: float, node: int, peer: int = 1, operation: int = operation
+        ) -> Fault:
+            return Fault(kind, operation, delay_s, lasts_s, node, peer, amount=1.0)
+
+        found += [
+            fault(CRASH, 0.0, unit_s * rng.uniform(0.1, 0.5), node),
+            fault(DISK_STALL, 0.0, stall_s, stalled),
+            fault(CRASH, again_s, unit_s * rng.uniform(0.1, 0.5), node),
+            fault(PARTITION, stall_s + unit_s * rng.uniform(0.5, 3), unit_s * rng.uniform(3, 20), node),
+        ]
+        found += [
+            fault(LOSSY_LINK, heard_s, stall_s - heard_s + unit_s * rng.uniform(1, 4), node, other)
+            for other in range(1, configuration.nodes + 1)
+            if other != node
+        ]
+    return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))

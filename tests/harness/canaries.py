@@ -302,10 +302,6 @@ PAXOS = (
         "        value, version, expires_at = None, 0, 0\n"
         "    if False:",
     ),
-)
-
-# A universe comes to them too seldom: the coincidence of a ballot that is used again with an answer that waits.
-RARE = (
     Canary(
         "answers for a former incarnation reach the new one",
         "B9",

@@ -21,9 +21,10 @@ BEGIN = {
     "failed condition leaves no trace": 180,
     "settled by promises": 8,
     "a relay's late results are taken for those of any later ballot": 51,
-    "what was passed has the result of its last evaluation": 805,
-    "results remembered from any ballot": 16,
+    "what was passed has the result of its last evaluation": 811,
+    "results remembered from any ballot": 51,
     "acknowledgement counted twice from one node": 14,
+    "answers for a former incarnation reach the new one": 111,
 }
 RAFT_BEGIN = {
     "votes of past terms counted": 55,
