@@ -354,8 +354,8 @@ class Node:
         if known is not None and known != hello.storage_uuid:
             raise ProtocolError(
                 f"node {hello.node} has another disk than the one this cluster knows (storage {hello.storage_uuid}, "
-                f"not {known}). A node that lost its disk would break its promises: bring the old disk back, or add "
-                "the machine under a new node id"
+                f"not {known}). A node that lost its disk would break its promises: bring the old disk back, or leave "
+                "the node off, and copy the keys to a new cluster (docs/operating.md)"
             )
         if hello.incarnation < self.incarnations.get(hello.node, 0):
             raise ProtocolError(

@@ -56,13 +56,14 @@ _FACTS: Final = {
     "wal_bytes": int,
 }
 
-NEW_ID = (
-    "Put the intact data folder back (an older copy is not enough, it has forgotten promises), "
-    "or remove the folder and add the node again under a new id."
+LOST = (
+    "Put the intact data folder back (an older copy is not enough, it has forgotten promises). If there is none, leave "
+    "this node off, the others go on as long as they are a majority, and copy the keys to a new cluster "
+    "(docs/operating.md)."
 )
 
 
-def refusal(path: Path, what: str, way_out: str = NEW_ID) -> StorageError:
+def refusal(path: Path, what: str, way_out: str = LOST) -> StorageError:
     """The sentence for a file that cannot be used: `path` `what`. `way_out`"""
     return StorageError(f"{path} {what}. {way_out}")
 
@@ -101,7 +102,7 @@ def refusal_of_error(path: Path, error: BaseException) -> StorageError:
             )
         if primary == sqlite3.SQLITE_BUSY:
             return refusal(path, f"is held by another program ({name})", "Stop that program and start again.")
-        return refusal(path, f"cannot be used ({name}: {error})", "Check the disk and the system log. " + NEW_ID)
+        return refusal(path, f"cannot be used ({name}: {error})", "Check the disk and the system log. " + LOST)
     if isinstance(error, PermissionError):
         return refusal(
             path,

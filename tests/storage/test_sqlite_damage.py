@@ -188,12 +188,12 @@ async def test_the_sentence_names_file_table_and_row(closed: Path) -> None:
     path = closed / datafile.FILE
     whole = path.read_bytes()
     flip_all(path, b"record 17 record 17")
-    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged .*key b'key 17' in its table records.*new id"):
+    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged .*key b'key 17' in its table records.*new cluster"):
         await SqliteStorage.open(closed, NODE)
     path.write_bytes(whole)
     flip_all(path, b"row 07 row 07")
     storage = await SqliteStorage.open(closed, NODE)
-    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged .*row \d+ in its table journal.*new id"):
+    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged .*row \d+ in its table journal.*new cluster"):
         await anext(storage.replay())
     await storage.close()
 

@@ -104,7 +104,7 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
 }
 
-WAYS_OUT = ("add the node again under a new id", "name another data folder", "Name another data folder", "Run the")
+WAYS_OUT = ("copy the keys to a new cluster", "name another data folder", "Name another data folder", "Run the")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -162,7 +162,7 @@ async def test_pages_found_broken_while_running_give_a_sentence(folder: Path, mo
     alter(path, (leaf - 1) * 4096, b"\xff" * 4096)
     # The reader has the page in its cache from counting; another connection has not.
     await storage._reader.execute_fetchall("PRAGMA shrink_memory")
-    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged.*new id"):
+    with pytest.raises(StorageError, match=r"paxoskv\.db is damaged.*new cluster"):
         await storage.load([b"%d-%d" % (a, b) for a in range(50) for b in range(4)])
     await storage.close()
 
