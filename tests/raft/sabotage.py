@@ -247,10 +247,12 @@ class _BasesTooLate(RaftEngine):
 
     def checkpoint_slice(self, limit: int) -> list[tuple[bytes, bytes]]:
         if self._base_blob is not None:
-            folding, dirty = self.records._folding, dict(self.records.dirty)
+            records = self.records
+            chosen = records._unordered, records._runs, records._folding
+            dirty = dict(records.dirty)
             self.begin_checkpoint()
-            self.records._folding = folding
-            self.records.dirty = dirty
+            records._unordered, records._runs, records._folding = chosen
+            records.dirty = dirty
         return super().checkpoint_slice(limit)
 
 
