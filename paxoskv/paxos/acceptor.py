@@ -5,7 +5,7 @@ later changes nothing, which is what recovery stands on.
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import ballot as ballots
@@ -108,43 +108,6 @@ class Acceptor:
             self.journaled_bytes += len(register)
         records.bytes += size
         return refusals, wait
-
-    def replay(
-        self,
-        prepared: Iterable[tuple[bytes, int]],
-        accepts: Iterable[tuple[bytes, int, bytes]],
-    ) -> None:
-        """What `prepare` and `accept` did once, again, when the node recovers.
-
-        By the same rules, and at half the cost: all of it is on disk, and nobody is answered before it is over, so that
-        neither former states nor refusals are of use.
-        """
-        records = self.records
-        resident = records.resident
-        for key, ballot in prepared:
-            record = resident[key]
-            if ballot > max(record.promised, ballots.ballot_of(self.floor) if not record.promised else 0):
-                record.promised = ballot
-                if record.state != DIRTY:
-                    records.soil(record)
-        size = 0
-        for key, version, accepted in accepts:
-            record = resident[key]
-            ballot = version >> ballots.STEP_BITS
-            if (
-                ballot < record.promised
-                or version <= record.accepted
-                or (not record.promised and version <= self.floor)
-            ):
-                assert version != record.accepted or accepted == record.register, "(A3)"
-                continue
-            size += len(accepted) - len(record.register)
-            record.promised = ballot
-            record.accepted = version
-            record.register = accepted
-            if record.state != DIRTY:
-                records.soil(record)
-        records.bytes += size
 
     def _touch(self, record: Record) -> None:
         """Note that a record changes in this turn; keep what it was, for reads of the durable state.

@@ -422,12 +422,14 @@ class PaxosEngine:
             missing.update(dict.fromkeys(self.records.missing(message.accept_keys)))
         if missing:
             return list(missing)
+        acceptor = self.acceptor
         for message in journal:
             assert isinstance(message, Proposals)
-            self.acceptor.replay(
-                zip(message.prepare_keys, message.prepare_ballots, strict=True),
-                zip(message.accept_keys, message.accept_versions, message.accept_registers, strict=True),
-            )
+            acceptor.prepare(message.prepare_keys, message.prepare_ballots, message.prepare_known)
+            acceptor.accept(message.accept_keys, message.accept_versions, message.accept_registers)
+        # All of this is on disk: it is the past of the next turn.
+        acceptor.end_turn()
+        acceptor.committed(acceptor.sequence - 1)
         self.records.evict(_EVICTION_SWEEP_MAX)
         return []
 

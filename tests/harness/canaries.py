@@ -74,8 +74,8 @@ PAXOS = (
         "promise not persisted",
         "A1",
         _ENGINE + "recover",
-        "zip(message.prepare_keys, message.prepare_ballots, strict=True)",
-        "()",
+        "acceptor.prepare(message.prepare_keys, message.prepare_ballots, message.prepare_known)",
+        "pass",
     ),
     Canary(
         "acceptance acknowledged before its commit",
