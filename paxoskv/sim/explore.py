@@ -1,7 +1,7 @@
 """Exhaustive search: every interleaving of a few operations, for small bounds, over the engine that serves.
 
 A state is a `sim.world.World`. A step changes one engine, mostly, and the others are shared; what identifies a state is
-in `sim.canonical` and `sim.raft_canonical`. Breadth first, so the first violation found is a shortest one.
+in `sim.canonical` and the modules beside it. Breadth first, so the first violation found is a shortest one.
 """
 
 import time

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
-from paxoskv.sim import canonical
+from paxoskv.sim import paxos_canonical
 from paxoskv.sim.world import FIRST, SETTLE_TICKS, Ignored, Step, World
 from paxoskv.wire import paxos, peer
 
@@ -53,13 +53,13 @@ class PaxosWorld(World):
         raise AssertionError("somebody waits for what will not come")
 
     def prune(self) -> None:
-        canonical.prune(self)
+        paxos_canonical.prune(self)
 
     def identity(self) -> bytes:
-        return canonical.identity(self)
+        return paxos_canonical.identity(self)
 
     def form(self, number: int) -> object:
-        return canonical.find_form(self, number).told
+        return paxos_canonical.find_form(self, number).told
 
     def describe(self, message: Any) -> list[dict[str, Any]]:
         return describe.message(message)

@@ -1,15 +1,12 @@
-"""What distinguishes one explored state of the log engine from another; as `sim.canonical` for the leaderless one.
+"""What distinguishes one explored state of the log engine from another.
 
 Times count from now on, and what is longer ago than any time-out is alike; so are all turns that are on disk. The past
 that the properties are held against is a part of the state, or a violation that takes two visits to one state of the
 engines, with different pasts, would be missed.
 """
 
-import hashlib
-import marshal
-from collections import deque
+from collections.abc import Iterable
 from functools import lru_cache
-from types import MethodType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
@@ -17,7 +14,7 @@ import msgpack
 from paxoskv.raft import messages
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.raft.entry import Batch, Entry
-from paxoskv.sim.canonical import history
+from paxoskv.sim.canonical import Walk, attribute_names, digest, history
 from paxoskv.sim.properties import Properties
 from paxoskv.sim.world import FIRST
 from paxoskv.wire import framing, peer, raft
@@ -25,7 +22,6 @@ from paxoskv.wire import framing, peer, raft
 if TYPE_CHECKING:
     from paxoskv.sim.raft_world import RaftWorld
 
-_ATOMS: Final = frozenset((int, bytes, bool, str, type(None)))
 # No time-out is longer than an election's, so that all that lies further back is past alike.
 _PAST_S: Final = 4.0
 
@@ -101,35 +97,27 @@ _TURNS: Final = frozenset(("_durable_sequence", "_journaled", "_sequence"))
 _HELD: Final = frozenset(("_appended", "_stored"))
 
 
-class _Walk:
-    """From an engine through everything that it holds, each object once."""
+class _Walk(Walk):
+    """Through a log engine."""
 
     def __init__(self, engine: RaftEngine, now: float) -> None:
+        super().__init__()
         self._durable = engine._durable_sequence
         self._now = now
-        self._met: dict[int, int] = {}
 
     def of(self, value: Any) -> Any:
         kind = type(value)
-        if kind in _ATOMS:
-            return value
         if kind is float:
             return self._time(value)
         if kind is Entry or kind is Batch:
             return value.encoded
-        if kind is dict:
-            return tuple([(key, self.of(item)) for key, item in sorted(value.items())])
-        if isinstance(value, tuple | list | deque):
-            return tuple([self.of(item) for item in value])
-        if isinstance(value, set | frozenset):
-            return tuple(sorted(value))
-        if kind is MethodType:
-            return None
-        met = self._met.get(id(value))
-        if met is not None:
-            return b"again", met
-        self._met[id(value)] = len(self._met)
-        return (kind.__name__, *[self._field(name, getattr(value, name)) for name in _fields(kind, value)])
+        return super().of(value)
+
+    def attributes(self, kind: type, value: Any) -> Iterable[Any]:
+        return [self._field(name, getattr(value, name)) for name in _fields(kind, value)]
+
+    def mapping(self, value: dict[Any, Any]) -> Any:
+        return tuple([(key, self.of(item)) for key, item in sorted(value.items())])
 
     def _field(self, name: str, value: Any) -> Any:
         if name in _TIMES:
@@ -154,8 +142,7 @@ _FIELDS: Final[dict[type, list[str]]] = {}
 def _fields(kind: type, value: Any) -> list[str]:
     fields = _FIELDS.get(kind)
     if fields is None:
-        names = {name for parent in kind.__mro__ for name in getattr(parent, "__slots__", ())}
-        fields = _FIELDS[kind] = sorted((names or set(value.__dict__)) - _IGNORED)
+        fields = _FIELDS[kind] = attribute_names(kind, value, _IGNORED)
     return fields
 
 
@@ -164,7 +151,7 @@ def find_form(world: "RaftWorld", number: int) -> bytes:
     node = world.nodes[number]
     if node.form is None or node.form[0] != world.now:
         engine = node.peek()
-        node.form = world.now, _digest(_Walk(engine, world.now).of(engine))
+        node.form = world.now, digest(_Walk(engine, world.now).of(engine))
     form = node.form[1]
     assert type(form) is bytes
     return form
@@ -207,7 +194,7 @@ def identity(world: "RaftWorld") -> bytes:
             )
         )
     rest = (world.losses, world.duplicates, world.crashes, world.ticks, world.timeouts, sorted(world.next.items()))
-    return _digest((rest, history(world.events), nodes, sorted(world.frames), _known(world.watch)))
+    return digest((rest, history(world.events), nodes, sorted(world.frames), _known(world.watch)))
 
 
 def _known(properties: Properties) -> Any:
@@ -237,8 +224,4 @@ def _recovered(rows: tuple[bytes, ...]) -> bytes:
     engine = RaftEngine(1, 1, (1,), FIRST, empty=True)
     for row in rows:
         engine.recover([raft.CODEC.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
-    return _digest(_Walk(engine, 0.0).of(engine))
-
-
-def _digest(found: Any) -> bytes:
-    return hashlib.blake2b(marshal.dumps(found, 2), digest_size=16).digest()
+    return digest(_Walk(engine, 0.0).of(engine))
