@@ -112,10 +112,9 @@ def explore(
         paxoskv explore --operations "1: incr a" --crashes 1 --slow-disks
         paxoskv explore --mode raft --operations "1: incr a; 2: get a"
         paxoskv explore --mode raft --operations "1: incr a" --timeouts 1
-        paxoskv explore --mode raft --begin cold --operations "1: incr a" \\
-            --timeouts 1
+        paxoskv explore --mode raft --begin cold --operations "" --timeouts 1
         paxoskv explore --mode raft --begin earlier-term --operations "" \\
-            --timeouts 1
+            --timeouts 1 --states 20000
     """
     if COMPILED:
         raise ConfigurationError(
