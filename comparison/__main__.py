@@ -2,9 +2,10 @@
 
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 
@@ -80,7 +81,8 @@ class Names(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with a run that --out has a part of: take the turns that were skipped, interrupted or failed.",
+    help="Go on with the run that --out has a part of, as it was asked for: take the turns that were skipped, "
+    "interrupted or failed.",
 )
 def main(
     only: tuple[str, ...] | None,
@@ -102,7 +104,8 @@ def main(
         python -m comparison                                  # everything, three times
         python -m comparison --quick                          # in about five minutes
         python -m comparison --only leaderless,etcd --scenario failure
-        python -m comparison --minutes 30 --resume            # half an hour of it, and the next half hour, ...
+        python -m comparison --minutes 30                     # half an hour of it,
+        python -m comparison --minutes 30 --resume            # and the next half hour, ...
         python -m comparison --render                         # the README again, from the raw results
 
     README and plots are written beside the raw results' folder. Ctrl-C ends it early: nodes are stopped, and what was
@@ -121,20 +124,21 @@ def main(
             _predict(found, out)
         _write(found, out)
         return
-    names = scenarios or (_QUICK_SCENARIOS if quick else tuple(SCENARIOS))
-    plan = Plan(
-        [SYSTEMS[name] for name in only or SYSTEMS],
-        [SCENARIOS[name] for name in SCENARIOS if name in names],
-        repeat or (1 if quick else 3),
-        Pace(seconds or (1.0 if quick else 2.0), quick),
-        out.absolute(),
-        folder.absolute(),
-        minutes,
-        resume,
-    )
-    signal.signal(signal.SIGTERM, _interrupt)
-    interrupted = False
     try:
+        before = asked_before(out) if resume and out.exists() else asked_by_default(quick)
+        names = scenarios or before.scenarios
+        plan = Plan(
+            [SYSTEMS[name] for name in only or before.systems],
+            [SCENARIOS[name] for name in SCENARIOS if name in names],
+            repeat or before.repeats,
+            Pace(seconds or before.pace.seconds, quick or before.pace.quick),
+            out.absolute(),
+            folder.absolute(),
+            minutes,
+            resume,
+        )
+        signal.signal(signal.SIGTERM, _interrupt)
+        interrupted = False
         found = runner.run(plan, _say)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -145,10 +149,35 @@ def main(
             raise SystemExit(INTERRUPTED) from None
         found = Results.load(out)
     if found.records:
-        if not interrupted and "more-nodes" in names and not quick:
+        if not interrupted and "more-nodes" in names and not plan.pace.quick:
             _predict(found, out)
         _write(found, out)
     raise SystemExit(_code(found, interrupted))
+
+
+class Asked(NamedTuple):
+    """What is measured where the command line does not say."""
+
+    systems: Sequence[str]
+    scenarios: Sequence[str]
+    repeats: int
+    pace: Pace
+
+
+def asked_by_default(quick: bool) -> Asked:
+    """Without --resume."""
+    if quick:
+        names = [name for name, kind in SYSTEMS.items() if kind.quick]
+        return Asked(names, _QUICK_SCENARIOS, 1, Pace(1.0, quick=True))
+    return Asked(list(SYSTEMS), list(SCENARIOS), 3, Pace())
+
+
+def asked_before(out: Path) -> Asked:
+    """What the run was asked for that is to be gone on with. Raises ValueError when it cannot be told."""
+    found = Results.load(out)
+    options = found.about["options"]
+    systems = [name for name in SYSTEMS if name in found.about["systems"] or name in found.left_out]
+    return Asked(systems, options["scenarios"], options["repeats"], Pace(options["seconds"], options["quick"]))
 
 
 def _code(found: Results, interrupted: bool) -> int:

@@ -7,8 +7,7 @@ one machine, or one for each node. What is not here: garbage collection, caches 
 """
 
 import functools
-import heapq
-import itertools
+import math
 import random
 import zlib
 from collections import deque
@@ -24,6 +23,7 @@ from paxoskv.core.operations import Operation
 from paxoskv.core.placement import EveryNode, ReplicaSet
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.raft.engine import RaftEngine
+from paxoskv.sim.timeline import Timeline
 from paxoskv.wire import paxos, peer, raft
 
 _VALUE: Final = bytes(64)
@@ -107,8 +107,8 @@ class Ring:
 class _Processors:
     """Jobs take a processor in the order in which they ask; None: nobody ever waits for one."""
 
-    def __init__(self, world: "Model", count: int | None) -> None:
-        self._world = world
+    def __init__(self, timeline: Timeline, count: int | None) -> None:
+        self._timeline = timeline
         self._free = count
         self._waiting: deque[tuple[Callable[[], float], Callable[[], None]]] = deque()
 
@@ -127,7 +127,7 @@ class _Processors:
                     self.run(*self._waiting.popleft())
             then()
 
-        self._world.after(work(), ended)
+        self._timeline.after(work(), ended)
 
 
 @dataclass(slots=True)
@@ -157,15 +157,13 @@ class Model:
     def __init__(self, setting: Setting, times: ServiceTimes, seed: int = 1) -> None:
         self.setting = setting
         self.times = times
-        self.now = 0.0
+        self.timeline = Timeline()
         self.counts = Counts()
         """Of all nodes together."""
         self.leading = Counts()
         """Of the node that leads, where one does; its operations and seconds are those of all."""
         self._rng = random.Random(seed)
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
-        self._shared = _Processors(self, setting.processors or None)
+        self._shared = _Processors(self.timeline, setting.processors or None)
         self._codec = _CODECS[setting.mode]
         voters = setting.nodes if setting.mode == "leaderless" else setting.copies or setting.nodes
         self._nodes = {number: _Node(self._engine(number, voters)) for number in range(1, voters + 1)}
@@ -184,38 +182,29 @@ class Model:
         copies = self.setting.copies
         return PaxosEngine(number, 1, Ring(voters, copies) if copies else EveryNode(every), rng, empty=True)
 
-    def after(self, seconds: float, then: Callable[[], None]) -> None:
-        """Call it so much later."""
-        heapq.heappush(self._events, (self.now + seconds, next(self._numbers), then))
-
     def measure(self, operations_min: int) -> Counts:
         """Write every key once, let the clients fill the queues, and count so many operations."""
         for number, node in self._nodes.items():
             node.engine.recover([])
             for other in self._nodes:
                 if other != number:
-                    node.engine.peer_up(other, 1, self.now)
+                    node.engine.peer_up(other, 1, self.timeline.now)
             node.tick_due = True
             self._schedule(number)
-        while self.setting.mode == "raft" and not self._nodes[1].engine.writes_to:
-            self._step()
+        if self.setting.mode == "raft":
+            self.timeline.run(math.inf, lambda: self._nodes[1].engine.writes_to != 0)
         self._wanting = self.setting.clients
         self._generate()
         self._run(self.setting.keys + 2 * self.setting.clients)
         self.counts, self.leading = Counts(), Counts()
-        began = self.now
+        began = self.timeline.now
         self._run(operations_min)
-        self.counts.seconds = self.leading.seconds = self.now - began
+        self.counts.seconds = self.leading.seconds = self.timeline.now - began
         self.leading.operations = self.counts.operations
         return self.counts
 
     def _run(self, operations: int) -> None:
-        while self.counts.operations < operations:
-            self._step()
-
-    def _step(self) -> None:
-        self.now, _, then = heapq.heappop(self._events)
-        then()
+        self.timeline.run(math.inf, lambda: self.counts.operations >= operations)
 
     # Nodes.
 
@@ -229,7 +218,7 @@ class Model:
     def _turn(self, number: int, out: list[Any]) -> float:
         """One turn of `server.node`; how long it takes."""
         node = self._nodes[number]
-        engine, now, times = node.engine, self.now, self.times
+        engine, now, times = node.engine, self.timeline.now, self.times
         frames, arrived, asked = node.client_frames, 0, len(node.operations)
         node.client_frames = 0
         if node.committed:
@@ -267,17 +256,19 @@ class Model:
         sizes: dict[int, int] = {}
         for target, messages in effects.sends.items():
             size = sum(self._size(message, sizes) for message in messages)
-            self.after(self.setting.one_way_s, functools.partial(self._receive, target, number, messages, size))
+            self.timeline.after(
+                self.setting.one_way_s, functools.partial(self._receive, target, number, messages, size)
+            )
         if effects.journal:
             node.journaled = effects.sequence
             self._commit(number)
         if effects.answers:
             self.counts.operations += len(effects.answers)
-            self.after(self.setting.one_way_s, functools.partial(self._answer, len(effects.answers)))
+            self.timeline.after(self.setting.one_way_s, functools.partial(self._answer, len(effects.answers)))
         deadline = node.engine.deadline()
-        if deadline is not None and (node.tick_at <= self.now or deadline < node.tick_at):
-            node.tick_at = max(deadline, self.now)
-            self.after(node.tick_at - self.now, functools.partial(self._tick, number, node.tick_at))
+        if deadline is not None and (node.tick_at <= self.timeline.now or deadline < node.tick_at):
+            node.tick_at = max(deadline, self.timeline.now)
+            self.timeline.after(node.tick_at - self.timeline.now, functools.partial(self._tick, number, node.tick_at))
         self._schedule(number)
 
     def _size(self, message: Any, known: dict[int, int]) -> int:
@@ -319,7 +310,7 @@ class Model:
             self._schedule(number)
             self._commit(number)
 
-        self._shared.run(work, lambda: self.after(self.times.sync * 1e-6, written))
+        self._shared.run(work, lambda: self.timeline.after(self.times.sync * 1e-6, written))
 
     # Clients.
 
@@ -349,7 +340,7 @@ class Model:
         def ended() -> None:
             self._generating = False
             for number, batch in batches.items():
-                self.after(self.setting.one_way_s, functools.partial(self._ask, number, batch))
+                self.timeline.after(self.setting.one_way_s, functools.partial(self._ask, number, batch))
             if self._answered:
                 self._generate()
 

@@ -97,7 +97,8 @@ def _how(results: Results, source: Path, folder: Path) -> str:
         [
             "## How it was measured, and how to repeat it",
             "    make compare                                       # everything, three rounds: about four hours\n"
-            "    .venv/bin/python -m comparison --minutes 30 --resume # the same in pieces, until it exits with 0\n"
+            "    .venv/bin/python -m comparison --minutes 30        # the same in pieces: the first half hour of it,\n"
+            "    .venv/bin/python -m comparison --minutes 30 --resume # and the next, until it exits with 0\n"
             "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"
             "    .venv/bin/python -m comparison --only leaderless,etcd --scenario failure\n"
             "    .venv/bin/python -m comparison --render            # this page again, from the raw results",

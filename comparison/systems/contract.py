@@ -48,6 +48,8 @@ class System(ABC):
     """What drives it."""
     scenarios: ClassVar[frozenset[str] | None] = None
     """By name, those that it takes part in; None: all."""
+    quick: ClassVar[bool] = True
+    """Whether a quick run has it without being asked to."""
     nodes_max: ClassVar[int] = 9
     faults: ClassVar[frozenset[str]] = frozenset({"kill", "pause", "stall"})
     """Of the failure scenario, those that make sense with it."""

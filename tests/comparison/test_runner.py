@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from comparison import runner
-from comparison.__main__ import SCENARIOS
+from comparison.__main__ import SCENARIOS, SYSTEMS, asked_by_default
 from comparison.load import Load, LoadFailed
 from comparison.processes import Missing
 from comparison.results import Results
@@ -339,6 +339,26 @@ def test_bad_usage_is_a_sentence(tmp_path: Path, arguments: list[str], said: str
     done = subprocess.run(command(tmp_path, *arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+def test_what_a_run_was_asked_for_need_not_be_said_again_to_go_on_with_it(tmp_path: Path) -> None:
+    """It was refused: the default pace is another one."""
+    asked = ["--only", "leaderless", "--scenario", "hot-key", "--seconds", "0.5", "--repeat", "2"]
+    for arguments in ([*asked, "--minutes", "0"], ["--resume", "--minutes", "0"]):
+        done = subprocess.run(command(tmp_path, *arguments), cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+        assert "2 turns to take" in done.stderr
+        assert done.returncode == 3, "there was no time for any"
+    about = Results.load(tmp_path / "results" / "results.json").about
+    assert (about["options"]["seconds"], about["options"]["repeats"], list(about["systems"])) == (
+        0.5,
+        2,
+        ["leaderless"],
+    )
+
+
+def test_a_quick_run_compiles_nothing() -> None:
+    names = asked_by_default(quick=True).systems
+    assert [name for name in SYSTEMS if name not in names] == ["leaderless-compiled", "raft-compiled"]
 
 
 def test_every_scenario_comes_once_before_any_comes_again(tmp_path: Path) -> None:
