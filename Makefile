@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 COMPILED_VENV ?= .venv-compiled
 COMPILED := $(COMPILED_VENV)/.installed
 
-.PHONY: help demo test lint types pytest sim verify agreement bench compare compiled test-compiled clean
+.PHONY: help demo test lint types pytest sim verify agreement bench compare can-compile compiled test-compiled clean
 
 help:
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
@@ -62,10 +62,14 @@ compare: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[compare]'
 	$(BIN)/python -m comparison $(if $(QUICK),--quick)
 
+can-compile:
+	@command -v $${CC:-cc} >/dev/null && $(PYTHON) -c 'import os, sysconfig; raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+		|| { echo "compiling needs a C compiler and Python's headers; on Debian: apt-get install gcc libc6-dev python3-dev"; exit 1; }
+
 compiled: $(COMPILED)
 
 $(COMPILED): pyproject.toml setup.py $(shell find paxoskv -name '*.py')
-	@command -v $${CC:-cc} >/dev/null || { echo "compiling needs a C compiler and Python's headers; on Debian: apt-get install gcc libc6-dev python3-dev"; exit 1; }
+	@$(MAKE) --no-print-directory can-compile
 	@rm -rf $(COMPILED_VENV) build
 	@$(PYTHON) -m venv $(COMPILED_VENV)
 	@echo "compiling into $(COMPILED_VENV), a minute or two ..."

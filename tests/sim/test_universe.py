@@ -1,11 +1,11 @@
 """Universes: the same seed is the same universe, the engine stands them, and its former bugs stay found."""
 
-import hashlib
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
+from harness.digests import digest
 
 from paxoskv.sim import run
 from paxoskv.sim.configuration import Fault, draw, fault_kinds
@@ -25,17 +25,11 @@ REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 2140, 2293)
 RAFT_REGRESSIONS = (17, 122, 500, 2630)
 
 
-def digest(seed: int, mode: str) -> str:
-    hashed = hashlib.sha256()
-    Universe(draw(seed, mode, operations=100), Trace(lambda line: hashed.update(line.encode()))).run()
-    return hashed.hexdigest()
-
-
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", [0, 1, 2, 7])
 def test_the_same_seed_is_the_same_universe_in_another_process_too(seed: int, mode: str) -> None:
     """Byte for byte, whatever order another process's hashes give its sets."""
-    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom sim.test_universe import digest\n"
+    code = f"import sys; sys.path[:0] = {sys.path!r}\nfrom harness.digests import digest\n"
     code += f"print(digest({seed}, {mode!r}))"
     other = subprocess.run(
         [sys.executable, "-c", code],
