@@ -302,23 +302,22 @@ def _draw_restarts(rng: random.Random, configuration: Configuration) -> tuple[Fa
         operation = rng.randrange(max(1, configuration.operations))
         node, stalled = rng.sample(range(1, configuration.nodes + 1), 2)
         again_s = unit_s * rng.uniform(1, 8)
-        heard_s = again_s + unit_s * rng.uniform(0.5, 4)
-        stall_s = heard_s + unit_s * rng.uniform(0.5, 6)
-
-        def fault(
-            kind: str, delay_s: float, lasts_s: float, node: int, peer: int = 1, operation: int = operation
-        ) -> Fault:
-            return Fault(kind, operation, delay_s, lasts_s, node, peer, amount=1.0)
-
+        unheard_s = again_s + unit_s * rng.uniform(0.5, 4)
+        stall_s = unheard_s + unit_s * rng.uniform(0.5, 6)
+        first = Fault(CRASH, operation, 0.0, unit_s * rng.uniform(0.1, 0.5), node, stalled, amount=1.0)
         found += [
-            fault(CRASH, 0.0, unit_s * rng.uniform(0.1, 0.5), node),
-            fault(DISK_STALL, 0.0, stall_s, stalled),
-            fault(CRASH, again_s, unit_s * rng.uniform(0.1, 0.5), node),
-            fault(PARTITION, stall_s + unit_s * rng.uniform(0.5, 3), unit_s * rng.uniform(3, 20), node),
+            first,
+            replace(first, kind=DISK_STALL, node=stalled, lasts_s=stall_s),
+            replace(first, delay_s=again_s, lasts_s=unit_s * rng.uniform(0.1, 0.5)),
+            replace(
+                first,
+                kind=PARTITION,
+                delay_s=stall_s + unit_s * rng.uniform(0.5, 3),
+                lasts_s=unit_s * rng.uniform(3, 20),
+            ),
         ]
-        found += [
-            fault(LOSSY_LINK, heard_s, stall_s - heard_s + unit_s * rng.uniform(1, 4), node, other)
-            for other in range(1, configuration.nodes + 1)
-            if other != node
-        ]
+        for other in range(1, configuration.nodes + 1):
+            if other != node:
+                lasts_s = stall_s - unheard_s + unit_s * rng.uniform(1, 4)
+                found.append(replace(first, kind=LOSSY_LINK, delay_s=unheard_s, lasts_s=lasts_s, peer=other))
     return tuple(sorted(found, key=lambda fault: (fault.operation, fault.delay_s)))
