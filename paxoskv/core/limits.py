@@ -31,5 +31,10 @@ class Capacity:
     """Of peers, which wait for records from storage; further ones are dropped, as the network might have."""
     repairs: int = 65_536
     """Keys that each peer is known to lack; what is not remembered, a later read finds."""
+    unapplied_bytes: int = 64 * 1024 * 1024
+    """Raft: committed, and waiting for records from storage. Past it nothing more is taken from the leader."""
+    lag: int = 1024
+    """Raft: entries that a node may be behind. Further behind it refuses its clients' operations, whose answers it
+    would see late: they go to another node."""
     page_bytes: int = 256 * 1024
     """Of keys and values in a page of a scan, though never less than one key."""

@@ -32,6 +32,7 @@ const NOTES = {
   callRaft: "Any node takes any operation; those that do not lead hand it to the leader.",
   ok: "The answer leaves only when a majority of disks has what it promises.",
   read: "The value is what a majority agrees upon, and as new as anything that anybody was told.",
+  page: "Every key is as it was at some moment while the page was made.",
   unknown: "The client cannot tell whether it happened. It may yet happen, or may have happened already.",
 };
 
@@ -66,6 +67,8 @@ const MESSAGE_SENTENCES = {
     `${who} tells ${whom} that it has accepted ${m.accepted === "-" ? "nothing" : m.accepted}${m.key === undefined ? "" : ` for key ${shown(m.key)}`}`,
   Fetch: (m, who, whom) => `${who} asks ${whom} for the value of key ${shown(m.key)}`,
   Register: (m, who, whom) => `${who} sends ${whom} the value, ${valueOf(m)}, of version ${m.accepted}`,
+  Pages: (m, who, whom) => `${who} asks ${whom} which keys ${theyOrIt(whom, "they have", "it has")} from ${m.start ? shown(m.start) : "the first one"} on`,
+  Page: (m, who, whom) => `${who} tells ${whom} ${m.keys.length ? `the versions that it has of ${plural(m.keys.length, "key")}` : "that it has no keys there"}`,
   Relay: (m, who, whom) => `${who} hands ${whom}, which holds key ${shown(m.key)} at ballot ${m.ballot}, what its clients want: ${listed(m.operations.slice(0, 3).map((one) => shown(one)))}${m.operations.length > 3 ? ` and ${m.operations.length - 3} more` : ""}`,
   RelayAnswer: (m, who, whom) => `${who} tells ${whom} what became of the operations it handed over`,
   NotHolder: (m, who, whom) => `${who} tells ${whom} that it does not hold the key at that ballot; it has promised ${m.promised}`,
@@ -204,7 +207,7 @@ function caption(reel, start, end) {
       const certainly = call.outcome === "failed" ? "is told that it certainly did not happen" : `has its answer: ${answer(call, 60)}`;
       return {
         text: `Client ${call.client} ${certainly} (${request(call, 24)})`,
-        note: call.outcome !== "ok" ? "" : call.kind === "get" ? NOTES.read : NOTES.ok,
+        note: call.outcome !== "ok" ? "" : call.kind === "get" ? NOTES.read : call.kind === "scan" ? NOTES.page : NOTES.ok,
         tone: call.outcome === "ok" ? "good" : "bad",
       };
     }

@@ -13,6 +13,8 @@ const LABELS = {
   Fetch: () => "value?",
   Register: (m) => shown(m.value, 12),
   Relay: (m) => (m.operations.length > 1 ? `do ${m.operations.length} for me` : `do: ${shown(m.operations[0], 12)}`),
+  Pages: () => "which keys?",
+  Page: (m) => plural(m.keys.length, "key"),
   RelayAnswer: () => "done",
   NotHolder: () => "not mine",
   Append: (m) => (m.entries.length === 0 ? "" : m.entries.length > 1 ? `entries ${m.entries[0].index}–${m.entries[m.entries.length - 1].index}` : `entry ${m.entries[0].index}`),

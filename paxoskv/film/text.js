@@ -60,6 +60,7 @@ const KIND_WORDS = {
   incr: (key, argument) => `incr ${key} by ${argument}`,
   append: (key, argument) => `append ${argument} to ${key}`,
   swap: (key, argument) => `swap ${key} for ${argument}`,
+  scan: (key) => `scan from ${key || "the first key"}`,
 };
 
 function request(call, most = 18) {
@@ -73,6 +74,7 @@ function answer(call, most = 18) {
   if (call.outcome === "unknown") return "no answer";
   if (call.outcome === "failed") return "refused";
   if (call.status) return STATUS_WORDS[call.status] ?? `status ${call.status}`;
+  if (call.kind === "scan") return call.value ? shown(call.value, most) : "nothing";
   if (call.kind === "get" || call.kind === "incr") return shown(call.value, most);
   return "ok";
 }

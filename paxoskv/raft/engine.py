@@ -38,11 +38,6 @@ from paxoskv.raft.snapshot import Sender
 LOG_BYTES_MAX: Final = 32 * 1024 * 1024
 # For a follower whose snapshot is under way as much more is kept as it needs after that, up to so many times as much.
 LOG_HELD: Final = 4
-# What may wait to be applied, for records that are being loaded; past that nothing more is taken.
-UNAPPLIED_BYTES_MAX: Final = 64 * 1024 * 1024
-# More than so many entries behind, a node refuses its clients' operations, whose answers it would see late: they go to
-# another node.
-LAG_MAX: Final = 1024
 # Operations applied in one turn; a longer backlog takes several, so that heartbeats get through.
 _APPLY_MAX: Final = 20_000
 _EVICTION_SWEEP_MAX: Final = 1024
@@ -419,7 +414,8 @@ class RaftEngine:
     @property
     def _is_behind(self) -> bool:
         """So much that is committed waits to be applied that this node takes nothing more."""
-        return self.log.unapplied_bytes > UNAPPLIED_BYTES_MAX and self.machine.applied < self.log.committed
+        unapplied_bytes_max = self.context.capacity.unapplied_bytes
+        return self.log.unapplied_bytes > unapplied_bytes_max and self.machine.applied < self.log.committed
 
     def _journal_append(self, message: messages.Append, first: int) -> None:
         """The log has the message's entries now, and what it had from index `first` on no more."""
@@ -755,7 +751,7 @@ class RaftEngine:
         leader = election.leader
         if not leader or leader not in self.context.up:
             return
-        if self._leader_committed > self.machine.applied + LAG_MAX:
+        if self._leader_committed > self.machine.applied + self.context.capacity.lag:
             self.origin.refuse()
         else:
             self.origin.request(self._read_there)

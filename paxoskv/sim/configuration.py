@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass, replace
 from typing import Final
 
+from paxoskv.core.limits import Capacity
 from paxoskv.workload import MIXES
 
 OPERATIONS_DEFAULT: Final = 300
@@ -105,6 +106,8 @@ class Configuration:
     """Probability that a client stays with its node for the next operation."""
     expiring: float
     """Share of the puts whose values expire."""
+    sweeps: bool
+    """Nodes look for what has expired and nobody reads."""
     think_s: float
     timeout_s_min: float
     timeout_s_max: float
@@ -116,6 +119,22 @@ class Configuration:
     cache_bytes: int
     journal_bytes: int
     """A checkpoint begins past this."""
+    scanners: int
+    """Clients that scan all keys, over and over, as long as others ask for anything."""
+    page_bytes: int
+    """Of a page of a scan."""
+    in_flight: int
+    """Operations that a node takes at a time."""
+    backlog_bytes: int
+    """Of rows that wait for a node's disk; past it the node takes no more from others."""
+    parked_messages: int
+    """Of peers, that wait for a node's disk to read."""
+    repairs: int
+    """Keys of each peer that a node remembers to be behind."""
+    unapplied_bytes: int
+    """Raft: of entries that are committed and wait for records."""
+    lag: int
+    """Raft: entries that a node may be behind before it refuses its clients."""
     drift: float
     """Relative error of the nodes' clocks."""
     election_s: float
@@ -129,6 +148,19 @@ class Configuration:
     lease_reads: bool
     """Raft: a leader that was heard by a majority lately reads by itself."""
     faults: tuple[Fault, ...]
+
+    @property
+    def capacity(self) -> Capacity:
+        """Of every node's engine."""
+        return Capacity(
+            operations=self.in_flight,
+            backlog_bytes=self.backlog_bytes,
+            parked_messages=self.parked_messages,
+            repairs=self.repairs,
+            unapplied_bytes=self.unapplied_bytes,
+            lag=self.lag,
+            page_bytes=self.page_bytes,
+        )
 
 
 def draw(
@@ -157,6 +189,7 @@ def draw(
         hot=rng.choice((0.0, 0.3, 0.8)),
         sticky=rng.choice((0.0, 0.5, 0.9, 1.0)),
         expiring=0.0,
+        sweeps=False,
         think_s=rng.choice((0.0, 0.0005, 0.005)),
         timeout_s_min=rng.choice((0.02, 0.3)),
         timeout_s_max=rng.choice((0.5, 2.0)),
@@ -174,6 +207,7 @@ def draw(
         turn_s=rng.choice((0.0, 0.00005, 0.0005)),
         cache_bytes=rng.choice((1 << 28, 1 << 28, 1500, 4000)),
         journal_bytes=rng.choice((1 << 25, 20_000, 2_000)),
+        **_draw_capacity(seed),
         drift=rng.choice((0.0, 0.0001, 0.05)),
         election_s=0.0,
         log_bytes=0,
@@ -184,13 +218,30 @@ def draw(
     )
     if configuration.workload == "register":
         # Of what it is made of only puts can set an expiry, and nothing keeps one: so it is known of every version.
-        expiring = random.Random(f"{seed} expiry").choice((0.0, 0.3, 1.0))
-        configuration = replace(configuration, expiring=expiring)
+        expiry = random.Random(f"{seed} expiry")
+        expiring = expiry.choice((0.0, 0.3, 1.0))
+        configuration = replace(configuration, expiring=expiring, sweeps=bool(expiring) and expiry.random() < 0.5)
     if mode == "raft":
         configuration = _draw_raft(seed, configuration)
     if faults:
         configuration = replace(configuration, faults=_draw_faults(seed, configuration))
     return configuration
+
+
+def _draw_capacity(seed: int) -> dict[str, int]:
+    """Room for everything in most universes, and for next to nothing in some."""
+    rng = random.Random(f"{seed} capacity")
+    usual = Capacity()
+    return {
+        "scanners": rng.choice((0, 0, 0, 1, 2)),
+        "page_bytes": rng.choice((usual.page_bytes, 200, 1)),
+        "in_flight": rng.choice((*[usual.operations] * 7, 4)),
+        "backlog_bytes": rng.choice((*[usual.backlog_bytes] * 5, 1000)),
+        "parked_messages": rng.choice((*[usual.parked_messages] * 5, 1)),
+        "repairs": rng.choice((*[usual.repairs] * 5, 1)),
+        "unapplied_bytes": rng.choice((*[usual.unapplied_bytes] * 5, 100)),
+        "lag": rng.choice((*[usual.lag] * 5, 3)),
+    }
 
 
 def _draw_raft(seed: int, configuration: Configuration) -> Configuration:

@@ -35,7 +35,9 @@ def _build(
         rng,
         cache_bytes=configuration.cache_bytes,
         value_bytes_max=VALUE_BYTES_MAX,
+        capacity=configuration.capacity,
         empty=empty,
+        sweeps=configuration.sweeps,
     )
 
 

@@ -57,9 +57,11 @@ def _build(
         ),
         cache_bytes=configuration.cache_bytes,
         value_bytes_max=VALUE_BYTES_MAX,
+        capacity=configuration.capacity,
         lease_reads=configuration.lease_reads,
         log_bytes=configuration.log_bytes,
         empty=empty,
+        sweeps=configuration.sweeps,
     )
 
 

@@ -9,6 +9,7 @@ import msgpack
 
 from paxoskv.core.engine import Effects, Engine
 from paxoskv.core.operations import Operation, Result
+from paxoskv.core.scan import ScanOperation
 from paxoskv.sim.configuration import Configuration
 from paxoskv.sim.disk import Disk
 from paxoskv.sim.mode import Mode
@@ -75,6 +76,7 @@ class Replica:
         """Forget what only a process knows."""
         self._incarnations: dict[int, int] = {}
         self._operations: list[Operation] = []
+        self._scans: list[ScanOperation] = []
         self._messages: list[tuple[int, list[Any]]] = []
         self._committed = 0
         self._scheduled = False
@@ -233,10 +235,13 @@ class Replica:
     # Turns.
 
     def submit(self, operation: Operation) -> bool:
-        """A client's operation; False when there is no process to take it."""
+        """A client's operation, or its scan; False when there is no process to take it."""
         if self.engine is None:
             return False
-        self._operations.append(operation)
+        if isinstance(operation, ScanOperation):
+            self._scans.append(operation)
+        else:
+            self._operations.append(operation)
         self._schedule()
         return True
 
@@ -282,6 +287,10 @@ class Replica:
         if self._operations:
             operations, self._operations = self._operations, []
             engine.submit(operations, now)
+        if self._scans:
+            scans, self._scans = self._scans, []
+            for scan in scans:
+                engine.scan(scan, now)
         if self._tick_due:
             self._tick_due = False
             engine.tick(now)

@@ -68,7 +68,7 @@ class Trace(Events):
             call=number,
             client=call.process,
             node=call.node,
-            kind=KIND_NAMES[kind],
+            kind=KIND_NAMES[kind] if call.page is None else "scan",
             key=shown(key),
             argument=shown(argument),
             condition=shown(condition),
@@ -81,7 +81,7 @@ class Trace(Events):
             call=self._calls[id(call)],
             outcome=call.outcome,
             status=call.status,
-            value=shown(call.value),
+            value=shown(call.value) if call.page is None else text(b" ".join([item.key for item in call.page.items])),
             version=call.version,
         )
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Argument, Operation, Result
+from paxoskv.core.scan import ScanOperation
 from paxoskv.sim import configuration as configurations
 from paxoskv.sim.configuration import Configuration, Fault
 from paxoskv.sim.modes import mode_of
@@ -35,6 +36,7 @@ _CLIENT_PATIENCE_S: Final = 0.1
 _ANSWERED_S_MAX: Final = 3.0
 _PROBE_S_MAX: Final = 5.0
 _PROBES_MAX: Final = 4
+_PROBE_PAUSE_S: Final = 0.5
 _SETTLED_S_MAX: Final = 60.0
 _LATE_S_MAX: Final = 1.0
 _LEADER_S_MAX: Final = 30.0
@@ -57,6 +59,8 @@ class Call:
     version: int = 0
     lifetime_ms: int | None = None
     """A put's: how long its value may live, by the clock of the node that takes it. None: for ever."""
+    page: ScanOperation | None = None
+    """A scan's, which looks like a get of the key that it begins at: where it ends, and what it brought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +146,13 @@ class Universe:
         self._strikes: list[_Strike] = []
         self._healing = False
         self._issued = 0
-        self._processes = configuration.clients
+        self._processes = configuration.clients + configuration.scanners
         self._waiting: dict[int, Call] = {}
         """The call that each process waits for."""
         self.finished = 0
         """How many clients have nothing left to ask."""
-        self._clients = [_Client(self, number) for number in range(configuration.clients)]
+        self._clients: list[_Client] = [_Client(self, number) for number in range(configuration.clients)]
+        self._clients += [_Scanner(self, configuration.clients + number) for number in range(configuration.scanners)]
 
     def _rng(self, part: str) -> random.Random:
         return random.Random(f"{self.configuration.seed} {part}")
@@ -207,7 +212,7 @@ class Universe:
 
     def take_request(self) -> Request | None:
         """The next request of the workload, None when all were issued. Faults strike by their number."""
-        if self._issued >= self.configuration.operations:
+        if self.is_exhausted:
             return None
         for fault in self._faults.get(self._issued, ()):
             self.timeline.after(fault.delay_s, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
@@ -221,11 +226,26 @@ class Universe:
         up = [number for number, replica in self._replicas.items() if replica.up]
         return client.rng.choice(up or list(self._replicas))
 
+    @property
+    def is_exhausted(self) -> bool:
+        """All requests of the workload were issued."""
+        return self._issued >= self.configuration.operations
+
     def issue(self, process: int, node: int, request: Request, timeout_s: float) -> Call:
         """Send a request on its way."""
         call = Call(process, node, request, self.timeline.now)
         if request[0] == operations.PUT and self._lifetimes.random() < self.configuration.expiring:
             call.lifetime_ms = self._lifetimes.choice(_LIFETIMES_MS)
+        return self._send(call, Operation(*request, reply=call), timeout_s)
+
+    def scan(self, process: int, node: int, start: bytes, keys_only: bool, timeout_s: float) -> Call:
+        """Ask for the page of all keys that begins at `start`."""
+        call = Call(process, node, (operations.GET, start, None, None), self.timeline.now)
+        call.page = ScanOperation(start, None, keys_only, reply=call)
+        return self._send(call, call.page, timeout_s)
+
+    def _send(self, call: Call, operation: Operation, timeout_s: float) -> Call:
+        process, node = call.process, call.node
         self.calls.append(call)
         self._waiting[process] = call
         if self._trace is not None:
@@ -233,8 +253,7 @@ class Universe:
 
         def arrive() -> None:
             replica = self._replicas[node]
-            kind, key, argument, condition = request
-            operation = Operation(kind, key, argument, condition, replica.clock() + timeout_s, reply=call)
+            operation.deadline = replica.clock() + timeout_s
             if call.lifetime_ms is not None:
                 operation.expiry = replica.wall_ms() + call.lifetime_ms
             if not replica.submit(operation):
@@ -252,7 +271,8 @@ class Universe:
             return
         if result.status < operations.ERROR_STATUS_MIN:
             call.status, call.value, call.version, _ = result
-            self._workload.saw(call.request[1], *_seen(call))
+            if call.page is None:
+                self._workload.saw(call.request[1], *_seen(call))
             self._complete(call, OK)
         elif errors.BY_STATUS[result.status].definite:
             self._complete(call, FAILED)
@@ -422,23 +442,41 @@ class Universe:
         for key in self._workload.keys:
             for number in self._replicas:
                 self._probe_with(number, self._workload.write(key))
+        if self.configuration.scanners:
+            for number in self._replicas:
+                self._probe_scan(number)
         for key in self._workload.keys:
             for number in self._replicas:
                 self._probe_with(number, (operations.GET, key, None, None))
 
     def _probe_with(self, number: int, request: Request) -> None:
         call = self._ask_and_wait(number, request)
-        # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that.
+        # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that; and a
+        # node that is catching up with the log refuses its clients until it has.
         tries = 1 if self._mode.leads is None else _PROBES_MAX
-        while call.outcome == UNKNOWN and tries > 1:
+        while call.outcome != OK and tries > 1:
             tries -= 1
+            self.timeline.run(self.timeline.now + _PROBE_PAUSE_S)
             call = self._ask_and_wait(number, request)
         if call.outcome != OK or (call.status != operations.OK and request[0] == operations.GET):
             name = operations.KIND_NAMES[request[0]]
             raise Stuck(f"after the faults a {name} of {request[1]!r} through node {number} ended as {call.outcome}")
 
+    def _probe_scan(self, number: int) -> None:
+        """All pages come, and say together what the keys are."""
+        start: bytes | None = b""
+        while start is not None:
+            call = self._wait(self.scan(self.new_process(0), number, start, False, _PROBE_S_MAX))
+            if call.outcome != OK or call.page is None:
+                raise Stuck(f"after the faults a scan from {start!r} on through node {number} ended as {call.outcome}")
+            following = call.page.following
+            assert following is None or following > start, f"a page that begins at {start!r} goes on at {following!r}"
+            start = following
+
     def _ask_and_wait(self, number: int, request: Request) -> Call:
-        call = self.issue(self.new_process(0), number, request, _PROBE_S_MAX)
+        return self._wait(self.issue(self.new_process(0), number, request, _PROBE_S_MAX))
+
+    def _wait(self, call: Call) -> Call:
         self.timeline.run(self.timeline.now + _PROBE_S_MAX + 1, lambda: self._waiting.get(call.process) is not call)
         return call
 
@@ -446,11 +484,12 @@ class Universe:
         """Nobody waits for anything, and all hold the same."""
         engines = [replica.engine for replica in self._replicas.values() if replica.engine is not None]
         assert len(engines) == len(self._replicas)
+        quiet = self._mode.quiet and not self.configuration.sweeps
 
         def settled() -> bool:
             return (
                 all(
-                    engine.status()["operations_in_flight"] == 0 and (not self._mode.quiet or engine.deadline() is None)
+                    engine.status()["operations_in_flight"] == 0 and (not quiet or engine.deadline() is None)
                     for engine in engines
                 )
                 and self._converged() is None
@@ -498,13 +537,16 @@ class _Client:
         universe = self._universe
         request = universe.take_request()
         if request is None:
-            self.finished = True
-            universe.finished += 1
+            self._finish()
             return
         configuration = universe.configuration
         self.node = universe.choose(self)
         timeout_s = self.rng.uniform(configuration.timeout_s_min, configuration.timeout_s_max)
         universe.issue(self._process, self.node, request, timeout_s)
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._universe.finished += 1
 
     def completed(self, outcome: str) -> None:
         """The call has ended."""
@@ -513,6 +555,33 @@ class _Client:
         if not self.finished:
             pause = self.rng.uniform(0, 2 * self._universe.configuration.think_s)
             self._universe.timeline.after(pause if outcome == OK else pause + 0.002, self._ask)
+
+
+class _Scanner(_Client):
+    """Asks for page after page of all keys, each through any node."""
+
+    def __init__(self, universe: Universe, number: int) -> None:
+        super().__init__(universe, number)
+        self._call: Call | None = None
+        self._start = b""
+
+    def _ask(self) -> None:
+        universe = self._universe
+        if universe.is_exhausted:
+            self._finish()
+            return
+        configuration = universe.configuration
+        self.node = universe.choose(self)
+        timeout_s = self.rng.uniform(configuration.timeout_s_min, configuration.timeout_s_max)
+        self._call = universe.scan(self._process, self.node, self._start, self.rng.random() < 0.2, timeout_s)
+
+    def completed(self, outcome: str) -> None:
+        assert self._call is not None
+        page = self._call.page
+        if outcome == OK and page is not None:
+            assert page.following is None or page.following > self._start, "a scan gets on"
+            self._start = page.following or b""
+        super().completed(outcome)
 
 
 def _seen(call: Call) -> tuple[bytes | None, int]:

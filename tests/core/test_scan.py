@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxoskv.core.scan import KeyOrder, after, prefix_end
+from paxoskv.core import operations
+from paxoskv.core.operations import Operation, Result
+from paxoskv.core.scan import Assembly, Inner, KeyOrder, ScanOperation, after, prefix_end
 
 keys = st.binary(min_size=1, max_size=3)
 
@@ -46,3 +48,20 @@ def test_a_prefix_ends_where_the_first_key_beyond_it_is(prefix: bytes, key: byte
 @given(keys, keys)
 def test_nothing_is_between_a_key_and_the_one_after_it(key: bytes, other: bytes) -> None:
     assert (other > key) == (other >= after(key))
+
+
+def test_a_page_ends_once_it_is_full_and_says_where_the_next_one_begins() -> None:
+    """Of what was known, and of what had to be read: nobody knew beforehand how large that is."""
+    answered: list[Result] = []
+    asked: list[Operation] = []
+    operation = ScanOperation(b"", None)
+    large = bytes(100)
+    keys = [(b"a", (large, 1, 0)), (b"b", None), (b"c", (large, 1, 0)), (b"d", (large, 1, 0))]
+    assembly = Assembly(operation, keys, None, 250, asked.append, lambda _, result: answered.append(result))
+    assembly.advance()
+    [get] = asked
+    assert isinstance(get.reply, Inner)
+    get.reply.answered(get, Result(operations.OK, large, 1))
+    assert [result.status for result in answered] == [operations.OK]
+    assert [item.key for item in operation.items] == [b"a", b"b", b"c"]
+    assert operation.following == b"d"

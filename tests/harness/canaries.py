@@ -61,6 +61,33 @@ _ENGINE = "paxoskv.paxos.engine:PaxosEngine."
 _PROPOSER = "paxoskv.paxos.proposer:Proposer."
 _READER = "paxoskv.paxos.reader:Reader."
 _CHAIN = "paxoskv.paxos.chain:"
+_SCANNER = "paxoskv.paxos.scanner:Scanner."
+_PAGES = "paxoskv.core.scan:LocalPages."
+
+# What both engines' scans are made of.
+SCANS_OF_BOTH = (
+    Canary(
+        "a scan is blind for what storage does not have",
+        "section 4",
+        _PAGES + "page",
+        "records.order = KeyOrder(unsaved)",
+        "records.order = KeyOrder(())",
+    ),
+    Canary(
+        "a scan is blind for what is new since it began",
+        "section 4",
+        "paxoskv.core.scan:KeyOrder.add",
+        "self._fresh.append(key)",
+        "pass",
+    ),
+    Canary(
+        "a page that was never answered is waited for",
+        "liveness",
+        "paxoskv.core.scan:Assembly._answered",
+        "self._answer(self._operation, Result(result.status, result.value, 0))",
+        "pass",
+    ),
+)
 
 PAXOS = (
     Canary(
@@ -309,4 +336,37 @@ PAXOS = (
         "self._held = deque(held for held in self._held if held[1] != peer)",
         "pass",
     ),
+)
+
+# Universes notice them; no transcript scans.
+PAXOS_SCANS = (
+    Canary(
+        "a scan asks nobody",
+        "section 4",
+        _SCANNER + "_proceed",
+        "len(scan.answers) < group.quorum",
+        "len(scan.answers) < 1",
+    ),
+    Canary(
+        "a scan shows what a minority has",
+        "section 4",
+        _SCANNER + "_proceed",
+        "all([page.get(key, 0) == version for page in pages])",
+        "True",
+    ),
+    Canary(
+        "a scan goes on where the longest page ended",
+        "section 4",
+        _SCANNER + "_proceed",
+        "min(ends, default=None)",
+        "max(ends, default=None)",
+    ),
+    Canary(
+        "a scan shows what is not on disk",
+        "D1",
+        _SCANNER + "_read",
+        "[version], [register] = self._acceptor.read([key], use=False)",
+        "version, register = resident[key].accepted, resident[key].register",
+    ),
+    *SCANS_OF_BOTH,
 )

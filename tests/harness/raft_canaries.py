@@ -1,6 +1,6 @@
 """Log engines broken on purpose, as `harness.canaries` has leaderless ones. Sections are the dissertation's."""
 
-from harness.canaries import Canary
+from harness.canaries import SCANS_OF_BOTH, Canary
 
 _ELECTION = "paxoskv.raft.election:Election."
 _ENGINE = "paxoskv.raft.engine:RaftEngine."
@@ -244,6 +244,14 @@ RAFT = (
         "self._reads += request.operations",
         "pass",
     ),
+    Canary(
+        "a scan does not ask who leads",
+        "6.4",
+        _ENGINE + "scan",
+        "self.submit([operation], now)",
+        "self.context.advance(now)\n    self.context.in_flight += 1\n    self.scanner.take(operation)",
+    ),
+    *SCANS_OF_BOTH,
 )
 
 # Universes come to them too seldom: not within several hundred seeds. Of the first a transcript takes notice, of the

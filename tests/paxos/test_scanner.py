@@ -182,6 +182,45 @@ def test_a_read_of_a_scan_that_the_own_vote_completes_is_answered_to_the_scan() 
     assert [item.value for item in operation.items] == [b"new"]
 
 
+def test_what_left_memory_while_the_disk_was_reading_is_read_like_any_key() -> None:
+    """It was not saved when the disk read, and not in memory any more when the page was made: in neither of both."""
+    cluster = Cluster(cache_bytes=1)
+    cluster.submit(3, put(b"k", b"value"))
+    for _ in range(2):
+        for source, target in ((3, 1), (1, 3)):
+            for packet in cluster.of(source, target):
+                cluster.deliver(packet)
+            cluster.commit(source)
+            cluster.commit(target)
+    assert cluster.answers
+    cluster.crash(3)
+    cluster.packets.clear()
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    [asked] = cluster.nodes[1].scans
+    cluster.nodes[1].scans.clear()
+    cluster.checkpoint(1)
+    cluster.turn(1)
+    assert b"k" not in cluster.engine(1).records.resident
+    cluster.engine(1).scanned(asked.number, [], None, cluster.now)
+    cluster.turn(1)
+    cluster.settle()
+    assert [(item.key, item.value) for item in operation.items] == [(b"k", b"value")]
+
+
+def test_a_page_that_a_former_incarnation_asked_for_is_sent_to_nobody() -> None:
+    """(B9) The new one numbers its scans from the beginning, and this page is older than what it asks for."""
+    cluster = Cluster()
+    cluster.run(2, put(b"k"))
+    cluster.scan(1, ScanOperation(b"", None, deadline=cluster.now + 10))
+    deliver_all(cluster, Pages)
+    cluster.crash(1)
+    cluster.restart(1)
+    cluster.load(2)
+    assert not [packet for packet in cluster.packets if isinstance(packet.message, Page)]
+    assert [item.key for item in scan(cluster, 1)] == [b"k"]
+
+
 def deliver_all(cluster: Cluster, kind: type) -> None:
     for packet in [packet for packet in cluster.packets if isinstance(packet.message, kind)]:
         cluster.deliver(packet)

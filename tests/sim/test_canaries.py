@@ -4,7 +4,7 @@ A canary that is not found is a hole in the simulator.
 """
 
 import pytest
-from harness.canaries import PAXOS, Canary, planted
+from harness.canaries import PAXOS, PAXOS_SCANS, Canary, planted
 from harness.raft_canaries import RAFT
 
 from paxoskv.sim import run
@@ -25,6 +25,8 @@ BEGIN = {
     "results remembered from any ballot": 51,
     "acknowledgement counted twice from one node": 14,
     "answers for a former incarnation reach the new one": 111,
+    "a scan goes on where the longest page ended": 192,
+    "a scan shows what is not on disk": 38,
 }
 RAFT_BEGIN = {
     "votes of past terms counted": 55,
@@ -38,7 +40,7 @@ RAFT_BEGIN = {
 }
 
 
-@pytest.mark.parametrize("canary", PAXOS, ids=str)
+@pytest.mark.parametrize("canary", PAXOS + PAXOS_SCANS, ids=str)
 def test_the_simulator_finds_a_broken_cluster(canary: Canary) -> None:
     assert _is_found(canary, "paxos", BEGIN), f"no seed of {SEEDS_MAX} shows it"
 
