@@ -69,14 +69,15 @@ class Scanner:
             if node in scan.answers:
                 continue
             if node != context.node:
-                context.send(node, Pages(scan.number, operation.key, operation.end))
+                context.send(node, Pages(scan.number, operation.key, operation.end, operation.limit))
             elif scan.attempt == 1:
-                self._read(operation.key, operation.end, lambda *page: self._own(scan, *page))
+                self._read(operation.key, operation.end, operation.limit, lambda *page: self._own(scan, *page))
 
     def _read(
         self,
         start: bytes,
         end: bytes | None,
+        limit: int | None,
         then: Callable[[dict[bytes, int], dict[bytes, bytes], bytes | None], None],
     ) -> None:
         """Have `then` called with versions and registers of the own acceptor, and the key to go on from."""
@@ -103,7 +104,7 @@ class Scanner:
                 size += len(key) + len(register) + 16
             then(versions, own, following)
 
-        self._pages.page(start, end, found, self._context.now)
+        self._pages.page(start, end, found, self._context.now, limit)
 
     def on_pages(self, sender: int, message: Pages) -> None:
         """Another node scans."""
@@ -119,7 +120,7 @@ class Scanner:
                 Page(message.number, message.start, tuple(versions), tuple(versions.values()), following),
             )
 
-        self._read(message.start, message.end, found)
+        self._read(message.start, message.end, message.limit, found)
 
     def peer_restarted(self, peer: int) -> None:
         """What its former incarnation asked is nobody's any more."""
@@ -156,6 +157,10 @@ class Scanner:
         following = min(ends, default=None)
         pages = [versions for versions, _ in scan.answers.values()]
         keys = sorted({key for page in pages for key in page if following is None or key < following})
+        if operation.limit is not None and len(keys) > operation.limit:
+            # Each page has as many, and not all of them the same.
+            following = keys[operation.limit]
+            del keys[operation.limit :]
         found: list[tuple[bytes, tuple[bytes | None, int, int] | None]] = []
         for key in keys:
             version = pages[0].get(key, 0)
