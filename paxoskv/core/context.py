@@ -4,6 +4,7 @@ import random
 from typing import Final, Generic, TypeVar
 
 from paxoskv.core import errors
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Inner
 
@@ -13,10 +14,10 @@ MessageT = TypeVar("MessageT")
 class EngineContext(Generic[MessageT]):
     """One engine's surroundings. Each engine adds what only it needs."""
 
-    def __init__(self, node: int, rng: random.Random, operations_max: int) -> None:
+    def __init__(self, node: int, rng: random.Random, capacity: Capacity) -> None:
         self.node = node
         self.rng = rng
-        self.operations_max = operations_max
+        self.capacity = capacity
         self.wall_ms = 0
         """What the wall clock says, milliseconds since the epoch. Only expiry looks at it."""
         self.sends: dict[int, list[MessageT]] = {}
@@ -45,7 +46,7 @@ class EngineContext(Generic[MessageT]):
             self.answers.append((operation, result))
 
     def refuse(self, operation: Operation) -> None:
-        """There are `operations_max` in flight: this one never begins."""
+        """There are as many in flight as there may be: this one never begins."""
         self.overloaded += 1
         operation.done = True
         self.answers.append((operation, _OVERLOADED))

@@ -16,7 +16,6 @@ from paxoskv.core import operations
 from paxoskv.core.engine import Scan
 from paxoskv.core.operations import Operation, Result
 
-PAGE_BYTES_MAX: Final = 256 * 1024
 PAGE_KEYS_MAX: Final = 2048
 _RUN_KEYS: Final = 8192
 # Gets of one page that are under way at a time: values may be large.
@@ -230,14 +229,16 @@ class Assembly:
         operation: ScanOperation,
         keys: Sequence[tuple[bytes, tuple[bytes | None, int, int] | None]],
         following: bytes | None,
+        page_bytes: int,
         get: Callable[[Operation], None],
         answer: Callable[[Operation, Result], None],
     ) -> None:
-        """`keys`: in order, each with value, version and expiry if these are known. `get` takes a get whose `reply` is
-        an `Inner`; `answer` is told of the result once."""
+        """`keys`: in order, each with value, version and expiry if these are known. Past `page_bytes` the page ends.
+        `get` takes a get whose `reply` is an `Inner`; `answer` is told of the result once."""
         self._operation = operation
         self._left = deque(keys)
         self._following = following
+        self._page_bytes = page_bytes
         self._get = get
         self._answer = answer
         self._waits = 0
@@ -252,7 +253,7 @@ class Assembly:
             return
         while self._left and not self._waits:
             window: list[bytes] = []
-            while self._left and len(window) < _GETS_MAX and self._size <= PAGE_BYTES_MAX:
+            while self._left and len(window) < _GETS_MAX and self._size <= self._page_bytes:
                 key, known = self._left.popleft()
                 if known is None:
                     window.append(key)
@@ -261,7 +262,7 @@ class Assembly:
             self._waits = len(window)
             for key in window:
                 self._get(Operation(operations.GET, key, deadline=operation.deadline, reply=self._inner))
-            if self._size > PAGE_BYTES_MAX and self._left:
+            if self._size > self._page_bytes and self._left:
                 self._following = self._left[0][0]
                 self._left.clear()
         if not self._waits:

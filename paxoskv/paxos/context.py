@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from paxoskv.core.context import EngineContext
+from paxoskv.core.limits import Capacity
 from paxoskv.core.placement import Placement
 from paxoskv.paxos.messages import Message
 
@@ -44,9 +45,9 @@ class Context(EngineContext[Message]):
         rng: random.Random,
         timing: Timing,
         value_bytes_max: int,
-        operations_max: int,
+        capacity: Capacity,
     ) -> None:
-        super().__init__(node, rng, operations_max)
+        super().__init__(node, rng, capacity)
         self.placement = placement
         self.timing = timing
         self.value_bytes_max = value_bytes_max

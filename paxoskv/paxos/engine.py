@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from paxoskv.core import operations
 from paxoskv.core.engine import Effects, Scan
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation
 from paxoskv.core.placement import Placement
 from paxoskv.core.scan import LocalPages, ScanOperation
@@ -40,10 +41,6 @@ from paxoskv.paxos.register import expiry
 from paxoskv.paxos.repair import Repair
 from paxoskv.paxos.scanner import Scanner
 
-# Past this much that is journaled but not on disk, the acceptor takes nothing more: its disk hangs, the others' do not,
-# and memory is finite.
-JOURNAL_BACKLOG_BYTES_MAX: Final = 32 * 1024 * 1024
-PARKED_MESSAGES_MAX: Final = 1024
 _ANSWER_BYTES_MAX: Final = 512 * 1024
 _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
@@ -87,14 +84,15 @@ class PaxosEngine:
         timing: Timing | None = None,
         cache_bytes: int = 256 * 1024 * 1024,
         value_bytes_max: int = 1024 * 1024,
-        operations_max: int = 65_536,
+        capacity: Capacity | None = None,
         empty: bool = False,
         sweeps: bool = False,
     ) -> None:
         """`sweeps`: what has expired is made absent though nobody reads it.
         `empty`: storage has no record of any key, so that none need be asked for."""
         self.node = node
-        self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max, operations_max)
+        capacity = capacity or Capacity()
+        self.context = Context(node, incarnation, placement, rng, timing or Timing(), value_bytes_max, capacity)
         self.records = Records(cache_bytes)
         self.records.complete = empty
         self.acceptor = Acceptor(self.records)
@@ -144,7 +142,7 @@ class PaxosEngine:
         resident = records.resident
         for operation in operations_:
             self.counters["operations"] += 1
-            if context.in_flight >= context.operations_max:
+            if context.in_flight >= context.capacity.operations:
                 context.refuse(operation)
                 continue
             context.in_flight += 1
@@ -163,7 +161,7 @@ class PaxosEngine:
         context = self.context
         context.advance(now)
         self.counters["operations"] += 1
-        if context.in_flight >= context.operations_max:
+        if context.in_flight >= context.capacity.operations:
             context.refuse(operation)
             return
         context.in_flight += 1
@@ -262,7 +260,7 @@ class PaxosEngine:
         missing = self.records.missing(keys)
         if not missing:
             return True
-        if len(self._parked_messages) >= PARKED_MESSAGES_MAX:
+        if len(self._parked_messages) >= self.context.capacity.parked_messages:
             self.counters["parked_dropped"] += 1
             return False
         # Looked at again when all of its keys have come, not at each: there may be many messages of many keys.
@@ -277,7 +275,7 @@ class PaxosEngine:
     @property
     def muted(self) -> bool:
         """The disk is so far behind that this acceptor takes nothing more."""
-        return self._backlog_bytes > JOURNAL_BACKLOG_BYTES_MAX
+        return self._backlog_bytes > self.context.capacity.backlog_bytes
 
     def _on_proposals(self, sender: int, message: Any) -> None:
         if self.muted:

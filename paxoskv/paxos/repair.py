@@ -8,7 +8,6 @@ from paxoskv.paxos.chain import Flight
 from paxoskv.paxos.context import Context
 from paxoskv.paxos.directed import Directed
 
-KEYS_MAX: Final = 65_536
 _SLICE_KEYS: Final = 128
 _SLICE_BYTES_MAX: Final = 256 * 1024
 
@@ -37,7 +36,7 @@ class Repair:
         """A replica did not acknowledge these steps, all of them chosen or lost since."""
         behind = self._behind.setdefault(peer, {})
         for flight in flights:
-            if len(behind) >= KEYS_MAX:
+            if len(behind) >= self._context.capacity.repairs:
                 self.counters["repairs_dropped"] += 1
             else:
                 behind[flight.key] = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from paxoskv.core import errors
 from paxoskv.core.operations import Operation, Result
-from paxoskv.core.scan import PAGE_BYTES_MAX, Assembly, LocalPages, ScanOperation
+from paxoskv.core.scan import Assembly, LocalPages, ScanOperation
 from paxoskv.paxos import register as registers
 from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.context import Context
@@ -87,8 +87,9 @@ class Scanner:
             versions: dict[bytes, int] = {}
             own: dict[bytes, bytes] = {}
             size = 0
+            page_bytes = self._context.capacity.page_bytes
             for key in keys:
-                if size > PAGE_BYTES_MAX:
+                if size > page_bytes:
                     following = key
                     break
                 if key in resident:
@@ -176,7 +177,7 @@ class Scanner:
                 self.counters["scan_reads"] += 1
             found.append((key, known))
         self.counters["scan_keys"] += len(found)
-        Assembly(operation, found, following, self._get, context.answer).advance()
+        Assembly(operation, found, following, context.capacity.page_bytes, self._get, context.answer).advance()
 
     def tick(self) -> None:
         """Ask again who did not answer, and give up what is past its deadline."""

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass
 
 from paxoskv.core.context import EngineContext
+from paxoskv.core.limits import Capacity
 from paxoskv.raft.messages import Message
 
 
@@ -41,9 +42,9 @@ class Context(EngineContext[Message]):
     """One engine's surroundings, and since when it has been looking at them."""
 
     def __init__(
-        self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing, flow: Flow, operations_max: int
+        self, node: int, nodes: tuple[int, ...], rng: random.Random, timing: Timing, flow: Flow, capacity: Capacity
     ) -> None:
-        super().__init__(node, rng, operations_max)
+        super().__init__(node, rng, capacity)
         self.peers = tuple(sorted(set(nodes) - {node}))
         self.quorum = len(nodes) // 2 + 1
         self.timing = timing

@@ -9,6 +9,7 @@ append-only and log matching (`leader`, `log`), leader completeness (`election`,
 """
 
 import random
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import msgpack
 
 from paxoskv.core.engine import Effects, Scan
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation
 from paxoskv.core.scan import LocalPages, ScanOperation
 from paxoskv.core.sweep import Sweep
@@ -32,8 +34,6 @@ from paxoskv.raft.records import Records
 from paxoskv.raft.scanner import Scanner
 from paxoskv.raft.snapshot import Sender
 
-# Past this much that is journaled but not on disk this node takes nothing more: its disk hangs, and memory is finite.
-JOURNAL_BACKLOG_BYTES_MAX: Final = 32 * 1024 * 1024
 # Entries that are applied are kept in memory for followers that lag; who lags more gets a snapshot of what has changed.
 LOG_BYTES_MAX: Final = 32 * 1024 * 1024
 # For a follower whose snapshot is under way as much more is kept as it needs after that, up to so many times as much.
@@ -65,7 +65,7 @@ class RaftEngine:
         flow: Flow | None = None,
         cache_bytes: int = 256 * 1024 * 1024,
         value_bytes_max: int = 1024 * 1024,
-        operations_max: int = 65_536,
+        capacity: Capacity | None = None,
         lease_reads: bool = False,
         log_bytes: int = LOG_BYTES_MAX,
         empty: bool = False,
@@ -74,7 +74,7 @@ class RaftEngine:
         """`empty`: storage has no record of any key, so that none need be asked for. `log_bytes`: what is kept in
         memory of the log beyond what is needed. `sweeps`: what has expired is made absent though nobody reads it."""
         self.node = node
-        self.context = Context(node, nodes, rng, timing or Timing(), flow or Flow(), operations_max)
+        self.context = Context(node, nodes, rng, timing or Timing(), flow or Flow(), capacity or Capacity())
         self.log = Log()
         self.records = Records(cache_bytes)
         self.records.complete = empty
@@ -171,7 +171,7 @@ class RaftEngine:
         submit = self.origin.submit
         for operation in operations_:
             self._counters["operations"] += 1
-            if context.in_flight >= context.operations_max:
+            if context.in_flight >= context.capacity.operations:
                 context.refuse(operation)
                 continue
             context.in_flight += 1
@@ -414,7 +414,7 @@ class RaftEngine:
     @property
     def is_muted(self) -> bool:
         """The disk is so far behind that this node takes nothing more."""
-        return self._backlog_bytes > JOURNAL_BACKLOG_BYTES_MAX
+        return self._backlog_bytes > self.context.capacity.backlog_bytes
 
     @property
     def _is_behind(self) -> bool:
@@ -519,7 +519,7 @@ class RaftEngine:
         # The journal's rows so far may be forgotten after this, so the base tells what they told besides records: term
         # and vote, and the entries that are not applied.
         base = self.machine.base()
-        tail = [entry.encoded for entry in self.log.after(base.index, JOURNAL_BACKLOG_BYTES_MAX * 1024)]
+        tail = [entry.encoded for entry in self.log.after(base.index, sys.maxsize)]
         self._base_blob = msgpack.packb(
             (base.index, base.term, base.sessions, self.election.term, self.election.vote, tail)
         )

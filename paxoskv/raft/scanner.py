@@ -9,7 +9,7 @@ from typing import Final
 
 from paxoskv.core import errors
 from paxoskv.core.operations import Operation, Result
-from paxoskv.core.scan import PAGE_BYTES_MAX, Assembly, LocalPages, ScanOperation
+from paxoskv.core.scan import Assembly, LocalPages, ScanOperation
 from paxoskv.raft.context import Context
 from paxoskv.raft.records import Records, parse
 
@@ -48,8 +48,9 @@ class Scanner:
         wall_ms = self._context.wall_ms
         found: list[tuple[bytes, tuple[bytes | None, int, int] | None]] = []
         size = 0
+        page_bytes = self._context.capacity.page_bytes
         for key in keys:
-            if size > PAGE_BYTES_MAX:
+            if size > page_bytes:
                 following = key
                 break
             record = resident.get(key)
@@ -68,7 +69,7 @@ class Scanner:
                 self.counters["scan_reads"] += 1
             found.append((key, known))
         self.counters["scan_keys"] += len(found)
-        Assembly(operation, found, following, self._get, self._context.answer).advance()
+        Assembly(operation, found, following, page_bytes, self._get, self._context.answer).advance()
 
     def tick(self) -> None:
         """Give up what is past its deadline while the disk hangs."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from paxoskv.core.engine import Engine
+from paxoskv.core.limits import Capacity
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.raft.engine import RaftEngine
@@ -30,7 +31,7 @@ def _paxos(config: ClusterConfig, number: int, options: Options, storage: Storag
         random.Random(),
         cache_bytes=options.cache_bytes,
         value_bytes_max=config.limits.value_bytes_max,
-        operations_max=options.operations_max,
+        capacity=Capacity(operations=options.operations_max),
         empty=storage.record_count == 0,
         sweeps=True,
     )
@@ -44,7 +45,7 @@ def _raft(config: ClusterConfig, number: int, options: Options, storage: Storage
         random.Random(),
         cache_bytes=options.cache_bytes,
         value_bytes_max=config.limits.value_bytes_max,
-        operations_max=options.operations_max,
+        capacity=Capacity(operations=options.operations_max),
         lease_reads=options.lease_reads,
         empty=storage.record_count == 0,
         sweeps=True,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from harness.watch import Watch
 from paxoskv.core.engine import Scan
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.core.scan import Inner, ScanOperation
@@ -72,6 +73,7 @@ class Cluster:
         value_bytes_max: int = 1 << 20,
         watched: bool = False,
         sweeps: bool = False,
+        capacity: Capacity | None = None,
     ) -> None:
         self.now = 0.0
         self.rng = random.Random(seed)
@@ -79,6 +81,7 @@ class Cluster:
         self.trace = trace or (lambda line: None)
         self.cache_bytes = cache_bytes
         self.sweeps = sweeps
+        self.capacity = capacity
         self.value_bytes_max = value_bytes_max
         self.scan_records = 3
         """As many a disk reads in the order of their keys at a time."""
@@ -115,6 +118,7 @@ class Cluster:
             value_bytes_max=self.value_bytes_max,
             empty=not disk.records,
             sweeps=self.sweeps,
+            capacity=self.capacity,
         )
         for row in disk.rows:
             journal = [paxos.CODEC.decode(encoded) for encoded in row]

@@ -3,14 +3,13 @@
 import random
 from collections.abc import Sequence
 
-import pytest
 from harness.cluster import Cluster
 
 from paxoskv.core import operations
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import ballot as ballots
-from paxoskv.paxos import engine as engines
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Promised, Proposals
 from paxoskv.paxos.records import Record
@@ -61,12 +60,9 @@ def test_a_refusal_in_an_answer_that_comes_in_parts_is_no_promise() -> None:
     assert cluster.result(again) == Result(operations.OK, 2, cluster.run(2, get(b"counter")).version)
 
 
-def test_a_vote_that_the_own_hung_disk_took_no_notice_of_is_cast_when_it_works_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_vote_that_the_own_hung_disk_took_no_notice_of_is_cast_when_it_works_again() -> None:
     """With one other node up, the own vote is needed; the operation must not wait for it in vain."""
-    monkeypatch.setattr(engines, "JOURNAL_BACKLOG_BYTES_MAX", 1000)
-    cluster = Cluster(watched=True)
+    cluster = Cluster(watched=True, capacity=Capacity(backlog_bytes=1000))
     cluster.run(1, put(b"k", b"1"))
     cluster.crash(3)
     cluster.submit(1, put(b"other", bytes(2000)))
