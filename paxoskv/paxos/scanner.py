@@ -22,7 +22,7 @@ from paxoskv.paxos.records import Record
 class _Scan:
     """One page that a client waits for."""
 
-    __slots__ = ("answers", "attempt", "began", "number", "operation", "own", "wake")
+    __slots__ = ("answers", "attempt", "began", "number", "operation", "others_at", "own", "wake")
 
     def __init__(self, number: int, operation: ScanOperation, began: float) -> None:
         self.number = number
@@ -32,6 +32,8 @@ class _Scan:
         """By node: versions, and the key to go on from."""
         self.own: Mapping[bytes, bytes] = {}
         """The own acceptor's registers."""
+        self.others_at: float | None = None
+        """When a quorum of others had answered, if the own acceptor had not by then."""
         self.wake = 0.0
         self.attempt = 0
 
@@ -146,13 +148,14 @@ class Scanner:
         group = context.placement.replicas(operation.key)
         if len(scan.answers) < group.quorum:
             return
-        if (
-            context.node in group.nodes
-            and context.node not in scan.answers
-            and context.now < scan.began + context.patience(context.timing.load_patience_s)
-        ):
-            # The values are there. Without them each is fetched.
-            return
+        if context.node in group.nodes and context.node not in scan.answers:
+            # The values are there. Without them each is fetched, so who is late for having much to do would get more of
+            # it, and stay late: only a disk that hangs takes longer than it took the others, and as long again.
+            if scan.others_at is None:
+                scan.others_at = context.now
+            took = scan.others_at - scan.began
+            if context.now < scan.others_at + max(took, context.patience(context.timing.load_patience_s)):
+                return
         del self._scans[scan.number]
         ends = [following for _, following in scan.answers.values() if following is not None]
         following = min(ends, default=None)

@@ -156,6 +156,27 @@ def test_a_scan_goes_on_without_its_nodes_own_disk() -> None:
     assert [(item.key, item.value) for item in operation.items] == [(b"a", b"a"), (b"b", b"b"), (b"c", b"c")]
 
 
+def test_a_node_that_is_as_slow_as_the_others_does_not_fetch_what_its_own_disk_will_bring() -> None:
+    """Under load everything takes long, and a page of gets would be more load."""
+    cluster = Cluster()
+    cluster.scan_records = 100
+    for name in (b"a", b"b", b"c"):
+        cluster.run(1, put(name, name))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    deliver_all(cluster, Pages)
+    cluster.load(2)
+    cluster.load(3)
+    cluster.now += 0.2
+    deliver_all(cluster, Page)
+    for _ in range(19):
+        cluster.tick(0.01)
+    assert not cluster.packets
+    cluster.load(1)
+    assert [item.value for item in operation.items] == [b"a", b"b", b"c"]
+    assert cluster.engine(1).scanner.counters["scan_reads"] == 0
+
+
 def test_a_scan_without_a_majority_fails_definitely_and_on_time() -> None:
     cluster = Cluster()
     cluster.run(1, put(b"k"))
