@@ -82,7 +82,7 @@ class Names(click.ParamType[tuple[str, ...]]):
     "--resume",
     is_flag=True,
     help="Go on with the run that --out has a part of, as it was asked for: take the turns that were skipped, "
-    "interrupted or failed.",
+    "interrupted or failed, and of those that were not, what their scenario did not measure then.",
 )
 def main(
     only: tuple[str, ...] | None,

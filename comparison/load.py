@@ -25,7 +25,8 @@ class Load:
     seconds: float = 2.0
     read_ratio: float = 0.0
     op: str = "put"
-    """put; incr; rmw: a read, and a write on the condition that nobody wrote meanwhile."""
+    """put; incr; rmw: a read, and a write on the condition that nobody wrote meanwhile; scan: scans in place of reads,
+    and inserts of new keys."""
     distribution: str = "uniform"
     """uniform, zipf, latest, one-key, or sequential."""
     keys: int = 10_000
@@ -40,6 +41,8 @@ class Load:
     """Keep what happened in every 10 ms, and each client's longest gap."""
     route: str = ""
     """paxoskv alone: `any` sends each client's keys through one node; otherwise a key's hash chooses its node."""
+    scan_length: int = 100
+    """With op scan: each wants from 1 to so many keys."""
 
     def options(self) -> list[str]:
         """The command line, without the endpoints and the route."""
@@ -48,6 +51,8 @@ class Load:
             *("--keys", str(self.keys), "--value-size", str(self.value_size), "--read-ratio", str(self.read_ratio)),
             *("--op", self.op, "--distribution", self.distribution, "--prefix", self.prefix),
         ]
+        if self.op == "scan":
+            found += ["--scan-length", str(self.scan_length)]
         if self.rate:
             found += ["--rate", str(self.rate)]
         if not self.fill:

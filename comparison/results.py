@@ -76,9 +76,23 @@ class Results:
         return any(_is_turn(turn, scenario, system, repeat) for turn in self.done)
 
     def forget(self, scenario: str, system: str, repeat: int) -> None:
-        """What a turn left behind that did not end well, and is taken again."""
-        self.records = [record for record in self.records if not _is_turn(record, scenario, system, repeat)]
+        """What a turn left behind that did not end well, and is taken again. What has ended well is kept: only more
+        points are added to it."""
+        if not self.has_done(scenario, system, repeat):
+            self.records = [record for record in self.records if not _is_turn(record, scenario, system, repeat)]
         self.failures = [failure for failure in self.failures if not _is_turn(failure, scenario, system, repeat)]
+
+    def end(self, scenario: str, system: str, repeat: int, seconds: float) -> None:
+        """A turn ended well after so long, perhaps after it had ended well before."""
+        for turn in self.done:
+            if _is_turn(turn, scenario, system, repeat):
+                turn["seconds"] = round(turn["seconds"] + seconds, 1)
+                return
+        self.done.append({"scenario": scenario, "system": system, "repeat": repeat, "seconds": round(seconds, 1)})
+
+    def has(self, scenario: str, system: str, repeat: int, point: Point) -> bool:
+        """Whether a turn has kept that point."""
+        return any(record["repeat"] == repeat for record in self.select(scenario, system, **point))
 
     # Looking at them.
 

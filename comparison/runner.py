@@ -73,6 +73,7 @@ def run(plan: Plan, say: Callable[[str], None]) -> Results:
         (scenario, repeat, kind)
         for scenario, repeat, kind in turns(plan, systems)
         if not found.has_done(scenario.name, kind.name, repeat)
+        or scenario.owes(kind, functools.partial(found.has, scenario.name, kind.name, repeat))
     ]
     expected = sum(_expected_s(plan, found, scenario, kind) for scenario, _, kind in everything)
     say(f"{len(everything)} turns to take, in about {expected / 60:,.0f} minutes" + _limit(plan))
@@ -115,10 +116,10 @@ def _take_turn(
             # Last of all, when no process uses it and nothing is mounted in it.
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.callback(system.stop)
-            scenario.run(Turn(system, folder, plan.pace, say, keep, stack))
+            has = functools.partial(found.has, scenario.name, system.name, repeat)
+            scenario.run(Turn(system, folder, plan.pace, say, keep, stack, has))
             found.about["systems"][system.name]["configuration"] = system.configuration()
-        seconds = round(time.monotonic() - began, 1)
-        found.done.append({"scenario": scenario.name, "system": system.name, "repeat": repeat, "seconds": seconds})
+        found.end(scenario.name, system.name, repeat, time.monotonic() - began)
     except _FAILED as error:
         text = str(error) or type(error).__name__
         found.failures.append({"scenario": scenario.name, "system": system.name, "repeat": repeat, "text": text})

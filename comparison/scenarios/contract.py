@@ -40,6 +40,8 @@ class Turn:
     keep: Callable[[Point, dict[str, Any]], None]
     stack: ExitStack = field(default_factory=ExitStack)
     """What has to be given back at the end of the turn, whatever happens."""
+    has: Callable[[Point], bool] = lambda point: False
+    """Whether this turn was taken before, and has kept that point."""
     _started: int = 0
 
     def folders(self, count: int = 3) -> list[Path]:
@@ -99,6 +101,11 @@ class Scenario(ABC):
     def unfit(self, system: type[System]) -> str | None:
         """Why this scenario cannot ask a system."""
         return None
+
+    def owes(self, system: type[System], has: Callable[[Point], bool]) -> bool:
+        """Whether a turn that ended well lacks points that the scenario did not measure yet when it was taken, so that
+        it is taken again for these; `has` as in `Turn`."""
+        return False
 
     @abstractmethod
     def run(self, turn: Turn) -> None:

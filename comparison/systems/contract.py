@@ -57,6 +57,8 @@ class System(ABC):
     """Whether its load generator can send at a fixed rate."""
     inserts: ClassVar[bool] = True
     """Whether its load generator can write new keys and read the newest (YCSB D)."""
+    unordered: ClassVar[str] = ""
+    """Why it cannot be scanned in the order of its keys (YCSB E); empty: it can."""
 
     def __init__(self) -> None:
         self.nodes: dict[int, subprocess.Popen[bytes]] = {}

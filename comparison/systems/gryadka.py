@@ -26,6 +26,7 @@ class Gryadka(System):
     faults = frozenset({"kill", "pause", "stall"})
     open_loop = False
     inserts = False
+    unordered = "it has no list of its keys"
 
     def install(self) -> dict[str, str]:
         found = redis.version()

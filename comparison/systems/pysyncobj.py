@@ -36,6 +36,7 @@ class PySyncObj(System):
     faults = frozenset({"kill", "pause"})
     open_loop = False
     inserts = False
+    unordered = "its dictionary has no order of keys"
 
     def install(self) -> dict[str, str]:
         if importlib.util.find_spec("pysyncobj") is None:

@@ -35,6 +35,7 @@ class Redis(System):
     client = "redigo (Go), a connection for each client"
     nodes_max = 1
     faults = frozenset()
+    unordered = "SCAN has no order of keys"
 
     def install(self) -> dict[str, str]:
         return {"redis": version(), "go": go_driver()}

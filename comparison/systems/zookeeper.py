@@ -25,6 +25,7 @@ class ZooKeeper(System):
     durability = "on a majority of disks (forceSync)"
     reads = "sync, then a read of the node at hand: its nearest to linearizable"
     client = "samuel/go-zookeeper (Go), 4 sessions to each node"
+    unordered = "getChildren lists all names under a node, in no order"
 
     def install(self) -> dict[str, str]:
         apt(_JAR, "zookeeper", "default-jre-headless")

@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -23,6 +23,10 @@ from paxoskv.load.generator import Outcome, Plan
 from paxoskv.load.processes import Show
 from paxoskv.load.processes import run as run_load
 from paxoskv.server.run import run_with_best_loop
+
+# As in YCSB's workload E: the share of scans among the operations, and how many keys the longest wants.
+_SCANS: Final = 0.95
+_SCAN_LENGTH: Final = 100
 
 
 @click.command(short_help="Put load on a cluster, and measure.")
@@ -75,9 +79,7 @@ from paxoskv.server.run import run_with_best_loop
     "--read-ratio",
     type=click.FloatRange(0, 1),
     metavar="SHARE",
-    default=0.0,
-    show_default=True,
-    help="Of gets among the operations, 0 to 1.",
+    help="Of gets among the operations, or of scans with --op scan, 0 to 1.  [default: 0; 0.95 with --op scan]",
 )
 @click.option(
     "--distribution",
@@ -89,10 +91,17 @@ from paxoskv.server.run import run_with_best_loop
 )
 @click.option(
     "--op",
-    type=click.Choice(["put", "incr", "rmw"]),
+    type=click.Choice(["put", "incr", "rmw", "scan"]),
     default="put",
     show_default=True,
-    help="What is not a get. rmw: a get, and a put on the condition that nobody wrote meanwhile, again until it holds.",
+    help="What is not a get. rmw: a get, and a put on the condition that nobody wrote meanwhile, again until it holds. "
+    "scan: no gets, but scans, keys with their values in order from a drawn key on; what is no scan inserts a new key.",
+)
+@click.option(
+    "--scan-length",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="With --op scan: each wants from 1 to N keys, uniformly, fewer where the --prefix ends.  [default: 100]",
 )
 @click.option(
     "--route",
@@ -133,9 +142,10 @@ def bench(
     timeout: float,
     keys: int,
     value_size: int,
-    read_ratio: float,
+    read_ratio: float | None,
     distribution: str,
     op: str,
+    scan_length: int | None,
     route: str | None,
     rate: float,
     seed: int,
@@ -153,12 +163,20 @@ def bench(
         paxoskv bench --rate 20000               # latency at 20,000 a second
         paxoskv bench --clients 96 --op incr --distribution one-key
                                                  # a hot key through all nodes
+        paxoskv bench --op scan --distribution zipf --value-size 1000
+                                                 # YCSB's workload E
 
     Latency is that of operations that succeeded. Exits with 3 if none did. Increments of one key are counted: if its
     final value does not fit what was acknowledged, the exit code is 3 as well.
 
     The keys are overwritten: they all begin with --prefix.
     """
+    if op != "scan" and scan_length is not None:
+        raise click.UsageError("--scan-length says how long scans are; add --op scan")
+    if op == "scan" and read_ratio == 0:
+        raise click.UsageError("--op scan with --read-ratio 0 makes no scan at all: the ratio is that of scans")
+    if op == "scan" and distribution == "one-key":
+        raise click.UsageError("--op scan reads many keys, and --distribution one-key has one; take another one")
     plan = Plan(
         endpoints=parse_endpoints(endpoints),
         clients=clients,
@@ -166,9 +184,10 @@ def bench(
         warmup_s=warmup,
         keys=keys,
         value_size=value_size,
-        read_ratio=read_ratio,
+        read_ratio=(_SCANS if op == "scan" else 0.0) if read_ratio is None else read_ratio,
         distribution=distribution,
         op=op,
+        scan_length=scan_length or _SCAN_LENGTH,
         route=route or ("any" if distribution == "one-key" else "key"),
         rate=rate,
         seed=seed,
@@ -238,14 +257,17 @@ def _count(plan: Plan, outcome: Outcome) -> dict[str, Any]:
 def _print(plan: Plan, processes: int, result: dict[str, Any]) -> None:
     operations = result["operations"]
     who = f"{plan.rate:,.0f} a second" if plan.rate else f"{plan.clients:,} clients"
-    what = "gets" if plan.read_ratio == 1 else f"{plan.op}s"
+    written, read = ("inserts", "scans") if plan.op == "scan" else (f"{plan.op}s", "gets")
+    what = read if plan.read_ratio == 1 else written
     if 0 < plan.read_ratio < 1:
-        what += f" and {plan.read_ratio:.0%} gets"
+        what += f" and {plan.read_ratio:.0%} {read}"
     keys = "one key" if plan.distribution == "one-key" else f"{plan.keys:,} keys, {plan.distribution}"
     table = Table(show_header=False)
     table.add_row("load", f"{who}, {processes} process{'es' * (processes > 1)}: {what}, {keys}")
     table.add_row("operations", f"{operations:,} in {result['duration_s']:,.1f} s")
     table.add_row("operations/s", f"{result['ops_per_s']:,.0f}")
+    if "keys_per_scan" in result:
+        table.add_row("keys per scan", f"{result['keys_per_scan']:,.1f}")
     for name, key in (("p50", "p50_ms"), ("p90", "p90_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"), ("max", "max_ms")):
         table.add_row(f"latency {name} (ms)", f"{result[key]:,.2f}")
     table.add_row("longest gap (ms)", f"{result['longest_gap_ms']:,.2f}")

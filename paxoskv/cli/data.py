@@ -270,7 +270,7 @@ def scan(prefix: str, keys_only: bool, limit: int | None, **options: Any) -> Non
     start = prefix.encode(sys.getfilesystemencoding(), "surrogateescape")
     count = 0
     with _client(options) as kv:
-        for key, value, version in kv.scan(start, keys_only=keys_only):
+        for key, value, version in kv.scan(start, keys_only=keys_only, limit=limit):
             count += 1
             if options["as_json"]:
                 named = {f"key{name.removeprefix('value')}": field for name, field in value_fields(key).items()}
@@ -278,8 +278,6 @@ def scan(prefix: str, keys_only: bool, limit: int | None, **options: Any) -> Non
                 click.echo(json.dumps(named | fields | {"version": version}))
             else:
                 click.echo(_line(key) if value is None else f"{_line(key)}\t{_line(value)}")
-            if count == limit:
-                break
     if not count:
         if not options["as_json"]:
             click.echo(f"no key begins with {prefix!r}" if prefix else "there are no keys", err=True)

@@ -125,10 +125,11 @@ class BlockingClient:
         start: Data | None = None,
         end: Data | None = None,
         keys_only: bool = False,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> Iterator[Found]:
         """See `Client.scan`."""
-        found = self._client.scan(prefix, start=start, end=end, keys_only=keys_only, timeout=timeout)
+        found = self._client.scan(prefix, start=start, end=end, keys_only=keys_only, limit=limit, timeout=timeout)
         while part := self._run(_some(found)):
             yield from part
 

@@ -15,7 +15,7 @@ from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
 from paxoskv.core.operations import Argument, Expiry
-from paxoskv.core.scan import prefix_end
+from paxoskv.core.scan import PAGE_KEYS_MAX, prefix_end
 from paxoskv.wire import client as wire
 
 Data = bytes | str
@@ -180,27 +180,44 @@ class Client:
         start: Data | None = None,
         end: Data | None = None,
         keys_only: bool = False,
+        limit: int | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[Found]:
-        """The keys that begin with `prefix`, or those from `start` on and before `end`, in the order of their bytes.
+        """The keys that begin with `prefix`, or those from `start` on and before `end`, in the order of their bytes;
+        the first `limit` of them, if that is given.
 
         Pages are fetched as they are needed, so that memory does not grow with the number of keys; `timeout` is for
         each. Each key is as it was at some moment meanwhile, linearizable; one that exists all the while is there.
         """
         if prefix and (start is not None or end is not None):
             raise BadRequest("give a prefix, or start and end, not both")
+        if limit is not None and limit < 1:
+            raise BadRequest(f"the limit of a scan is 1 or above, not {limit}")
         first = _bytes(prefix if start is None else start, "bound")
         last = prefix_end(first) if start is None and end is None else None if end is None else _bytes(end, "bound")
         cursor: bytes | None = None
+        left = limit
+        wanted = None if limit is None else min(limit, PAGE_KEYS_MAX)
         while True:
-            items, cursor = await self._page(first, last, cursor, keys_only, timeout)
-            for key, value, version, _ in items:
+            items, cursor = await self._page(first, last, cursor, keys_only, wanted, timeout)
+            for key, value, version, _ in items[:left]:
                 yield Found(key, value, version)
             if cursor is None:
                 return
+            if left is not None and wanted is not None:
+                left -= len(items)
+                if left <= 0:
+                    return
+                wanted = next_limit(wanted, len(items), left)
 
     async def _page(
-        self, start: bytes, end: bytes | None, cursor: bytes | None, keys_only: bool, timeout: float | None
+        self,
+        start: bytes,
+        end: bytes | None,
+        cursor: bytes | None,
+        keys_only: bool,
+        limit: int | None,
+        timeout: float | None,
     ) -> tuple[Any, bytes | None]:
         loop = self._start()
         seconds = self._timeout if timeout is None else _seconds(timeout)
@@ -226,7 +243,7 @@ class Client:
                 async with asyncio.timeout(patience):
                     timeout_ms = max(1, int((patience - min(_MARGIN_S, patience / 10)) * 1000))
                     status, reason, items, following = await link.connection.scan(
-                        start, end, cursor, keys_only, timeout_ms
+                        start, end, cursor, keys_only, timeout_ms, limit
                     )
             except (TimeoutError, NotReached, ProtocolError) as failure:
                 error = Unavailable(f"{link.address}: {failure or 'no answer in time'}; the scan can be begun again")
@@ -661,6 +678,15 @@ def split_endpoint(address: str) -> tuple[str, int]:
     """Host and port of an address that `parse_endpoints` has checked; clients order nodes by them."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def next_limit(limit: int, found: int, left: int) -> int:
+    """Of how many keys a scan's next page is made that wants `left` more, after one of `limit` that had `found`.
+
+    Deleted keys that are not yet forgotten count. Where there were some, twice as many are asked for as before, or else
+    a scan that wants one key would look at one deleted key in each round trip.
+    """
+    return min(left if found == limit else max(left, 2 * limit), PAGE_KEYS_MAX)
 
 
 def home(key: bytes, nodes: int) -> int:

@@ -36,10 +36,14 @@ class Callback(Protocol):
     def __call__(self, status: int, value: Argument, version: int, *expiry: int) -> None: ...
 
 
+PageCallback = Callable[[int, Any, tuple[Any, ...], bytes | None], object]
+"""Takes a page of a scan: status, reason, items and the cursor of the next one, as on the wire."""
+
+
 class Connection(asyncio.Protocol):
     """A connection in use. Make one with `open`.
 
-    `submit` calls its callback exactly once, from the loop, unless `forget` came first.
+    `submit` and `submit_scan` call their callback exactly once, from the loop, unless `forget` came first.
     """
 
     def __init__(self, address: str, on_lost: Callable[["Connection", str], None]) -> None:
@@ -67,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._requests_bytes = 0
         self._flushing = False
         self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._scans: dict[int, PageCallback] = {}
         self._reason = "the node closed the connection"
 
     @classmethod
@@ -133,9 +138,27 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self.flush)
         return identifier
 
+    def submit_scan(
+        self,
+        start: bytes,
+        end: bytes | None,
+        cursor: bytes | None,
+        keys_only: bool,
+        timeout_ms: int,
+        limit: int | None,
+        callback: PageCallback,
+    ) -> int:
+        """Ask for a page of at most `limit` keys; its id, for `forget`."""
+        assert self._transport is not None
+        identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
+        self._scans[identifier] = callback
+        self._transport.write(framing.pack((wire.SCAN, identifier, start, end, cursor, keys_only, timeout_ms, limit)))
+        return identifier
+
     def forget(self, identifier: int) -> None:
         """Drop the callback of an operation whose answer is not waited for any more."""
-        self.in_flight.pop(identifier, None)
+        if self.in_flight.pop(identifier, None) is None:
+            self._scans.pop(identifier, None)
 
     def flush(self) -> None:
         """Write what was submitted."""
@@ -158,14 +181,30 @@ class Connection(asyncio.Protocol):
         return found
 
     async def scan(
-        self, start: bytes, end: bytes | None, cursor: bytes | None, keys_only: bool, timeout_ms: int
-    ) -> tuple[Any, ...]:
-        """One page: status, reason, items and the cursor of the next one, as on the wire."""
-        page = await self._ask((wire.SCAN,), start, end, cursor, keys_only, timeout_ms)
-        if type(page) is not tuple or len(page) != 4 or type(page[0]) is not int or type(page[2]) is not tuple:
-            raise ProtocolError(f"{self.address}: malformed PAGE")
-        if not all([type(item) is tuple and len(item) == 4 and type(item[0]) is bytes for item in page[2]]):
-            raise ProtocolError(f"{self.address}: malformed PAGE")
+        self,
+        start: bytes,
+        end: bytes | None,
+        cursor: bytes | None,
+        keys_only: bool,
+        timeout_ms: int,
+        limit: int | None = None,
+    ) -> tuple[int, Any, tuple[Any, ...], bytes | None]:
+        """One page, of at most `limit` keys: status, reason, items and the cursor of the next one, as on the wire."""
+        if self.closed or self._transport is None:
+            raise NotReached(f"{self.address}: {self._reason}")
+        future: asyncio.Future[tuple[int, Any, tuple[Any, ...], bytes | None]] = self._loop.create_future()
+
+        def take(status: int, reason: Any, items: tuple[Any, ...], following: bytes | None) -> None:
+            if not future.done():
+                future.set_result((status, reason, items, following))
+
+        identifier = self.submit_scan(start, end, cursor, keys_only, timeout_ms, limit, take)
+        try:
+            page = await future
+        finally:
+            self.forget(identifier)
+        if page[0] == LOST:
+            raise NotReached(f"{self.address}: {self._reason}")
         return page
 
     async def inject_fault(self, name: str, argument: bool | float) -> None:
@@ -248,10 +287,11 @@ class Connection(asyncio.Protocol):
             future = self._asked.get(body[1])
             if future is not None and not future.done():
                 future.set_result(body[2])
-        elif kind == wire.PAGE and len(body) == 6:
-            future = self._asked.get(body[1])
-            if future is not None and not future.done():
-                future.set_result(body[2:])
+        elif kind == wire.PAGE:
+            identifier, status, reason, items, cursor = wire.parse_page(body)
+            take = self._scans.pop(identifier, None)
+            if take is not None:
+                take(status, reason, items, cursor)
         elif kind == wire.WRITES_TO and len(body) == 2 and type(body[1]) is str:
             self.writes_to = body[1]
             if self.on_route is not None:
@@ -278,6 +318,9 @@ class Connection(asyncio.Protocol):
         reason = self._reason.encode()
         for identifier, callback in callbacks.items():
             callback(UNSENT if identifier in unsent else LOST, reason, 0)
+        scans, self._scans = self._scans, {}
+        for take in scans.values():
+            take(LOST, reason, (), None)
         self._on_lost(self, self._reason)
 
 

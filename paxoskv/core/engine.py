@@ -22,6 +22,8 @@ class Scan(NamedTuple):
     """Only records whose bytes compare at least as high as these."""
     number: int
     """Which `scanned` repeats."""
+    limit: int | None = None
+    """No more than so many are of use; None: as many as storage likes."""
 
 
 class Effects(Generic[MessageT]):

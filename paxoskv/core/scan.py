@@ -35,10 +35,10 @@ class ScanOperation(Operation):
     """A read of the keys from `key` up to `end` (exclusive; None: to the last one), in their order, a page at a time.
 
     When it is answered with OK, `items` is the page, which may be empty, and `following` the key to begin the next one
-    at, None if this was the last.
+    at, None if this was the last. A page is made of at most `limit` keys, those among them that are absent included.
     """
 
-    __slots__ = ("end", "following", "items", "keys_only")
+    __slots__ = ("end", "following", "items", "keys_only", "limit")
 
     def __init__(
         self,
@@ -47,10 +47,12 @@ class ScanOperation(Operation):
         keys_only: bool = False,
         deadline: float = float("inf"),
         reply: object = None,
+        limit: int | None = None,
     ) -> None:
         super().__init__(operations.GET, start, None, None, deadline, reply)
         self.end = end
         self.keys_only = keys_only
+        self.limit = limit
         self.items: list[Item] = []
         self.following: bytes | None = None
 
@@ -137,9 +139,11 @@ class LocalPages:
         self._records = records
         self._ask = ask
         self._number = 0
-        self._asked: dict[int, tuple[bytes, bytes | None, Found]] = {}
+        self._asked: dict[int, tuple[bytes, bytes | None, int | None, Found]] = {}
         self._saved: dict[int, Found] = {}
-        self._ready: deque[tuple[bytes, bytes | None, Found, Sequence[tuple[bytes, bytes]], bytes | None]] = deque()
+        self._ready: deque[
+            tuple[bytes, bytes | None, int | None, Found, Sequence[tuple[bytes, bytes]], bytes | None]
+        ] = deque()
         self._used_at = 0.0
         self._unsaved_max = 0
 
@@ -149,8 +153,9 @@ class LocalPages:
         self._saved[self._number] = found
         self._ask(Scan(start, None, b"", self._number))
 
-    def page(self, start: bytes, end: bytes | None, found: Found, now: float) -> None:
-        """Have `found` called with the page that begins at `start`, or never while the disk hangs."""
+    def page(self, start: bytes, end: bytes | None, found: Found, now: float, limit: int | None = None) -> None:
+        """Have `found` called with the page that begins at `start`, of at most `limit` keys, or never while the disk
+        hangs."""
         self._used_at = now
         records = self._records
         order = records.order
@@ -162,8 +167,8 @@ class LocalPages:
             self._unsaved_max = len(unsaved)
             records.order = KeyOrder(unsaved)
         self._number += 1
-        self._asked[self._number] = (start, end, found)
-        self._ask(Scan(start, end, b"", self._number))
+        self._asked[self._number] = (start, end, limit, found)
+        self._ask(Scan(start, end, b"", self._number, limit))
 
     def scanned(self, number: int, records: Sequence[tuple[bytes, bytes]], beyond: bytes | None) -> None:
         """Storage has answered."""
@@ -186,15 +191,19 @@ class LocalPages:
         if not self._ready or order is None or not order.advance():
             return
         while self._ready:
-            start, end, found, records, beyond = self._ready.popleft()
+            start, end, limit, found, records, beyond = self._ready.popleft()
             blobs = dict(records)
             until = end if beyond is None else after(beyond)
-            memory = order.first(start, until, PAGE_KEYS_MAX)
+            most = PAGE_KEYS_MAX if limit is None else min(limit, PAGE_KEYS_MAX)
+            memory = order.first(start, until, most)
             goes_on = until if beyond is not None else None
             keys = sorted({*memory, *blobs})
-            if len(memory) == PAGE_KEYS_MAX:
+            if len(memory) == most:
                 goes_on = after(memory[-1])
                 keys = keys[: bisect_left(keys, goes_on)]
+            if limit is not None and len(keys) > limit:
+                goes_on = keys[limit]
+                del keys[limit:]
             found(keys, blobs, goes_on)
 
     def tick(self, now: float) -> None:

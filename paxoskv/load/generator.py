@@ -22,6 +22,7 @@ from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
 from paxoskv.core import errors, operations
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
+from paxoskv.core.scan import PAGE_KEYS_MAX, prefix_end
 from paxoskv.load.histogram import Histogram
 from paxoskv.load.timeline import Timeline
 
@@ -50,6 +51,9 @@ class Plan:
     read_ratio: float = 0.0
     distribution: str = "uniform"
     op: str = "put"
+    """put, incr or rmw for what is not a get; scan: scans in place of gets, and inserts of new keys."""
+    scan_length: int = 100
+    """Keys that the longest scan wants; each wants from 1 to so many, uniformly."""
     route: str = "key"
     rate: float = 0.0
     seed: int = 0
@@ -83,6 +87,9 @@ class Outcome:
     began_unix: float = 0.0
     """When the measurement began, by the wall's clock."""
     timeline: Timeline | None = None
+    scans: int = 0
+    scanned_keys: int = 0
+    """How many keys those scans found."""
     gaps_s: list[float] = field(default_factory=list)
     """The longest gap of each client, if there is a timeline; none in an open loop."""
 
@@ -96,6 +103,8 @@ class Outcome:
         self.acknowledged_increments += other.acknowledged_increments
         self.unknown_increments += other.unknown_increments
         self.longest_gap_s = max(self.longest_gap_s, other.longest_gap_s)
+        self.scans += other.scans
+        self.scanned_keys += other.scanned_keys
         self.gaps_s += other.gaps_s
         self.began_unix = other.began_unix if not self.began_unix else min(self.began_unix, other.began_unix)
         if other.timeline is not None:
@@ -119,6 +128,8 @@ class Outcome:
             "longest_gap_ms": round(self.longest_gap_s * 1000, 3),
             "coordinators": dict(sorted(self.coordinators.items())),
         }
+        if self.scans:
+            result["keys_per_scan"] = round(self.scanned_keys / self.scans, 2)
         if self.timeline is not None:
             result["began_unix"] = self.began_unix
             result["timeline"] = self.timeline.to_json()
@@ -155,6 +166,7 @@ class Generator:
         self._shots: collections.deque[Call] = collections.deque()
         self._timeout_ms = max(1, int(plan.timeout_s * 1000))
         prefix = plan.prefix.encode()
+        self._prefix_end = prefix_end(prefix)
         self._keys = [prefix + b"%d" % number for number in range(plan.keys if plan.distribution != "one-key" else 1)]
         self._values = [self._rng.randbytes(plan.value_size) for _ in range(_VALUES)]
         self._homes = [client.home(key, len(self._endpoints)) for key in self._keys]
@@ -372,7 +384,9 @@ class Generator:
         argument: Argument = None
         if random_number < plan.read_ratio:
             kind, index = operations.GET, self._draw_key()
-        elif plan.distribution == "latest":
+            if plan.op == "scan":
+                call.scan = ScanUnderWay(index, 1 + int(self._rng.random() * plan.scan_length))
+        elif plan.distribution == "latest" or plan.op == "scan":
             kind, index, argument = operations.PUT, self._insert(), self._values[0]
         elif plan.op == "incr":
             kind, index, argument = operations.INCR, self._draw_key(), 1
@@ -382,8 +396,10 @@ class Generator:
         else:
             kind, index = operations.PUT, self._draw_key()
             argument = self._values[int(random_number * 1e6) % _VALUES]
-        if self._submit(call, kind, index, self._home(kind, index) if call.home is None else call.home, argument):
+        target = self._home(kind, index) if call.home is None else call.home
+        if self._submit_page(call, target) if call.scan else self._submit(call, kind, index, target, argument):
             return True
+        call.scan = None
         if self._measuring:
             self.outcome.errors[NotReached.code] += 1
         return False
@@ -415,22 +431,63 @@ class Generator:
         call.modifies = None
         return status if submitted is None else UNSENT
 
+    def scanned(self, call: "Call", status: int, items: int, cursor: bytes | None) -> int | None:
+        """The next step of a scan that got a page, or none: the next page.
+
+        None then; otherwise it has ended, and with which status.
+        """
+        scan = call.scan
+        assert scan is not None
+        if status == operations.OK:
+            scan.found += items
+            left = scan.length - scan.found
+            if cursor is not None and left > 0:
+                scan.cursor = cursor
+                scan.limit = client.next_limit(scan.limit, items, left)
+                if self._submit_page(call, call.target):
+                    self._in_flight -= 1  # It is one operation all the while.
+                    return None
+                status = UNSENT
+            elif self._measuring:
+                self.outcome.scans += 1
+                self.outcome.scanned_keys += min(scan.found, scan.length)
+        call.scan = None
+        return status
+
+    def _submit_page(self, call: "Call", target: int) -> bool:
+        scan = call.scan
+        assert scan is not None
+        connection = self._reach(call, operations.GET, target)
+        if connection is None:
+            return False
+        call.identifier = connection.submit_scan(
+            self._keys[scan.index], self._prefix_end, scan.cursor, False, self._timeout_ms, scan.limit, call.paged
+        )
+        return True
+
     def _submit(
         self, call: "Call", kind: int, index: int, target: int, argument: Argument, condition: Argument = None
     ) -> bool:
+        connection = self._reach(call, kind, target)
+        if connection is None:
+            return False
+        key = self._keys[index]
+        call.identifier = connection.submit(kind, key, argument, condition, self._timeout_ms, call.answered)
+        return True
+
+    def _reach(self, call: "Call", kind: int, target: int) -> Connection | None:
+        """The connection that an operation goes through, `target`'s where that is usable. None when there is none."""
         connection = self._connections[target]
         if connection is None or connection.suspect:
             usable = [(i, other) for i, other in enumerate(self._connections) if other is not None]
             if not usable:
-                return False
+                return None
             target, connection = next((pair for pair in usable if not pair[1].suspect), usable[0])
         call.kind = kind
         call.target = target
         call.connection = connection
         self._in_flight += 1
-        key = self._keys[index]
-        call.identifier = connection.submit(kind, key, argument, condition, self._timeout_ms, call.answered)
-        return True
+        return connection
 
     def count(self, call: "Call", status: int, began: float, now: float) -> bool:
         """Count one answer; whether it was a success."""
@@ -515,10 +572,26 @@ def error_class(kind: int, status: int) -> type[PaxosKVError]:
     return errors.Unavailable if kind == operations.GET and not found.definite else found
 
 
+class ScanUnderWay:
+    """A scan, from its first page to its last."""
+
+    __slots__ = ("cursor", "found", "index", "length", "limit")
+
+    def __init__(self, index: int, length: int) -> None:
+        self.index = index
+        """Of the key that it begins at."""
+        self.length = length
+        """How many keys it wants."""
+        self.found = 0
+        self.cursor: bytes | None = None
+        self.limit = min(length, PAGE_KEYS_MAX)
+        """How many keys its present page is made of at most."""
+
+
 class Call:
     """An operation in flight, or the client that has one after the other; `connection` is None while there is none."""
 
-    __slots__ = ("connection", "generator", "home", "identifier", "kind", "modifies", "sent", "target")
+    __slots__ = ("connection", "generator", "home", "identifier", "kind", "modifies", "scan", "sent", "target")
 
     def __init__(self, generator: Generator, home: int | None) -> None:
         self.generator = generator
@@ -528,12 +601,19 @@ class Call:
         self.kind = operations.GET
         self.modifies: int | None = None
         """The index of the key that is read and then written, while that goes on."""
+        self.scan: ScanUnderWay | None = None
         self.sent = 0.0
         self.target = 0
 
     def answered(self, status: int, value: Argument, version: int, *expiry: int) -> None:
         """The node's answer, or what became of it instead."""
         raise NotImplementedError
+
+    def paged(self, status: int, reason: Any, items: tuple[Any, ...], cursor: bytes | None) -> None:
+        """A page of a scan, or what became of it instead: ask for the next one, or end."""
+        step = self.generator.scanned(self, status, len(items), cursor)
+        if step is not None:
+            self.answered(step, reason, 0)
 
     def expire(self) -> None:
         """Give it up, if it is still in flight."""
@@ -543,6 +623,7 @@ class Call:
             if not connection.suspect and not connection.closed:
                 connection.suspect = True
                 connection.probe()
+            self.scan = None
             self.answered(LOST, b"no answer in time", 0)
 
 

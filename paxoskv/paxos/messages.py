@@ -166,11 +166,13 @@ class RelayAnswers:
 
 @dataclass(slots=True, eq=False)
 class Pages:
-    """Which keys from `start` on, and before `end` (None: all), do you have, as far as a page goes?"""
+    """Which keys from `start` on, and before `end` (None: all), do you have, as far as a page goes, and no more than
+    `limit`?"""
 
     number: int
     start: bytes
     end: bytes | None
+    limit: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -22,7 +22,7 @@ from paxoskv.paxos.records import Record
 class _Scan:
     """One page that a client waits for."""
 
-    __slots__ = ("answers", "attempt", "began", "number", "operation", "own", "wake")
+    __slots__ = ("answers", "attempt", "began", "number", "operation", "others_at", "own", "wake")
 
     def __init__(self, number: int, operation: ScanOperation, began: float) -> None:
         self.number = number
@@ -32,6 +32,8 @@ class _Scan:
         """By node: versions, and the key to go on from."""
         self.own: Mapping[bytes, bytes] = {}
         """The own acceptor's registers."""
+        self.others_at: float | None = None
+        """When a quorum of others had answered, if the own acceptor had not by then."""
         self.wake = 0.0
         self.attempt = 0
 
@@ -69,14 +71,15 @@ class Scanner:
             if node in scan.answers:
                 continue
             if node != context.node:
-                context.send(node, Pages(scan.number, operation.key, operation.end))
+                context.send(node, Pages(scan.number, operation.key, operation.end, operation.limit))
             elif scan.attempt == 1:
-                self._read(operation.key, operation.end, lambda *page: self._own(scan, *page))
+                self._read(operation.key, operation.end, operation.limit, lambda *page: self._own(scan, *page))
 
     def _read(
         self,
         start: bytes,
         end: bytes | None,
+        limit: int | None,
         then: Callable[[dict[bytes, int], dict[bytes, bytes], bytes | None], None],
     ) -> None:
         """Have `then` called with versions and registers of the own acceptor, and the key to go on from."""
@@ -104,7 +107,7 @@ class Scanner:
                 size += len(key) + len(register) + 16
             then(versions, own, following)
 
-        self._pages.page(start, end, found, self._context.now)
+        self._pages.page(start, end, found, self._context.now, limit)
 
     def on_pages(self, sender: int, message: Pages) -> None:
         """Another node scans."""
@@ -120,7 +123,7 @@ class Scanner:
                 Page(message.number, message.start, tuple(versions), tuple(versions.values()), following),
             )
 
-        self._read(message.start, message.end, found)
+        self._read(message.start, message.end, message.limit, found)
 
     def peer_restarted(self, peer: int) -> None:
         """What its former incarnation asked is nobody's any more."""
@@ -145,18 +148,23 @@ class Scanner:
         group = context.placement.replicas(operation.key)
         if len(scan.answers) < group.quorum:
             return
-        if (
-            context.node in group.nodes
-            and context.node not in scan.answers
-            and context.now < scan.began + context.patience(context.timing.load_patience_s)
-        ):
-            # The values are there. Without them each is fetched.
-            return
+        if context.node in group.nodes and context.node not in scan.answers:
+            # The values are there. Without them each is fetched, so who is late for having much to do would get more of
+            # it, and stay late: only a disk that hangs takes longer than it took the others, and as long again.
+            if scan.others_at is None:
+                scan.others_at = context.now
+            took = scan.others_at - scan.began
+            if context.now < scan.others_at + max(took, context.patience(context.timing.load_patience_s)):
+                return
         del self._scans[scan.number]
         ends = [following for _, following in scan.answers.values() if following is not None]
         following = min(ends, default=None)
         pages = [versions for versions, _ in scan.answers.values()]
         keys = sorted({key for page in pages for key in page if following is None or key < following})
+        if operation.limit is not None and len(keys) > operation.limit:
+            # Each page has as many, and not all of them the same.
+            following = keys[operation.limit]
+            del keys[operation.limit :]
         found: list[tuple[bytes, tuple[bytes | None, int, int] | None]] = []
         for key in keys:
             version = pages[0].get(key, 0)

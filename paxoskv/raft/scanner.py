@@ -30,7 +30,13 @@ class Scanner:
         """Make the page of a scan."""
         self.counters["scan_pages"] += 1
         self._waiting.append(operation)
-        self._pages.page(operation.key, operation.end, lambda *page: self._found(operation, *page), self._context.now)
+        self._pages.page(
+            operation.key,
+            operation.end,
+            lambda *page: self._found(operation, *page),
+            self._context.now,
+            operation.limit,
+        )
 
     def _found(
         self, operation: ScanOperation, keys: Sequence[bytes], blobs: Mapping[bytes, bytes], following: bytes | None

@@ -195,10 +195,12 @@ class ClientConnection(asyncio.Protocol):
             self.flush()
 
     def _scan(self, body: tuple[Any, ...]) -> None:
-        if len(body) != 7 or [type(body[1]), type(body[2]), type(body[5]), type(body[6])] != [int, bytes, bool, int]:
+        if len(body) != 8 or [type(body[1]), type(body[2]), type(body[5]), type(body[6])] != [int, bytes, bool, int]:
             raise ProtocolError("malformed SCAN")
-        _, identifier, start, end, cursor, keys_only, timeout_ms = body
+        _, identifier, start, end, cursor, keys_only, timeout_ms, limit = body
         if not all([bound is None or type(bound) is bytes for bound in (end, cursor)]):
+            raise ProtocolError("malformed SCAN")
+        if limit is not None and type(limit) is not int:
             raise ProtocolError("malformed SCAN")
         node = self._node
         reason = ""
@@ -207,6 +209,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if not 0 < timeout_ms <= wire.TIMEOUT_MS_MAX:
             reason = f"a timeout is 1 to {wire.TIMEOUT_MS_MAX} ms"
+        elif limit is not None and limit < 1:
+            reason = "the limit of a scan is 1 or above"
         elif max(len(start), len(end or b"")) > node.limits.key_bytes_max + 1:
             reason = f"a bound of a scan has at most {node.limits.key_bytes_max + 1} bytes"
         following = start
@@ -219,7 +223,7 @@ class ClientConnection(asyncio.Protocol):
             self._write_page(identifier, _BAD, reason.encode())
             return
         deadline = node.now() + timeout_ms / 1000
-        operation = ScanOperation(following, end, keys_only, deadline)
+        operation = ScanOperation(following, end, keys_only, deadline, limit=limit)
         operation.reply = (_PageReply(self, operation, start), identifier)
         self._in_flight += 1
         node.scan(operation)

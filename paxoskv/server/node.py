@@ -286,7 +286,7 @@ class Node:
             self._schedule()
 
     async def _scan(self, scan: Scan) -> None:
-        records, after = await self._storage.scan(scan.start, scan.end, scan.floor)
+        records, after = await self._storage.scan(scan.start, scan.end, scan.floor, scan.limit)
         self._engine.scanned(scan.number, records, after, self.now())
         if not self._scheduled:
             self._schedule()

@@ -62,13 +62,14 @@ class Storage(Protocol):
         ...
 
     async def scan(
-        self, start: bytes, end: bytes | None, floor: bytes
+        self, start: bytes, end: bytes | None, floor: bytes, limit: int | None = None
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         """Records whose bytes compare at least as high as `floor`, in the order of their keys, from `start` on and
         before `end` (None: to the last one); never that of the empty key.
 
-        Answers some 256 KiB of them, or one, or none if a good many in a row are lower; and the last key that was
-        looked at, None at the end. Not delayed by commits. Raises StorageError when the file is found damaged.
+        Answers some 256 KiB of them, or one, or none if a good many in a row are lower, having looked at no more than
+        `limit`, which is 1 or above; and the last key that was looked at, None at the end. Not delayed by commits.
+        Raises StorageError when the file is found damaged.
         """
         ...
 

@@ -141,15 +141,16 @@ class MemoryStorage:
         return {key: records.get(key) for key in keys}
 
     async def scan(
-        self, start: bytes, end: bytes | None, floor: bytes
+        self, start: bytes, end: bytes | None, floor: bytes, limit: int | None = None
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         await self._until(lambda: not self._stalled)
         records = self._alive().records
         keys = sorted(key for key in records if key and key >= start and (end is None or key < end))
+        rows = SCAN_ROWS if limit is None else min(limit, SCAN_ROWS)
         found: list[tuple[bytes, bytes]] = []
         size = 0
         for index, key in enumerate(keys):
-            if index == SCAN_ROWS or size >= SCAN_BYTES:
+            if index == rows or size >= SCAN_BYTES:
                 return found, keys[index - 1]
             if records[key] >= floor:
                 found.append((key, records[key]))

@@ -352,14 +352,15 @@ class SqliteStorage:
         return found
 
     async def scan(
-        self, start: bytes, end: bytes | None, floor: bytes
+        self, start: bytes, end: bytes | None, floor: bytes, limit: int | None = None
     ) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
         # First which, and how long, in one row; then as many as fit.
         bound = "" if end is None else " AND key < ?"
-        parameters = [start or b"\0", *([] if end is None else [end])]
+        rows = SCAN_ROWS if limit is None else min(limit, SCAN_ROWS)
+        parameters = [start or b"\0", *([] if end is None else [end]), rows]
         [(text, count)] = await self._read(
             f"""SELECT group_concat(hex(key) || ':' || ifnull(length(record), 0)), count(*)
-                FROM (SELECT key, record FROM records WHERE key >= ?{bound} ORDER BY key LIMIT {SCAN_ROWS})""",
+                FROM (SELECT key, record FROM records WHERE key >= ?{bound} ORDER BY key LIMIT ?)""",
             parameters,
         )
         wanted: list[bytes] = []
@@ -370,7 +371,7 @@ class SqliteStorage:
             key, _, length = item.partition(":")
             wanted.append(bytes.fromhex(key))
             size += int(length)
-        goes_on = wanted[-1] if count == SCAN_ROWS or len(wanted) < count else None
+        goes_on = wanted[-1] if count == rows or len(wanted) < count else None
         found = await self.load(wanted) if wanted else {}
         records: list[tuple[bytes, bytes]] = []
         for key, record in found.items():

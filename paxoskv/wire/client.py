@@ -3,7 +3,7 @@
 Every frame is an array whose first element is its type:
 
 - client to node: ``[HELLO, wire_version]``, ``[REQUESTS, [request, ...]]``, ``[STATUS, id]``,
-  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms]``,
+  ``[FAULT, id, name, argument]``, ``[SCAN, id, start, end, cursor, keys_only, timeout_ms, limit]``,
   ``[COMMAND, id, name, argument]``
 - node to client: ``[HELLO, wire_version, cluster, node, key_bytes_max, value_bytes_max]``,
   ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``,
@@ -17,6 +17,9 @@ or, with a lifetime, so many milliseconds from when the node takes it; the other
 node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in flight. WRITES_TO comes
 after HELLO, and again when it changes: the client address of the node that takes writes with the least detour, "" when
 that is any, or not known. GOODBYE says why the node closes the connection.
+
+A page is made of at most `limit` keys, if that is not nil. It may have fewer, even none, and a cursor all the same:
+those that were deleted count.
 """
 
 import hashlib
@@ -155,3 +158,15 @@ def parse_answers(body: tuple[Any, ...]) -> Iterable[Answer]:
         if type(answer[1]) is not int or answer[1] < 0:
             raise ProtocolError("a status is a number, 0 or above")
     return answers
+
+
+def parse_page(body: tuple[Any, ...]) -> tuple[int, int, Any, tuple[Any, ...], bytes | None]:
+    """The id, status, reason, items and cursor of a PAGE frame."""
+    if len(body) != 6 or type(body[1]) is not int or type(body[2]) is not int or type(body[4]) is not tuple:
+        raise ProtocolError("malformed PAGE")
+    _, identifier, status, reason, items, cursor = body
+    if status < 0 or not (cursor is None or type(cursor) is bytes):
+        raise ProtocolError("malformed PAGE")
+    if not all([type(item) is tuple and len(item) == 4 and type(item[0]) is bytes for item in items]):
+        raise ProtocolError("malformed PAGE")
+    return identifier, status, reason, items, cursor

@@ -38,7 +38,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     messages.Registers: lambda m: (7, m.items),
     messages.Relays: lambda m: (8, m.items),
     messages.RelayAnswers: lambda m: (9, m.items),
-    messages.Pages: lambda m: (10, m.number, m.start, m.end),
+    messages.Pages: lambda m: (10, m.number, m.start, m.end, m.limit),
     messages.Page: lambda m: (11, m.number, m.start, m.keys, m.versions, m.following),
 }
 
@@ -191,10 +191,12 @@ def _bound(value: Any) -> bytes | None:
     return value
 
 
-def _decode_pages(number: Any, start: Any, end: Any) -> messages.Pages:
+def _decode_pages(number: Any, start: Any, end: Any, limit: Any) -> messages.Pages:
     if type(start) is not bytes:
         raise ValueError(start)
-    return messages.Pages(_number(number), start, _bound(end))
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(limit)
+    return messages.Pages(_number(number), start, _bound(end), limit)
 
 
 def _decode_page(number: Any, start: Any, keys: Any, versions: Any, following: Any) -> messages.Page:

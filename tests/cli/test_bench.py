@@ -42,6 +42,33 @@ def test_increments_of_one_key_add_up(paxoskv: Call) -> None:
     assert counter["final"] == counter["acknowledged"] > 0
 
 
+def test_scans_of_several_processes_are_measured(paxoskv: Call) -> None:
+    command = [*SHORT, "--op", "scan", "--prefix", "scanned/", "--scan-length", "20", "--processes", "2"]
+    result = paxoskv(*command, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    found = json.loads(result.stdout)
+    assert found["errors"] == {}
+    assert 2 < found["keys_per_scan"] <= 20
+    table = paxoskv(*command).stdout
+    assert "inserts and 95% scans" in table
+    assert "keys per scan" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--scan-length", "5"], "--scan-length says how long scans are; add --op scan"),
+        (["--op", "scan", "--read-ratio", "0"], "makes no scan at all"),
+        (["--op", "scan", "--distribution", "one-key"], "reads many keys, and --distribution one-key has one"),
+        (["--op", "scan", "--scan-length", "0"], "--scan-length"),
+    ],
+)
+def test_scans_that_make_no_sense_are_refused(paxoskv: Call, arguments: list[str], sentence: str) -> None:
+    result = paxoskv(*SHORT, *arguments)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], processes: str) -> None:
     command = [*PROGRAM, "bench", "--duration", "600", "--clients", "4", "--keys", "20", "--json"]

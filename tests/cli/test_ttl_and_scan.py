@@ -96,8 +96,11 @@ async def test_a_scan_is_in_order_and_whole(cluster: LocalCluster) -> None:
         part = [item.key async for item in kv.scan(start="s/00010", end="s/00013", keys_only=True)]
         assert part == [b"s/00010", b"s/00011", b"s/00012"]
         assert [item async for item in kv.scan("nothing/")] == []
+        for limit in (1, 7, 1400, 5000):
+            assert [item.key async for item in kv.scan("s/", limit=limit)] == sorted(names)[:limit]
     with paxoskv.sync.connect(cluster.endpoints) as blocking:
         assert [key for key, _, _ in blocking.scan("s/")] == sorted(names)
+        assert [key for key, _, _ in blocking.scan("s/", limit=100)] == sorted(names)[:100]
 
 
 async def test_the_longest_key_is_within_the_bounds_of_a_scan(cluster: LocalCluster) -> None:
@@ -128,6 +131,39 @@ def test_the_command_prints_keys_in_order(cluster: LocalCluster) -> None:
     assert all(line["version"] for line in lines)
     none = call(cluster, "scan", "no such prefix")
     assert (none.exit_code, none.stdout) == (1, "")
+
+
+async def test_a_page_has_no_more_keys_than_are_asked_for(cluster: LocalCluster) -> None:
+    host, _, port = cluster.endpoints[0].rpartition(":")
+    connection = await Connection.open(host, int(port), 5.0, lambda lost, reason: None)
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        for number in range(12):
+            await kv.put(f"l/{number:02}", "v")
+    try:
+        found: list[bytes] = []
+        pages = []
+        cursor = None
+        while cursor is not None or not pages:
+            status, _, items, cursor = await connection.scan(b"l/", b"l0", cursor, False, 5000, 5)
+            assert status == 0
+            pages.append(len(items))
+            found += [item[0] for item in items]
+        assert found == [b"l/%02d" % number for number in range(12)]
+        assert pages == [5, 5, 2]
+        status, reason, _, _ = await connection.scan(b"l/", b"l0", None, False, 5000, 0)
+        assert (BY_STATUS[status], reason) == (paxoskv.BadRequest, b"the limit of a scan is 1 or above")
+    finally:
+        connection.close()
+
+
+async def test_a_limited_scan_gets_past_what_was_deleted(cluster: LocalCluster) -> None:
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        names = [f"d/{number:03}" for number in range(120)]
+        for name in names:
+            await kv.put(name, "v")
+        for name in names[:100]:
+            await kv.delete(name)
+        assert [item.key async for item in kv.scan("d/", limit=3)] == [b"d/100", b"d/101", b"d/102"]
 
 
 @pytest.mark.parametrize("kind", ["garbage", "empty", "of another range", "damaged"])

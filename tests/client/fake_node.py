@@ -56,6 +56,10 @@ class FakeNode:
         """Answers the requests of a frame last to first, each in a frame of its own."""
         self.hold = False
         """Executes, and keeps the answers until `release`."""
+        self.page_keys: int | None = None
+        """Answers scans, with pages of at most so many keys, whatever their limit; None: says nothing to them."""
+        self.scans_seen: list[tuple[Any, ...]] = []
+        """The SCAN frames without their type."""
         self.status_json: object = json.dumps({"node": node, "mode": "fake"})
         self.seen: list[wire.Request] = []
         self.statuses_seen = 0
@@ -152,6 +156,30 @@ class FakeNode:
                 else:
                     session.write(frame)
 
+    def take_scan(self, session: "_Session", body: tuple[Any, ...]) -> None:
+        identifier, start, end, cursor, keys_only, _, limit = body
+        self.scans_seen.append(body)
+        self.changed()
+        if self.hang or self.page_keys is None:
+            return
+        if self.cut_when_asked:
+            session.cut()
+            return
+        if self.refuse_with is not None:
+            session.write(
+                framing.pack((wire.PAGE, identifier, self.refuse_with, b"because the test says so", (), None))
+            )
+            return
+        most = self.page_keys if limit is None else min(limit, self.page_keys)
+        keys = sorted(key for key in self.store if key >= (cursor or start or b"\0") and (end is None or key < end))
+        items = []
+        for key in keys[:most]:
+            value, version, expires_at = self.store[key]
+            if value is not None:
+                items.append((key, None if keys_only else value, version, expires_at))
+        following = keys[most] if len(keys) > most else None
+        session.write(framing.pack((wire.PAGE, identifier, operations.OK, b"", items, following)))
+
     def _answer(self, request: wire.Request) -> wire.Answer:
         identifier, kind, key, argument, condition, _, *timing = request
         if self.answer_as is not None:
@@ -222,6 +250,8 @@ class _Session(asyncio.Protocol):
             body = framing.unpack(frame)
             if body[0] == wire.REQUESTS:
                 node.take(self, body[1])
+            elif body[0] == wire.SCAN:
+                node.take_scan(self, body[1:])
             elif body[0] == wire.STATUS:
                 node.statuses_seen += 1
                 node.changed()

@@ -204,6 +204,11 @@ MALFORMED = [
     framing.pack((wire.STATUS,)),
     framing.pack((wire.WRITES_TO, 7)),
     framing.pack((wire.COMMAND, 1)),
+    framing.pack((wire.PAGE, 1, 0, b"", ())),
+    framing.pack((wire.PAGE, 1, LOST, b"", (), None)),
+    framing.pack((wire.PAGE, 1, 0, b"", ((b"k", b"v", 1),), None)),
+    framing.pack((wire.PAGE, 1, 0, b"", (("k", b"v", 1, 0),), None)),
+    framing.pack((wire.PAGE, 1, 0, b"", (), 7)),
     framing.pack(((), 1, 2)),
 ]
 

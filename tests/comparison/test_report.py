@@ -137,3 +137,28 @@ def test_a_silence_is_the_longest_time_without_any_answer() -> None:
 
 def test_a_silence_that_lasts_to_the_end_counts() -> None:
     assert _judge([5] * 100 + [0] * 200, 1.0, 2.0)["nobody_ms"] == 2000
+
+
+def test_scans_are_told_where_they_were_measured_and_why_some_have_none(results: Results) -> None:
+    ycsb = ALL["ycsb"]
+    without = ycsb.tell(results)
+    assert without is not None
+    assert "E, short scans, was not measured." in without.notes[0]
+    assert "short scans" not in without.tables[0] + without.answer
+    scans = {"ops_per_s": 4321.0, "p99_ms": 56.7, "keys_per_scan": 49.6}
+    for system in ("leaderless", "etcd"):
+        results.records.append(
+            {"scenario": "ycsb", "system": system, "repeat": 0, "point": {"workload": "E"}, "data": scans}
+        )
+    results.about["systems"]["etcd"]["versions"]["etcd"] = "3.4.23"
+    told = ycsb.tell(results)
+    assert told is not None
+    assert "E: 95 % short scans, 5 % inserts" in told.tables[0]
+    assert "4,321 (56.7)" in told.tables[0]
+    assert f"E: {results.title('leaderless')} 4,321, {results.title('etcd')} 4,321" in told.answer
+    [note] = told.notes
+    assert f"a scan found so many: {results.title('leaderless')} 50, {results.title('etcd')} 50." in note
+    assert "etcd 3.4 goes through its index" in note
+    lacking = note.partition("no scan in the order of keys:")[2]
+    for system in results.systems("ycsb"):
+        assert (f"{results.title(system)} (" in lacking) == bool(SYSTEMS[system].unordered)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from comparison import runner
 from comparison.__main__ import SCENARIOS, SYSTEMS, asked_by_default
 from comparison.load import Load, LoadFailed
 from comparison.processes import Missing
-from comparison.results import Results
+from comparison.results import Point, Results
 from comparison.runner import Plan
 from comparison.scenarios.contract import Pace, Scenario, Section, Turn
+from comparison.scenarios.ycsb import Ycsb
 from comparison.systems.contract import Layout, System
 from comparison.systems.paxoskv import Leaderless, Raft
 
@@ -63,6 +65,33 @@ class Absent(Idle):
 
     def install(self) -> dict[str, str]:
         raise Missing("absent: it is sold out")
+
+
+class Grown(Scenario):
+    """Measures some points, and another day more of them."""
+
+    name = "grown"
+    title = question = "?"
+    measurements, other_s = (1, 1), (1.0, 1.0)
+
+    def __init__(self, *points: str) -> None:
+        self.points = points
+        self.fails = False
+        self.measured: list[str] = []
+
+    def owes(self, system: type[System], has: Callable[[Point], bool]) -> bool:
+        return not all(has({"what": what}) for what in self.points)
+
+    def run(self, turn: Turn) -> None:
+        for what in self.points:
+            if not turn.has({"what": what}):
+                if self.fails:
+                    raise LoadFailed("it fell over")
+                self.measured.append(what)
+                turn.keep({"what": what}, {"figure": 1})
+
+    def tell(self, results: Results) -> Section | None:
+        return None
 
 
 class Asks(Scenario):
@@ -205,6 +234,36 @@ def test_a_run_is_gone_on_with_where_turns_did_not_end_well(tmp_path: Path) -> N
     assert len(second.about["resumed"]) == 1
     third = run(plan(tmp_path, [Frail, Idle], scenario, repeats=2, resume=True))
     assert (len(scenario.pids) - taken, third.complete) == (9, True), "there was nothing left"
+
+
+def test_what_a_scenario_has_learned_since_is_added_to_a_run(tmp_path: Path) -> None:
+    before = run(plan(tmp_path, [Idle, Other], Grown("a"), repeats=2))
+    assert len(before.done) == 4
+    grown = Grown("a", "b")
+    grown.fails = True
+    failed = run(plan(tmp_path, [Idle, Other], grown, repeats=2, resume=True))
+    assert ([record["point"]["what"] for record in failed.records], failed.complete) == (["a"] * 4, False)
+    assert len(failed.failures) == 4
+    grown.fails = False
+    found = run(plan(tmp_path, [Idle, Other], grown, repeats=2, resume=True))
+    assert grown.measured == ["b"] * 4, "what is there is not measured again"
+    assert sorted(record["point"]["what"] for record in found.records) == ["a"] * 4 + ["b"] * 4
+    assert (len(found.done), found.failures, found.complete) == (4, [], True)
+    run(plan(tmp_path, [Idle, Other], grown, repeats=2, resume=True))
+    assert grown.measured == ["b"] * 4, "there was nothing left"
+
+
+def test_ycsb_asks_for_the_workloads_that_are_missing_and_that_a_system_can_do() -> None:
+    ycsb = SCENARIOS["ycsb"]
+    assert isinstance(ycsb, Ycsb)
+
+    def earlier(point: Point) -> bool:
+        return point["workload"] != "E"
+
+    owed = [name for name, kind in SYSTEMS.items() if ycsb.owes(kind, earlier)]
+    assert owed == ["leaderless", "leaderless-compiled", "raft", "raft-compiled", "etcd"]
+    assert all(ycsb.owes(kind, lambda point: False) for kind in SYSTEMS.values())
+    assert not any(ycsb.owes(kind, lambda point: True) for kind in SYSTEMS.values())
 
 
 def test_what_an_interruption_left_half_done_is_done_again_once(tmp_path: Path) -> None:

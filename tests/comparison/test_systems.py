@@ -64,6 +64,17 @@ def test_load_generators_of_the_same_options_get_the_same_load(name: str, folder
     assert len(option(command, "--endpoints").split(",")) == min(3, system.nodes_max)
 
 
+def test_only_scans_have_a_length() -> None:
+    """`paxoskv bench` refuses one where nothing scans."""
+    assert option(Load(op="scan", scan_length=7).options(), "--scan-length") == "7"
+    assert "--scan-length" not in LOAD.options()
+
+
+def test_who_cannot_be_scanned_in_order_says_why() -> None:
+    lacking = {name for name, kind in ALL.items() if kind.unordered}
+    assert lacking == {"zookeeper", "gryadka", "pysyncobj", "redis"}
+
+
 @pytest.mark.parametrize("name", ["pysyncobj", "gryadka"])
 def test_load_generators_that_take_json_get_the_same_load(name: str, folders: list[Path]) -> None:
     system = prepared(name, folders)

@@ -271,7 +271,7 @@ class Cluster:
             beyond = sorted(
                 key for key in node.disk.records if key >= scan.start and (scan.end is None or key < scan.end)
             )
-            looked = beyond[: self.scan_records]
+            looked = beyond[: min(self.scan_records, scan.limit or self.scan_records)]
             last = looked[-1] if len(looked) < len(beyond) else None
             node.engine.scanned(scan.number, [(key, node.disk.records[key]) for key in looked], last, self.now)
         self.turn(number)

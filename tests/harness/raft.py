@@ -329,9 +329,9 @@ class Cluster:
             keys, node.loads = node.loads, []
             node.engine.loaded({key: disk.records.get(key) for key in keys}, self.now)
         scans, node.scans = node.scans, []
-        for start, end, floor, wanted in scans:
+        for start, end, floor, wanted, limit in scans:
             keys = sorted(key for key in disk.records if key and key >= start and (end is None or key < end))
-            looked = keys[: self.scan_records]
+            looked = keys[: min(self.scan_records, limit or self.scan_records)]
             found = [(key, disk.records[key]) for key in looked if disk.records[key] >= floor]
             node.engine.scanned(wanted, found, looked[-1] if len(keys) > len(looked) else None, self.now)
         self.turn(number)

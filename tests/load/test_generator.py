@@ -405,6 +405,7 @@ def test_outcomes_of_processes_add_up() -> None:
     second.coordinators["b:1"] = 1
     second.unknown = second.unknown_increments = 3
     first.acknowledged_increments, second.acknowledged_increments = 10, 20
+    first.scans, first.scanned_keys, second.scans, second.scanned_keys = 1, 10, 3, 50
     first.merge(second)
     result = first.to_json()
     assert result["operations"] == 2
@@ -414,6 +415,7 @@ def test_outcomes_of_processes_add_up() -> None:
     assert result["coordinators"] == {"a:1": 1, "b:1": 1}
     assert (first.unknown, first.unknown_increments, first.acknowledged_increments) == (3, 3, 30)
     assert result["longest_gap_ms"] == 500
+    assert result["keys_per_scan"] == 15
 
 
 async def test_a_read_modify_write_is_one_operation_and_loses_no_update(nodes: list[FakeNode]) -> None:
@@ -451,6 +453,88 @@ async def test_latest_inserts_keys_that_are_new_and_reads_what_is_there(nodes: l
     read = [int(request[2].rpartition(b"/")[2]) for request in requests if request[1] == operations.GET]
     assert max(read) > plan.keys, "new keys are read"
     assert newest == len(written) - 1
+
+
+# Scans
+
+
+def scannable(nodes: list[FakeNode], page_keys: int = 1000) -> None:
+    for node in nodes:
+        node.page_keys = page_keys
+
+
+async def test_scans_are_of_drawn_lengths_from_drawn_keys_and_the_rest_inserts(nodes: list[FakeNode]) -> None:
+    scannable(nodes)
+    plan = plan_for(nodes, op="scan", read_ratio=0.9, keys=500, scan_length=10, load=True)
+    async with running(plan) as generator:
+        await until(lambda: generator.outcome.histogram.total > 2000)
+    scans = [scan for node in nodes for scan in node.scans_seen]
+    assert {end for _, _, end, *_ in scans} == {b"bench0"}
+    lengths = Counter(limit for *_, limit in scans)
+    assert lengths.keys() == set(range(1, 11))
+    assert min(lengths.values()) > len(scans) / 20
+    starts = {start for _, start, *_ in scans}
+    assert starts <= {b"bench/%d" % number for number in range(500)}
+    assert len(starts) > 300
+    assert not any(keys_only for *_, keys_only, _, _ in scans)
+    requests = [request for node in nodes for request in node.seen]
+    written = [request[2] for request in requests]
+    assert {request[1] for request in requests} == {operations.PUT}
+    assert len(written) == len(set(written)), "every write is of a new key"
+    assert set(written) == {b"bench/%d" % number for number in range(len(written))}
+    assert 0.85 < len(scans) / (len(scans) + len(written) - 500) < 0.95
+    outcome = generator.outcome
+    assert outcome.errors == {}
+    assert outcome.scans + len(written) - 500 == pytest.approx(outcome.histogram.total, abs=16)
+    assert 5 < outcome.to_json()["keys_per_scan"] < 6
+    assert generator._in_flight == 0
+
+
+async def test_a_scan_of_several_pages_is_one_operation(nodes: list[FakeNode]) -> None:
+    """Of three keys each, some of them deleted."""
+    scannable(nodes, page_keys=3)
+    async with running(plan_for(nodes, op="scan", read_ratio=1.0, scan_length=8, load=True)) as generator:
+        await until(lambda: generator.outcome.scans > 20)
+        for number in range(20):
+            nodes[0].store[b"bench/%d" % (2 * number)] = (None, 0, 0)
+        before = generator.outcome.scans
+        await until(lambda: generator.outcome.scans > before + 500)
+    scans = [scan for node in nodes for scan in node.scans_seen]
+    begun = [scan for scan in scans if scan[3] is None]
+    assert generator.outcome.scans == pytest.approx(len(begun), abs=16)
+    assert generator.outcome.histogram.total == generator.outcome.scans
+    assert len(scans) > 1.5 * len(begun)
+    assert generator.outcome.scanned_keys <= 8 * generator.outcome.scans
+    assert generator._in_flight == 0
+
+
+@pytest.mark.parametrize("rate", [0.0, 500.0])
+async def test_a_scan_that_breaks_off_is_counted_once_and_has_changed_nothing(
+    nodes: list[FakeNode], rate: float
+) -> None:
+    scannable(nodes, page_keys=3)
+    async with running(plan_for(nodes, op="scan", read_ratio=1.0, load=True, rate=rate)) as generator:
+        await until(lambda: generator.outcome.scans > 100)
+        for node in nodes:
+            node.refuse_with = paxoskv.Overloaded.status
+        await until(lambda: generator.outcome.errors[paxoskv.Overloaded.code] > 20)
+        for node in nodes:
+            node.refuse_with = None
+        nodes[0].cut_when_asked = True
+        await until(lambda: generator.outcome.errors[paxoskv.Unavailable.code] > 2)
+        nodes[0].cut_when_asked = False
+    assert generator._in_flight == 0
+    assert generator.outcome.unknown == 0
+    assert generator.outcome.histogram.total == generator.outcome.scans
+
+
+async def test_a_scan_that_nobody_answers_is_given_up(nodes: list[FakeNode]) -> None:
+    plan = plan_for(nodes[:1], op="scan", read_ratio=1.0, timeout_s=0.05)
+    async with running(plan) as generator:
+        await until(lambda: generator.outcome.errors[paxoskv.Unavailable.code] >= 8)
+        scannable(nodes)
+        await until(lambda: generator.outcome.scans > 100)
+    assert generator._in_flight == 0
 
 
 async def test_a_timeline_has_every_success_and_every_error(nodes: list[FakeNode]) -> None:

@@ -15,8 +15,15 @@ def put(key: bytes, value: bytes = b"v", expiry: int | None = None) -> Operation
     return Operation(operations.PUT, key, value, expiry=expiry)
 
 
-def page(cluster: Cluster, number: int, start: bytes, end: bytes | None, keys_only: bool = False) -> ScanOperation:
-    operation = ScanOperation(start, end, keys_only, deadline=cluster.now + 100)
+def page(
+    cluster: Cluster,
+    number: int,
+    start: bytes,
+    end: bytes | None,
+    keys_only: bool = False,
+    limit: int | None = None,
+) -> ScanOperation:
+    operation = ScanOperation(start, end, keys_only, deadline=cluster.now + 100, limit=limit)
     cluster.scan(number, operation)
     cluster.settle()
     result = cluster.result(operation)
@@ -66,6 +73,62 @@ def test_absent_keys_are_in_no_scan() -> None:
     assert cluster.run(1, Operation(operations.GET, b"c")).value is None
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_limited_page_is_no_longer_and_no_replica_looks_further(checkpointed: bool) -> None:
+    cluster = Cluster()
+    cluster.scan_records = 100
+    names = [b"%02d" % number for number in range(20)]
+    for index, name in enumerate(names):
+        cluster.run(index % 3 + 1, put(name, name))
+        if checkpointed and index == 11:
+            for number in cluster.nodes:
+                cluster.checkpoint(number)
+    asked = ScanOperation(b"03", None, deadline=cluster.now + 100, limit=5)
+    cluster.scan(2, asked)
+    assert [scan.limit for scan in cluster.nodes[2].scans] == [5]
+    deliver_all(cluster, Pages)
+    assert [scan.limit for scan in cluster.nodes[1].scans] == [5]
+    for number in cluster.nodes:
+        cluster.load(number)
+    pages = [packet.message for packet in cluster.packets if isinstance(packet.message, Page)]
+    assert [message.keys for message in pages] == [tuple(names[3:8])] * 2
+    cluster.settle()
+    assert [(item.key, item.value) for item in asked.items] == [(name, name) for name in names[3:8]]
+    following = asked.following
+    assert following is not None
+    assert names[7] < following <= names[8]
+    rest = page(cluster, 3, following, None, limit=12)
+    assert [item.key for item in rest.items] == names[8:]
+
+
+def test_a_limited_page_is_cut_where_replicas_have_different_keys() -> None:
+    """Each has three, and together they are more."""
+    cluster = Cluster()
+    cluster.scan_records = 100
+    for name in (b"a", b"c", b"e"):
+        cluster.run(3, put(name, name))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 100, limit=3)
+    cluster.scan(1, operation)
+    [asks, _] = [packet.message for packet in cluster.packets if isinstance(packet.message, Pages)]
+    cluster.load(1)
+    theirs = Page(asks.number, b"", (b"b", b"d", b"f"), (0, 0, 0), b"f\0")
+    cluster.engine(1).receive(2, [theirs], cluster.now)
+    cluster.turn(1)
+    cluster.settle()
+    assert [item.key for item in operation.items] == [b"a", b"c"], "b was not written after all"
+    assert operation.following == b"d"
+
+
+def test_deleted_keys_count_towards_the_limit_of_a_page() -> None:
+    cluster = Cluster()
+    for name in (b"a", b"b", b"c"):
+        cluster.run(1, put(name))
+    cluster.run(2, Operation(operations.DELETE, b"a"))
+    first = page(cluster, 1, b"", None, limit=1)
+    assert (first.items, first.following) == ([], b"a\0")
+    assert [item.key for item in page(cluster, 1, b"a\0", None, limit=1).items] == [b"b"]
+
+
 def test_a_scan_finishes_what_a_minority_has_accepted() -> None:
     """A value that a scan has shown is there for everybody from then on."""
     cluster = Cluster()
@@ -91,6 +154,27 @@ def test_a_scan_goes_on_without_its_nodes_own_disk() -> None:
     cluster.settle()
     assert cluster.result(operation) is not None
     assert [(item.key, item.value) for item in operation.items] == [(b"a", b"a"), (b"b", b"b"), (b"c", b"c")]
+
+
+def test_a_node_that_is_as_slow_as_the_others_does_not_fetch_what_its_own_disk_will_bring() -> None:
+    """Under load everything takes long, and a page of gets would be more load."""
+    cluster = Cluster()
+    cluster.scan_records = 100
+    for name in (b"a", b"b", b"c"):
+        cluster.run(1, put(name, name))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    deliver_all(cluster, Pages)
+    cluster.load(2)
+    cluster.load(3)
+    cluster.now += 0.2
+    deliver_all(cluster, Page)
+    for _ in range(19):
+        cluster.tick(0.01)
+    assert not cluster.packets
+    cluster.load(1)
+    assert [item.value for item in operation.items] == [b"a", b"b", b"c"]
+    assert cluster.engine(1).scanner.counters["scan_reads"] == 0
 
 
 def test_a_scan_without_a_majority_fails_definitely_and_on_time() -> None:

@@ -44,6 +44,31 @@ def test_a_scan_finds_every_key_with_its_prefix_in_order(checkpointed: bool) -> 
         assert [item.key for item in scan(cluster, number, keys_only=True)] == sorted(names)
 
 
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_limited_page_is_no_longer_and_goes_on_from_there(checkpointed: bool) -> None:
+    cluster = Cluster()
+    names = [b"%02d" % number for number in range(20)]
+    for index, name in enumerate(names):
+        cluster.run(index % 3 + 1, put(name, name))
+        if checkpointed and index == 11:
+            for number in cluster.nodes:
+                cluster.checkpoint(number)
+    cluster.run(1, Operation(operations.DELETE, b"05"))
+    cluster.scan_records = 100
+    for number in cluster.nodes:
+        pages: list[int] = []
+        found: list[bytes] = []
+        start: bytes | None = b"03"
+        while start is not None:
+            operation = ScanOperation(start, b"18", deadline=cluster.now + 100, limit=4)
+            cluster.run(number, operation)
+            pages.append(len(operation.items))
+            found += [item.key for item in operation.items]
+            start = operation.following
+        assert pages == [3, 4, 4, 3], "the deleted one counts in the first, and the last is the rest"
+        assert found == [name for name in names[3:18] if name != b"05"]
+
+
 def test_a_scan_through_any_node_sees_what_was_acknowledged_before_it() -> None:
     cluster = Cluster()
     for number in range(20):

@@ -489,3 +489,12 @@ async def test_a_scan_leaves_out_what_is_below_its_floor(kit: Any) -> None:
     storage = await kit.open()
     await storage.fold([(b"a", b"1"), (b"b", b"3"), (b"c", b"2x")])
     assert await storage.scan(b"", None, b"2") == ([(b"b", b"3"), (b"c", b"2x")], None)
+
+
+async def test_a_scan_looks_at_no_more_records_than_it_is_told(kit: Any) -> None:
+    storage = await kit.open()
+    await storage.fold([(b"a", b"1"), (b"b", b"3"), (b"c", b"2x")])
+    assert await storage.scan(b"", None, b"", 1) == ([(b"a", b"1")], b"a")
+    assert await storage.scan(b"", None, b"2", 2) == ([(b"b", b"3")], b"b"), "what is below the floor counts"
+    assert await storage.scan(b"b", b"c", b"", 2) == ([(b"b", b"3")], None)
+    assert await storage.scan(b"", None, b"", 10**6) == ([(b"a", b"1"), (b"b", b"3"), (b"c", b"2x")], None)

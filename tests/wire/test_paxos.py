@@ -95,6 +95,17 @@ any_message: st.SearchStrategy[Message] = st.one_of(
             max_size=2,
         ).map(tuple),
     ),
+    st.builds(messages.Pages, numbers, keys, st.none() | keys, st.none() | st.integers(1, 2**60)),
+    st.lists(st.tuples(keys, st.integers(0, 2**60)), max_size=4).flatmap(
+        lambda found: st.builds(
+            messages.Page,
+            numbers,
+            keys,
+            st.just(tuple(key for key, _ in found)),
+            st.just(tuple(version for _, version in found)),
+            st.none() | keys,
+        )
+    ),
 )
 
 
@@ -145,6 +156,8 @@ def test_any_structure_is_a_message_or_a_protocol_error(tag: int, rest: list[obj
         (0, 1, (), (), (), (b"k",), (1,), (bytes(26) + b"x",)),  # a register without a value, but with one
         (8, ((1, b"k", 1, ()),)),  # an empty relay
         (8, ((1, b"k", 1, ((1, 1, 0, None, None),)),)),  # a get is never relayed
+        (10, 1, b"", None, 0),  # a page of no keys
+        (11, 1, b"", (b"k",), (), None),  # a page without all versions
     ],
 )
 def test_what_an_engine_could_not_bear_is_refused(body: tuple[object, ...]) -> None:

@@ -58,6 +58,16 @@ func (this etcd) change(ctx context.Context, key string, to func(string) string)
 	}
 }
 
+// scan is linearizable, as a read without further options is; etcd answers a range in the order of its keys.
+func (this etcd) scan(ctx context.Context, from string, limit int) (int, error) {
+	found, err := this.client.Get(ctx, from,
+		clientv3.WithRange(clientv3.GetPrefixRangeEnd(*prefix)), clientv3.WithLimit(int64(limit)))
+	if err != nil {
+		return 0, err
+	}
+	return len(found.Kvs), nil
+}
+
 func (this etcd) number(ctx context.Context, key string) (int, error) {
 	found, err := this.client.Get(ctx, key)
 	if err != nil || len(found.Kvs) == 0 {

@@ -17,15 +17,14 @@ func key(number int64) string { return *prefix + strconv.FormatInt(number, 10) }
 type drawing struct {
 	weights []float64
 	order   []int
-	next    *int64
+	// The number of the next new key, and of the next one in sequence.
+	next *int64
+	turn *int64
 }
 
 func newDrawing() drawing {
-	next := int64(*keys)
-	if *distribution == "sequential" {
-		next = 0
-	}
-	drawing := drawing{next: &next}
+	next, turn := int64(*keys), int64(0)
+	drawing := drawing{next: &next, turn: &turn}
 	if *distribution == "zipf" || *distribution == "latest" {
 		total := 0.0
 		for rank := 1; rank <= *keys; rank++ {
@@ -52,7 +51,7 @@ func (this drawing) existing(random *rand.Rand) string {
 	case "latest":
 		return key(atomic.LoadInt64(this.next) - 1 - int64(this.rank(random)))
 	case "sequential":
-		return key((atomic.AddInt64(this.next, 1) - 1) % int64(*keys))
+		return key((atomic.AddInt64(this.turn, 1) - 1) % int64(*keys))
 	}
 	return key(int64(random.Intn(*keys)))
 }

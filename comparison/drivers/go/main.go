@@ -28,8 +28,9 @@ var (
 	timeout      = flag.Float64("timeout", 5, "seconds after which an operation is given up")
 	keys         = flag.Int("keys", 10000, "number of keys")
 	valueSize    = flag.Int("value-size", 64, "bytes")
-	readRatio    = flag.Float64("read-ratio", 0, "share of linearizable reads")
-	operation    = flag.String("op", "put", "put, incr or rmw")
+	readRatio    = flag.Float64("read-ratio", 0, "share of linearizable reads, or scans")
+	operation    = flag.String("op", "put", "put, incr or rmw; scan: scans in place of reads, and inserts of new keys")
+	scanLength   = flag.Int("scan-length", 100, "with --op scan, each wants from 1 to so many keys")
 	distribution = flag.String("distribution", "uniform", "uniform, zipf, latest, one-key or sequential")
 	rate         = flag.Float64("rate", 0, "operations a second, sent when they are due; 0: closed loops")
 	noLoad       = flag.Bool("no-load", false, "do not write every key once before measuring")
@@ -58,6 +59,19 @@ type store interface {
 	number(ctx context.Context, key string) (int, error)
 }
 
+// A scanner is a store that has its keys in order.
+type scanner interface {
+	// scan reads so many keys and their values, in order from one key on, and no further than the prefix goes. It
+	// answers how many there were.
+	scan(ctx context.Context, from string, limit int) (int, error)
+}
+
+// unordered says why other stores are none.
+var unordered = map[string]string{
+	"zookeeper": "getChildren lists all names under a node, in no order",
+	"redis":     "SCAN has no order of keys",
+}
+
 // A node is one endpoint and the connections to it.
 type node struct {
 	stores       []store
@@ -83,10 +97,16 @@ type load struct {
 	stopping  int32
 	succeeded []int64
 	failed    []int64
+	scans     int64
+	scanned   int64
 }
 
 func main() {
 	flag.Parse()
+	if refusal := refuse(); refusal != "" {
+		fmt.Fprintln(os.Stderr, refusal)
+		os.Exit(2)
+	}
 	this := &load{nodes: dial(), value: strings.Repeat("v", *valueSize)}
 	if !*noLoad && *distribution != "one-key" {
 		this.fill()
@@ -116,6 +136,20 @@ func main() {
 	atomic.StoreInt32(&this.stopping, 1)
 	group.Wait()
 	this.report(tallies, ended, used)
+}
+
+// refuse says why what is asked for cannot be done, and nothing if it can.
+func refuse() string {
+	if *operation != "scan" {
+		return ""
+	}
+	if why := unordered[*system]; why != "" {
+		return fmt.Sprintf("%s cannot be scanned in the order of its keys: %s", *system, why)
+	}
+	if *readRatio <= 0 || *scanLength < 1 || *distribution == "one-key" {
+		return "--op scan takes a --read-ratio above 0, which is the share of scans, a --scan-length of 1 or above, and many keys"
+	}
+	return ""
 }
 
 func seconds(number float64) time.Duration { return time.Duration(number * float64(time.Second)) }
@@ -249,8 +283,11 @@ func (this *load) perform(on store, random *rand.Rand) error {
 	defer cancel()
 	switch {
 	case random.Float64() < *readRatio:
+		if *operation == "scan" {
+			return this.scan(ctx, on.(scanner), random)
+		}
 		return on.get(ctx, this.draw.existing(random))
-	case *distribution == "latest":
+	case *distribution == "latest" || *operation == "scan":
 		return on.put(ctx, this.draw.fresh(), this.value)
 	case *operation == "incr":
 		return on.increment(ctx, this.draw.existing(random))
@@ -258,6 +295,15 @@ func (this *load) perform(on store, random *rand.Rand) error {
 		return on.modify(ctx, this.draw.existing(random), this.value)
 	}
 	return on.put(ctx, this.draw.existing(random), this.value)
+}
+
+func (this *load) scan(ctx context.Context, on scanner, random *rand.Rand) error {
+	found, err := on.scan(ctx, this.draw.existing(random), 1+random.Intn(*scanLength))
+	if err == nil && atomic.LoadInt32(&this.measuring) == 1 {
+		atomic.AddInt64(&this.scans, 1)
+		atomic.AddInt64(&this.scanned, int64(found))
+	}
+	return err
 }
 
 func (this *load) count(into *tally, began time.Time, err error) {
@@ -339,6 +385,9 @@ func (this *load) report(tallies []*tally, ended time.Time, used float64) {
 		"duration_s":     elapsed,
 		"longest_gap_ms": milliseconds(longest),
 		"load_cpu_s":     used,
+	}
+	if this.scans > 0 {
+		result["keys_per_scan"] = float64(this.scanned) / float64(this.scans)
 	}
 	if *timeline {
 		result["began_unix"] = float64(this.began.UnixNano()) / 1e9
