@@ -196,8 +196,12 @@ class LocalPages:
             until = end if beyond is None else after(beyond)
             most = PAGE_KEYS_MAX if limit is None else min(limit, PAGE_KEYS_MAX)
             memory = order.first(start, until, most)
+            for key in memory:
+                # It was not saved when storage was asked, or has changed since: what storage had may be an older record
+                # than one that has been saved, and has left memory, meanwhile.
+                blobs.pop(key, None)
             goes_on = until if beyond is not None else None
-            keys = sorted({*memory, *blobs})
+            keys = sorted([*memory, *blobs])
             if len(memory) == most:
                 goes_on = after(memory[-1])
                 keys = keys[: bisect_left(keys, goes_on)]

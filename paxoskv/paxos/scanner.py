@@ -100,7 +100,7 @@ class Scanner:
                     record = Record.from_blob(key, blobs[key])
                     version, register = record.accepted, record.register
                 else:
-                    # It was saved and has left memory since storage was asked: 0 makes it be read like any key.
+                    # It has left memory since storage was asked: 0 makes it be read like any key.
                     version, register = 0, registers.EMPTY
                 versions[key] = version
                 own[key] = register

@@ -113,7 +113,7 @@ class Disk:
             keys = sorted(
                 key for key in self.records if key and key >= scan.start and (scan.end is None or key < scan.end)
             )
-            looked = keys[:_SCAN_RECORDS]
+            looked = keys[: _SCAN_RECORDS if scan.limit is None else min(scan.limit, _SCAN_RECORDS)]
             found = [(key, self.records[key]) for key in looked if self.records[key] >= scan.floor]
             then(scan.number, found, looked[-1] if len(looked) < len(keys) else None)
 

@@ -238,10 +238,10 @@ class Universe:
             call.lifetime_ms = self._lifetimes.choice(_LIFETIMES_MS)
         return self._send(call, Operation(*request, reply=call), timeout_s)
 
-    def scan(self, process: int, node: int, start: bytes, keys_only: bool, timeout_s: float) -> Call:
+    def scan(self, process: int, node: int, start: bytes, keys_only: bool, limit: int | None, timeout_s: float) -> Call:
         """Ask for the page of all keys that begins at `start`."""
         call = Call(process, node, (operations.GET, start, None, None), self.timeline.now)
-        call.page = ScanOperation(start, None, keys_only, reply=call)
+        call.page = ScanOperation(start, None, keys_only, reply=call, limit=limit)
         return self._send(call, call.page, timeout_s)
 
     def _send(self, call: Call, operation: Operation, timeout_s: float) -> Call:
@@ -466,7 +466,7 @@ class Universe:
         """All pages come, and say together what the keys are."""
         start: bytes | None = b""
         while start is not None:
-            call = self._wait(self.scan(self.new_process(0), number, start, False, _PROBE_S_MAX))
+            call = self._wait(self.scan(self.new_process(0), number, start, False, None, _PROBE_S_MAX))
             if call.outcome != OK or call.page is None:
                 raise Stuck(f"after the faults a scan from {start!r} on through node {number} ended as {call.outcome}")
             following = call.page.following
@@ -573,7 +573,9 @@ class _Scanner(_Client):
         configuration = universe.configuration
         self.node = universe.choose(self)
         timeout_s = self.rng.uniform(configuration.timeout_s_min, configuration.timeout_s_max)
-        self._call = universe.scan(self._process, self.node, self._start, self.rng.random() < 0.2, timeout_s)
+        keys_only = self.rng.random() < 0.2
+        limit = self.rng.choice((None, None, 1, 3))
+        self._call = universe.scan(self._process, self.node, self._start, keys_only, limit, timeout_s)
 
     def completed(self, outcome: str) -> None:
         assert self._call is not None

@@ -81,6 +81,13 @@ SCANS_OF_BOTH = (
         "pass",
     ),
     Canary(
+        "a scan takes from storage what has changed since it asked",
+        "section 4",
+        _PAGES + "advance",
+        "blobs.pop(key, None)",
+        "pass",
+    ),
+    Canary(
         "a page that was never answered is waited for",
         "liveness",
         "paxoskv.core.scan:Assembly._answered",

@@ -292,6 +292,25 @@ def test_what_left_memory_while_the_disk_was_reading_is_read_like_any_key() -> N
     assert [(item.key, item.value) for item in operation.items] == [(b"k", b"value")]
 
 
+def test_what_left_memory_while_the_disk_was_reading_is_not_taken_from_what_it_read_before() -> None:
+    """The record that the disk brings is older than the one that was in memory when it was asked."""
+    cluster = Cluster(nodes=1, cache_bytes=1)
+    cluster.run(1, put(b"k", b"old"))
+    cluster.checkpoint(1)
+    cluster.run(1, put(b"k", b"new"))
+    operation = ScanOperation(b"", None, deadline=cluster.now + 10)
+    cluster.scan(1, operation)
+    [asked] = cluster.nodes[1].scans
+    cluster.nodes[1].scans.clear()
+    read = list(cluster.nodes[1].disk.records.items())
+    cluster.engine(1).scanned(asked.number, read, None, cluster.now)
+    # Before the turn in which the page is made.
+    cluster.checkpoint(1)
+    cluster.turn(1)
+    cluster.settle()
+    assert [(item.key, item.value) for item in operation.items] == [(b"k", b"new")]
+
+
 def test_a_page_that_a_former_incarnation_asked_for_is_sent_to_nobody() -> None:
     """(B9) The new one numbers its scans from the beginning, and this page is older than what it asks for."""
     cluster = Cluster()
