@@ -201,7 +201,7 @@ class LocalPages:
                 # than one that has been saved, and has left memory, meanwhile.
                 blobs.pop(key, None)
             goes_on = until if beyond is not None else None
-            keys = sorted([*memory, *blobs])
+            keys = sorted({*memory, *blobs})
             if len(memory) == most:
                 goes_on = after(memory[-1])
                 keys = keys[: bisect_left(keys, goes_on)]
