@@ -22,7 +22,7 @@ import heapq
 import itertools
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from paxoskv.check.history import (
@@ -109,6 +109,16 @@ class _Configuration:
 
 
 @dataclass(slots=True, eq=False)
+class _Hidden:
+    """What unknown mutations that nobody saw can do in one gap."""
+
+    wanted: "frozenset[bytes] | range | None"
+    """Values, or lengths, that they may have to bring about; None: any."""
+    effective: dict[tuple[Value, bool, bool], list[tuple[_Class, Value]]] = field(default_factory=dict)
+    """By value, whether it is the numbered state's, and whether any other will do."""
+
+
+@dataclass(slots=True, eq=False)
 class _Place:
     """Where a walk through a component is."""
 
@@ -145,12 +155,17 @@ class Gaps:
         self._classes: list[_Class] = []
         self._dead: list[_Configuration] = []
         """What was in the last gap that was walked into."""
+        self._grows_to: list[bytes | None] = []
+        """By gap, while only that is followed: what everything in it is the beginning of, None if that is not known."""
 
     def walk(self) -> list[int]:
         """An order of everything. Raises Violated if there is none, and OutOfBudget if that took too long to see."""
         self._place_loose()
         self._sort_unknowns()
         initial = self._chain.form.initial
+        grown = self._grow(initial)
+        if grown is not None:
+            return self._with_loose(grown)
         reached = 0
         try:
             reached, found = self._run(0, initial, False)
@@ -173,6 +188,43 @@ class Gaps:
             self._explain_gap(reached)
         assert found is not None
         return self._with_loose(found)
+
+    def _grow(self, initial: Value) -> _Configuration | None:
+        """A configuration at the end where the key was only ever appended to, if following what was seen finds one.
+
+        What was seen later tells which unknown mutations came, and in which order, where their lengths alone leave as
+        much open as there are ways to pick some of them. Whoever fails is told why without that: an explanation looks
+        at one gap, and not ahead.
+        """
+        columns = self._columns
+        if not self._classes or any(each.kind != APPEND for each in self._classes):
+            return None
+        if any(loose.is_delete for _, _, members in self._components for loose in members):
+            return None
+        following: bytes | None = None
+        grows_to: list[bytes | None] = [None]
+        for number in reversed(self._numbers[1:]):
+            row = self._writers.get(number, NOBODY)
+            seen = self._seen.get(number)
+            if row >= 0 and columns.kinds[row] != APPEND:
+                following = None
+            elif isinstance(seen, bytes):
+                following = seen
+            grows_to.append(following)
+        grows_to.reverse()
+        self._grows_to = grows_to
+        try:
+            return self._run(0, initial, False)[1]
+        except OutOfBudget:
+            return None
+        finally:
+            self._grows_to = []
+            self._left = self._budget
+
+    def _is_beginning(self, content: object, gap: int) -> bool:
+        """Whether what is seen after a gap can have grown from `content`, as far as that is followed."""
+        whole = self._grows_to[gap] if self._grows_to else None
+        return whole is None or content is None or (isinstance(content, bytes) and whole.startswith(content))
 
     def _place_loose(self) -> None:
         """Give each loose operation its gaps, and join those whose gaps overlap into components."""
@@ -357,6 +409,8 @@ class Gaps:
                     if seen.get(following, value) != value:
                         break
                     if careful and following not in seen and self._any_unknown(gap):
+                        break
+                    if self._grows_to and not self._is_beginning(value, gap + 1):
                         break
                 content = value  # type: ignore[assignment]
             number = following
@@ -549,7 +603,7 @@ class Gaps:
                 else:
                     due_absences |= loose.bit
         until = self._chain.finish_after(gap)
-        wanted = self._wanted(gap) if hidden and self._classes else frozenset()
+        unseen = _Hidden(self._wanted(gap)) if hidden and self._classes else None
         visited = _Antichain()
         after = _Antichain()
         self._dead = []
@@ -585,8 +639,8 @@ class Gaps:
                 direct = now.direct and now.content is None
                 trail = (now.trail, gap, loose.row)
                 work.append(_Configuration(None, direct, now.deletes | loose.bit, now.absences, now.used, trail))
-            if hidden:
-                work.extend(self._hidden(now, gap, min(until, limit), wanted, bool(open_now)))
+            if unseen is not None:
+                work.extend(self._hidden(now, gap, min(until, limit), bool(open_now), unseen))
         return after.members
 
     def _see_absence(self, now: _Configuration, gap: int, pending: list[_Loose]) -> _Configuration:
@@ -623,7 +677,7 @@ class Gaps:
                 now.content,
                 version,
             )
-            if value is REFUSED or (seen is not NOT_SEEN and seen != value):
+            if value is REFUSED or (seen is not NOT_SEEN and seen != value) or not self._is_beginning(value, gap + 1):
                 return []
             return [_Configuration(value, True, now.deletes, now.absences, now.used, now.trail)]  # type: ignore[arg-type]
         reached = []
@@ -636,6 +690,8 @@ class Gaps:
             value = effect(each.kind, each.argument, each.condition, None, False, now.content, version)
             # A version that was only demanded is that of a value: an absent key has one only if somebody was told.
             if value is REFUSED or (value is None if seen is NOT_SEEN else seen != value):
+                continue
+            if not self._is_beginning(value, gap + 1):
                 continue
             trail = (now.trail, gap, self._row_used(each, now.used))
             reached.append(_Configuration(value, True, now.deletes, now.absences, used, trail))  # type: ignore[arg-type]
@@ -652,29 +708,47 @@ class Gaps:
         return each.rows[((used >> each.offset) & each.mask).bit_count()]
 
     def _hidden(
-        self, now: _Configuration, gap: int, limit: float, wanted: "frozenset[bytes] | range | None", to_place: bool
+        self, now: _Configuration, gap: int, limit: float, to_place: bool, hidden: _Hidden
     ) -> list[_Configuration]:
-        """Unknown mutations that nobody saw."""
-        version = self._numbers[gap] if now.direct else None
+        """Unknown mutations that nobody saw. `hidden` is one gap's."""
+        content, used = now.content, now.used
+        state = content, now.direct, to_place and content is None
+        known = hidden.effective.get(state)
+        if known is None:
+            # Many configurations differ only in what they have used, and hold one of a few values.
+            known = hidden.effective[state] = self._effective(*state, gap, hidden.wanted)
         reached = []
+        for each, value in known:
+            count = ((used >> each.offset) & each.mask).bit_count()
+            if count < len(each.rows) and each.starts[count] <= limit:
+                trail = (now.trail, gap, each.rows[count])
+                reached.append(
+                    _Configuration(value, False, now.deletes, now.absences, used | 1 << (each.offset + count), trail)
+                )
+        return reached
+
+    def _effective(
+        self, content: Value, direct: bool, any_value: bool, gap: int, wanted: "frozenset[bytes] | range | None"
+    ) -> list[tuple[_Class, Value]]:
+        """Unknown mutations that would change `content` to something of use, and to what."""
+        version = self._numbers[gap] if direct else None
+        effective: list[tuple[_Class, Value]] = []
         for each in self._classes:
             if each.only_for >= 0:
                 continue
-            used = self._use(each, now.used, limit)
-            if used is None:
-                continue
-            value = effect(each.kind, each.argument, each.condition, None, False, now.content, version)
-            if value is REFUSED or value == now.content:
+            value = effect(each.kind, each.argument, each.condition, None, False, content, version)
+            if value is REFUSED or value == content:
                 continue
             assert value is None or isinstance(value, bytes)
-            if value is not None and wanted is not None:
+            # Any value will do where the key must be there only so that it can be deleted.
+            if value is not None and wanted is not None and not any_value:
                 fits = len(value) in wanted if isinstance(wanted, range) else value in wanted
-                # Any value will do where the key must be there only so that it can be deleted.
-                if not fits and not (to_place and now.content is None):
+                if not fits:
                     continue
-            trail = (now.trail, gap, self._row_used(each, now.used))
-            reached.append(_Configuration(value, False, now.deletes, now.absences, used, trail))
-        return reached
+            if not self._is_beginning(value, gap):
+                continue
+            effective.append((each, value))
+        return effective
 
     def _wanted(self, gap: int) -> "frozenset[bytes] | range | None":
         """Values (or lengths) that unknown mutations may have to bring about before the next state; None: any."""
@@ -847,7 +921,7 @@ class Gaps:
             if loose.is_delete and loose.low <= gap <= loose.high
         }
         until = self._chain.finish_after(gap)
-        wanted = self._wanted(gap) if self._classes else frozenset()
+        unseen = _Hidden(self._wanted(gap)) if self._classes else None
         work = [_Configuration(value, True, 0, 0, 0, None)]
         visited = _Antichain()
         contents: dict[Value, None] = {}
@@ -866,7 +940,8 @@ class Gaps:
             for condition, result in calls:
                 if effect(DELETE, None, condition, result, True, now.content, version) is not REFUSED:
                     work.append(_Configuration(None, now.direct and now.content is None, 0, 0, now.used, None))
-            work.extend(self._hidden(now, gap, until, wanted, True))
+            if unseen is not None:
+                work.extend(self._hidden(now, gap, until, True, unseen))
         return list(contents), leaves
 
     def _explain_gap(self, gap: int) -> None:

@@ -224,7 +224,7 @@ class Theatre:
 
     def _crashed(self, replica: Replica) -> None:
         for call in [call for call in self._waiting if call.node == replica.number]:
-            self._timeline.after(_CLIENT_DELAY_S, lambda call=call: self._complete(call, UNKNOWN))  # type: ignore[misc]
+            self._timeline.after(_CLIENT_DELAY_S, self._complete, call, UNKNOWN)
 
     def _complete(self, call: Call, outcome: str) -> None:
         if call not in self._waiting:

@@ -94,6 +94,8 @@ class Directed:
 
     def tick(self) -> None:
         """Forget what was never answered."""
+        if not self._sent:
+            return
         oldest = self._context.now - self._context.patience(_FORGET_S)
         for number, (_, sent_at, _) in list(self._sent.items()):
             if sent_at > oldest:

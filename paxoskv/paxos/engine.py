@@ -506,14 +506,13 @@ class PaxosEngine:
         self.proposer.voting = not self.muted
         if self.pages.busy:
             self.pages.advance()
-        while True:
+        # In most turns there is nothing. A vote of the own acceptor, or its own copy, can answer a get at once, so that
+        # there may be some again.
+        while self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner:
             context.take_inner()
             self.proposer.advance()
             self.directed.flush()
             self.reader.flush()
-            # A vote of the own acceptor, or its own copy, can answer a get at once, so there may be some again.
-            if not (self.proposer.busy or self.directed.busy or self.reader.busy or context.has_inner):
-                break
         self.proposer.flush_relays()
         effects = self._effects
         self._effects = Effects()

@@ -89,8 +89,9 @@ class Repair:
 
     def deadline(self) -> float | None:
         """When the next tick is of use."""
-        if any(behind and peer in self._context.up for peer, behind in self._behind.items()):
-            return self._context.now + self._context.timing.tick_s
+        for peer, behind in self._behind.items():
+            if behind and peer in self._context.up:
+                return self._context.now + self._context.timing.tick_s
         return None
 
     def status(self) -> dict[str, Any]:

@@ -171,14 +171,12 @@ class Disk:
         self._begin_commit()
 
     def _later(self, action: Callable[[], None]) -> None:
-        life = self._life
+        self._timeline.after(self._rng.uniform(self._commit_s_min, self._commit_s_max), self._end, self._life, action)
 
-        def end() -> None:
-            if life != self._life:
-                return
-            if self.stalled:
-                self._hanging.append(action)
-            else:
-                action()
-
-        self._timeline.after(self._rng.uniform(self._commit_s_min, self._commit_s_max), end)
+    def _end(self, life: int, action: Callable[[], None]) -> None:
+        if life != self._life:
+            return
+        if self.stalled:
+            self._hanging.append(action)
+        else:
+            action()

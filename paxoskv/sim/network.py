@@ -79,14 +79,15 @@ class Network:
     def _carry(self, link: _Link, identifier: int, source: int, target: int, frame: bytes) -> None:
         wire = self._wire
         rng = self._rng
-        delay = rng.uniform(wire.delay_s_min, wire.delay_s_max) + link.slow_s
+        shortest = wire.delay_s_min
+        delay = shortest + (wire.delay_s_max - shortest) * rng.random() + link.slow_s
         if not self._healed and wire.straggle and rng.random() < wire.straggle:
             delay *= wire.straggle_times
         if wire.in_order:
             now = self._timeline.now
             link.last_arrival = max(link.last_arrival, now + delay)
             delay = link.last_arrival - now
-        self._timeline.after(delay, lambda: self._deliver(identifier, source, target, frame))
+        self._timeline.after(delay, self._deliver, identifier, source, target, frame)
 
     def heal(self) -> None:
         """From now on every frame arrives, once, and none is late."""

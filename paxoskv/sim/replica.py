@@ -58,6 +58,11 @@ class Replica:
         """Told when this node leads that did not before."""
         self._configuration = configuration
         self._mode = mode
+        self._leads = mode.leads
+        # Of these every turn makes use.
+        self._watch = mode.watch
+        self._encode, self._decode = mode.codec.encode, mode.codec.decode
+        self._turn_s = configuration.turn_s
         self._timeline = timeline
         self._network = network
         self._rng = rng
@@ -136,12 +141,12 @@ class Replica:
         rows = [msgpack.unpackb(row, use_list=False) for row in disk.replay()]
         self._marks["torn_rows"] = disk.torn
         for row in [(), *rows]:
-            journal = [self._mode.codec.decode(encoded) for encoded in row]
+            journal = [self._decode(encoded) for encoded in row]
             while missing := engine.recover(journal):
                 engine.loaded({key: disk.records.get(key) for key in missing}, self.clock())
         self._clear()
         self.engine = engine
-        self._mode.watch.started(self.number, engine)
+        self._watch.started(self.number, engine)
         if self._trace is not None:
             self._trace.started(self.number, disk.incarnation)
         for other in self.peers.values():
@@ -160,7 +165,7 @@ class Replica:
         self.die_after = None
         self.crashes += 1
         self._clear()
-        self._mode.watch.committed(self.number, self.disk.crash())
+        self._watch.committed(self.number, self.disk.crash())
         if self._trace is not None:
             self._trace.crashed(self.number)
         self.on_crash(self)
@@ -228,7 +233,8 @@ class Replica:
             self._marks["stale_frames"] += 1
             return False
         self._introduce(source, header.incarnation)
-        self._messages.append((source, [self._mode.codec.decode(message) for message in encoded]))
+        decode = self._decode
+        self._messages.append((source, [decode(message) for message in encoded]))
         self._schedule()
         return True
 
@@ -253,7 +259,7 @@ class Replica:
 
     def _on_committed(self, sequence: int) -> None:
         self._committed = sequence
-        self._mode.watch.committed(self.number, sequence)
+        self._watch.committed(self.number, sequence)
         if self._trace is not None:
             self._trace.committed(self.number, sequence)
         self._schedule()
@@ -264,9 +270,8 @@ class Replica:
         if self._scheduled or self._paused:
             return
         self._scheduled = True
-        life = self._life
-        turn_s = self._configuration.turn_s
-        self._timeline.after(self._rng.uniform(0, turn_s) if turn_s else 0.0, lambda: self._turn(life))
+        turn_s = self._turn_s
+        self._timeline.after(turn_s * self._rng.random() if turn_s else 0.0, self._turn, self._life)
 
     def _turn(self, life: int) -> None:
         if life != self._life or self.engine is None:
@@ -295,8 +300,8 @@ class Replica:
             self._tick_due = False
             engine.tick(now)
         effects = engine.take_effects()
-        self._mode.watch.turn(self.number, engine, effects)
-        if self._mode.leads is not None and self._leading != self._mode.leads(engine):
+        self._watch.turn(self.number, engine, effects)
+        if self._leads is not None and self._leading != self._leads(engine):
             self._leading = not self._leading
             if self._leading:
                 self.on_elected()
@@ -341,13 +346,14 @@ class Replica:
 
     def _send(self, target: int, messages: list[Any]) -> None:
         header = peer.Header(CLUSTER, EPOCH, self.number, self.disk.incarnation, self._incarnations.get(target, 0))
-        encode = self._mode.codec.encode
+        encode = self._encode
         for frame in peer.pack_frames(header, [encode(message) for message in messages], _FRAME_BYTES_MAX):
             self._network.send(self.number, target, frame)
 
     def _append(self, effects: Effects[Any]) -> None:
-        self._mode.watch.journaled(self.number, effects.sequence, effects.journal)
-        row: bytes = msgpack.packb([self._mode.codec.encode(message) for message in effects.journal])
+        self._watch.journaled(self.number, effects.sequence, effects.journal)
+        encode = self._encode
+        row = framing.encode([encode(message) for message in effects.journal])
         if self._trace is not None:
             self._trace.journaled(self.number, effects.sequence, len(row))
         self.disk.append(effects.sequence, row)
@@ -371,8 +377,7 @@ class Replica:
         due = max((deadline - self._offset) / self._rate, self._timeline.now)
         if due < self._timer_at:
             self._timer_at = due
-            life = self._life
-            self._timeline.after(due - self._timeline.now, lambda: self._on_timer(life, due))
+            self._timeline.after(due - self._timeline.now, self._on_timer, self._life, due)
 
     def _on_timer(self, life: int, due: float) -> None:
         if life != self._life:

@@ -1,5 +1,6 @@
 """Many universes, one after the other or on all cores; and the smallest one that still fails."""
 
+import gc
 import multiprocessing
 import typing
 from collections import Counter
@@ -14,6 +15,7 @@ from paxoskv.sim.universe import Failure, Universe
 
 # A search for a smaller universe ends after so many attempts.
 SHRINK_ATTEMPTS_MAX: Final = 400
+_COLLECTED_OBJECTS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +65,25 @@ def simulate(configuration: Configuration, trace: Trace | None = None) -> Report
 def simulate_all(configurations: Iterable[Configuration], jobs: int = 1) -> Iterator[Report]:
     """Run universes on so many cores; reports in the order of the configurations."""
     if jobs == 1:
+        _collect_seldom()
         yield from map(simulate, configurations)
         return
     # Spawned rather than forked, so that every universe also proves that it depends on nothing but its configuration.
-    with multiprocessing.get_context("spawn").Pool(jobs, _ignore_interrupts) as pool:
+    with multiprocessing.get_context("spawn").Pool(jobs, _begin_work) as pool:
         yield from pool.imap(simulate, configurations, chunksize=4)
 
 
-def _ignore_interrupts() -> None:
+def _begin_work() -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _collect_seldom()
+
+
+def _collect_seldom() -> None:
+    """A universe is garbage all at once, so looking for some after every 700 objects finds none, and takes time."""
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_OBJECTS)
 
 
 # Smaller relatives.

@@ -2,8 +2,9 @@
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
-Action = Callable[[], object]
+Action = Callable[..., object]
 
 
 class Timeline:
@@ -15,13 +16,16 @@ class Timeline:
         self.now = 0.0
         self.steps = 0
         """How many actions were run."""
-        self._due: list[tuple[float, int, Action]] = []
+        self._due: list[tuple[float, int, Action, tuple[Any, ...]]] = []
         self._order = 0
 
-    def after(self, seconds: float, action: Action) -> None:
-        """Run `action` so many seconds from now; of two at the same instant, the first that was asked for."""
-        self._order += 1
-        heapq.heappush(self._due, (self.now + seconds, self._order, action))
+    def after(self, seconds: float, action: Action, *arguments: Any) -> None:
+        """Call `action` so many seconds from now; of two at the same instant, the first that was asked for.
+
+        With arguments for it there is no need of a function made for the occasion, of which there would be thousands.
+        """
+        self._order = order = self._order + 1
+        heapq.heappush(self._due, (self.now + seconds, order, action, arguments))
 
     def run(self, until: float, enough: Callable[[], bool] | None = None) -> bool:
         """Run what is due up to `until`, or until `enough` says so after some action; whether it did.
@@ -31,9 +35,9 @@ class Timeline:
         due = self._due
         pop = heapq.heappop
         while due and due[0][0] <= until:
-            self.now, _, action = pop(due)
+            self.now, _, action, arguments = pop(due)
             self.steps += 1
-            action()
+            action(*arguments)
             if enough is not None and enough():
                 return True
         self.now = max(self.now, until)

@@ -207,7 +207,8 @@ class Universe:
         for client in self._clients:
             client.begin()
         bound = self.configuration.operations * (self.configuration.timeout_s_max + 1.0)
-        if not self.timeline.run(self.timeline.now + bound, lambda: self.finished == len(self._clients)):
+        clients = len(self._clients)
+        if not self.timeline.run(self.timeline.now + bound, lambda: self.finished == clients):
             raise Stuck(f"after {bound:.0f} s {len(self._waiting)} calls had not even timed out")
 
     def take_request(self) -> Request | None:
@@ -215,7 +216,7 @@ class Universe:
         if self.is_exhausted:
             return None
         for fault in self._faults.get(self._issued, ()):
-            self.timeline.after(fault.delay_s, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
+            self.timeline.after(fault.delay_s, self._strike, fault)
         self._issued += 1
         return self._workload.draw()
 
@@ -283,7 +284,7 @@ class Universe:
         # Whether the answer was lost with the node, or the request before, a client cannot tell.
         for call in list(self._waiting.values()):
             if call.node == replica.number:
-                self.timeline.after(_CLIENT_DELAY_S, lambda call=call: self._complete(call, UNKNOWN))  # type: ignore[misc]
+                self.timeline.after(_CLIENT_DELAY_S, self._complete, call, UNKNOWN)
 
     def _complete(self, call: Call, outcome: str) -> None:
         if self._waiting.get(call.process) is not call:

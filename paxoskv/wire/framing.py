@@ -14,9 +14,20 @@ LENGTH_BYTES: Final = 4
 FRAME_BYTES_CEILING: Final = 0x0A000000
 
 
+# Making one takes half as long as packing a small message does. It may be used from any thread, since it lets go of the
+# interpreter's lock nowhere, and keeps room for the largest frame that it made.
+_PACKER: Final = msgpack.Packer()
+
+
+def encode(value: object) -> bytes:
+    """The value as msgpack."""
+    encoded: bytes = _PACKER.pack(value)
+    return encoded
+
+
 def pack(body: object) -> bytes:
     """One frame around `body`."""
-    packed: bytes = msgpack.packb(body)
+    packed = encode(body)
     return len(packed).to_bytes(LENGTH_BYTES, "big") + packed
 
 

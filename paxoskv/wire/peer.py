@@ -22,6 +22,7 @@ PEER_HELLO: Final = 16
 FRAME: Final = 17
 GOODBYE: Final = 5
 
+_HEADER: Final = (str, int, int, int, int)
 _BYTES: Final = frozenset((bytes,))
 # Of what a stranger says, so much goes into the log, or onto the disk.
 _REASON_CHARACTERS: Final = 500
@@ -101,9 +102,10 @@ def parse_frame(body: tuple[Any, ...]) -> tuple[Header, tuple[bytes, ...]]:
     """A frame's header and its messages, still encoded."""
     if body[0] == GOODBYE and len(body) == 2 and type(body[1]) is str:
         raise ProtocolError(f"the peer refused: {body[1][:_REASON_CHARACTERS]}")
-    if len(body) < 6 or body[0] != FRAME or [type(item) for item in body[1:6]] != [str, int, int, int, int]:
+    fields = body[1:6]
+    if len(body) < 6 or body[0] != FRAME or tuple(map(type, fields)) != _HEADER:
         raise ProtocolError("malformed frame from a peer")
     encoded = body[6:]
     if not _BYTES.issuperset(map(type, encoded)):
         raise ProtocolError("malformed frame from a peer")
-    return Header(*body[1:6]), encoded
+    return Header(*fields), encoded

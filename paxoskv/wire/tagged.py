@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-import msgpack
-
 from paxoskv.core.errors import ProtocolError
 from paxoskv.wire import framing
 from paxoskv.wire.peer import Codec
@@ -31,10 +29,9 @@ def make_codec(
     def encode(message: Any) -> bytes:
         kind = type(message)
         if kind is not shared:
-            packed: bytes = msgpack.packb(encoders[kind](message))
-            return packed
+            return framing.encode(encoders[kind](message))
         if not message.encoded:
-            message.encoded = msgpack.packb(encoders[kind](message))
+            message.encoded = framing.encode(encoders[kind](message))
         kept: bytes = message.encoded
         return kept
 

@@ -136,6 +136,42 @@ def test_a_refused_delete_is_not_taken_for_one_that_took_effect() -> None:
     assert found.order == [1, 2, 3, 4]
 
 
+def test_what_was_read_later_tells_which_unanswered_appends_came_in_between() -> None:
+    """Of thirty of one length, five came before each append that told the length: some 10^14 ways to choose them."""
+    value = b""
+    calls: list[dict[str, object]] = []
+    for round_ in range(6):
+        for lost in (b"%02d" % (5 * round_ + number) for number in range(5)):
+            calls.append({"kind": "append", "argument": lost, "outcome": "unknown"})
+            value += lost
+        value += b"ok"
+        version = len(value)
+        calls.append({"kind": "append", "argument": b"ok", "outcome": "ok", "result": version, "version": version})
+    calls.sort(key=lambda call: call["outcome"] == "ok")  # Real time leaves everything open.
+    calls.append({"kind": "get", "argument": None, "outcome": "ok", "result": value, "version": len(value)})
+    operations = [
+        Operation(
+            number,
+            number,
+            str(call["kind"]),
+            KEY,
+            float(number),
+            None if call["outcome"] == "unknown" else number + 0.5,
+            str(call["outcome"]),
+            call["argument"],  # type: ignore[arg-type]
+            None,
+            call.get("result"),  # type: ignore[arg-type]
+            call.get("version"),  # type: ignore[arg-type]
+        )
+        for number, call in enumerate(calls)
+    ]
+    [found] = check(History(operations), budget=1000, orders=True).keys
+    assert found.order is not None, found.sentence
+    assert model.replay(operations, found.order, model.initial_state(None, None)) == ""
+    spoilt = [*operations[:-1], replace(operations[-1], result=value[2:4] + value[:2] + value[4:-2] + b"no")]
+    assert check(History(spoilt), budget=1000).verdict is not Verdict.OK
+
+
 def test_what_disagrees_is_noticed() -> None:
     history = History()
     history.add(Operation(1, 1, "put", KEY, 0.0, 1.0, "ok", b"a", None, None, None))

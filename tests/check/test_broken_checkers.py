@@ -32,8 +32,8 @@ CANARIES = (
     Canary(
         "a mutation that nobody saw never happened",
         "unknown outcomes",
-        _GAPS + "Gaps._hidden",
-        "if value is REFUSED or value == now.content:",
+        _GAPS + "Gaps._effective",
+        "if value is REFUSED or value == content:",
         "if True:",
     ),
     Canary(
