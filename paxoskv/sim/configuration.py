@@ -120,7 +120,7 @@ class Configuration:
     journal_bytes: int
     """A checkpoint begins past this."""
     scanners: int
-    """Clients that scan all keys, over and over, as long as others ask for anything."""
+    """Further clients, that scan all keys, over and over; a page is one of the operations."""
     page_bytes: int
     """Of a page of a scan."""
     in_flight: int

@@ -212,13 +212,17 @@ class Universe:
             raise Stuck(f"after {bound:.0f} s {len(self._waiting)} calls had not even timed out")
 
     def take_request(self) -> Request | None:
-        """The next request of the workload, None when all were issued. Faults strike by their number."""
-        if self.is_exhausted:
-            return None
+        """The next request of the workload, None when all operations were issued."""
+        return self._workload.draw() if self.take_turn() else None
+
+    def take_turn(self) -> bool:
+        """Whether another operation may be issued. Faults strike by its number."""
+        if self._issued >= self.configuration.operations:
+            return False
         for fault in self._faults.get(self._issued, ()):
             self.timeline.after(fault.delay_s, self._strike, fault)
         self._issued += 1
-        return self._workload.draw()
+        return True
 
     def choose(self, client: "_Client") -> int:
         """The node for a client's next operation."""
@@ -226,11 +230,6 @@ class Universe:
             return client.node
         up = [number for number, replica in self._replicas.items() if replica.up]
         return client.rng.choice(up or list(self._replicas))
-
-    @property
-    def is_exhausted(self) -> bool:
-        """All requests of the workload were issued."""
-        return self._issued >= self.configuration.operations
 
     def issue(self, process: int, node: int, request: Request, timeout_s: float) -> Call:
         """Send a request on its way."""
@@ -568,7 +567,7 @@ class _Scanner(_Client):
 
     def _ask(self) -> None:
         universe = self._universe
-        if universe.is_exhausted:
+        if not universe.take_turn():
             self._finish()
             return
         configuration = universe.configuration
