@@ -52,7 +52,7 @@ def test_a_trace_is_of_what_happened_and_does_not_change_it() -> None:
 # As many operations on two keys at once as a few clients that pipeline would have.
 CALM_AND_CROWDED = (
     *("faults=", "loss=0", "duplicate=0", "straggle=0", "timeout_s_min=30", "timeout_s_max=60"),
-    *("clients=48", "keys=2", "think_s=0", "expiring=0", "workload=mixed", "cache_bytes=268435456"),
+    *("clients=48", "keys=2", "think_s=0", "expiring=0", "workload=mixed", "cache_bytes=268435456", "in_flight=65536"),
 )
 
 
