@@ -205,9 +205,11 @@ def draw(
         commit_s_min=commit * 0.5,
         commit_s_max=commit * rng.choice((1.1, 2, 10)),
         turn_s=rng.choice((0.0, 0.00005, 0.0005)),
-        cache_bytes=rng.choice((1 << 28, 1 << 28, 1500, 4000)),
-        journal_bytes=rng.choice((1 << 25, 20_000, 2_000)),
-        **_draw_capacity(seed),
+        **{
+            "cache_bytes": rng.choice((1 << 28, 1 << 28, 1500, 4000)),
+            "journal_bytes": rng.choice((1 << 25, 20_000, 2_000)),
+            **_draw_capacity(seed),
+        },
         drift=rng.choice((0.0, 0.0001, 0.05)),
         election_s=0.0,
         log_bytes=0,
@@ -232,7 +234,7 @@ def _draw_capacity(seed: int) -> dict[str, int]:
     """Room for everything in most universes, and for next to nothing in some."""
     rng = random.Random(f"{seed} capacity")
     usual = Capacity()
-    return {
+    found = {
         "scanners": rng.choice((0, 0, 0, 1, 2)),
         "page_bytes": rng.choice((usual.page_bytes, 200, 1)),
         "in_flight": rng.choice((*[usual.operations] * 7, 4)),
@@ -242,6 +244,10 @@ def _draw_capacity(seed: int) -> dict[str, int]:
         "unapplied_bytes": rng.choice((*[usual.unapplied_bytes] * 5, 100)),
         "lag": rng.choice((*[usual.lag] * 5, 3)),
     }
+    if found["scanners"] and rng.random() < 0.5:
+        # What is in memory, and what on the disk, changes while a page is made of both.
+        found |= {"cache_bytes": 1500, "journal_bytes": 2_000}
+    return found
 
 
 def _draw_raft(seed: int, configuration: Configuration) -> Configuration:
