@@ -134,7 +134,8 @@ class Engine(Protocol[MessageT]):
         """The next records of that set, encoded for storage; empty when the set is done."""
 
     def folded(self, keys: Sequence[bytes]) -> None:
-        """A slice is on disk."""
+        """A slice is on disk. Memory is relieved of it at the end of the turn, no earlier: what was loaded before is
+        still looked for there."""
 
     @property
     def wants_checkpoint(self) -> bool:

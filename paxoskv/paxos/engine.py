@@ -442,8 +442,6 @@ class PaxosEngine:
 
     def folded(self, keys: Sequence[bytes]) -> None:
         self.records.folded(keys)
-        # Here too, since after the last slice there may be no turn for a long time.
-        self._evict()
 
     @property
     def wants_checkpoint(self) -> bool:

@@ -304,6 +304,9 @@ class Node:
         ):
             await self._storage.fold(records)
             self._engine.folded([key for key, _ in records])
+            # Or memory would stay over its bound until somebody asks for something.
+            if not self._scheduled:
+                self._schedule()
         await self._storage.trim(boundary)
         self._checkpointing = False
         self.log.debug("checkpoint", records=count, seconds=time.monotonic() - started)

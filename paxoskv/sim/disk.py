@@ -107,7 +107,7 @@ class Disk:
         self._later(lambda: then({key: self.records.get(key) for key in keys}))
 
     def scan(self, scan: Scan, then: Callable[[int, Sequence[tuple[bytes, bytes]], bytes | None], None]) -> None:
-        """Read some records in the order of their keys, as they are when the reading is done."""
+        """Read some records in the order of their keys. They may have changed when they arrive."""
 
         def read() -> None:
             keys = sorted(
@@ -115,7 +115,8 @@ class Disk:
             )
             looked = keys[: _SCAN_RECORDS if scan.limit is None else min(scan.limit, _SCAN_RECORDS)]
             found = [(key, self.records[key]) for key in looked if self.records[key] >= scan.floor]
-            then(scan.number, found, looked[-1] if len(looked) < len(keys) else None)
+            last = looked[-1] if len(looked) < len(keys) else None
+            self._later(lambda: then(scan.number, found, last))
 
         self._later(read)
 

@@ -404,6 +404,7 @@ class Replica:
 
         def folded() -> None:
             engine.folded([key for key, _ in records])
+            self._schedule()
             self._fold(boundary)
 
         def trimmed() -> None:

@@ -298,6 +298,7 @@ class Cluster:
             if self.watch is not None:
                 self.watch.folded(node.number, records)
             engine.folded([key for key, _ in records])
+            self.turn(node.number)
         del disk.rows[: boundary - disk.trimmed]
         disk.trimmed = boundary
         if self.watch is not None:

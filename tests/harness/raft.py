@@ -357,6 +357,7 @@ class Cluster:
         while records := engine.checkpoint_slice(2):
             disk.fold(records)
             engine.folded([key for key, _ in records])
+            self.turn(node.number)
             yield
         disk.trim(boundary)
         self.trace(f"{node.number} ends a checkpoint")

@@ -303,9 +303,10 @@ def test_what_left_memory_while_the_disk_was_reading_is_not_taken_from_what_it_r
     [asked] = cluster.nodes[1].scans
     cluster.nodes[1].scans.clear()
     read = list(cluster.nodes[1].disk.records.items())
-    cluster.engine(1).scanned(asked.number, read, None, cluster.now)
-    # Before the turn in which the page is made.
     cluster.checkpoint(1)
+    cluster.turn(1)
+    assert b"k" not in cluster.engine(1).records.resident
+    cluster.engine(1).scanned(asked.number, read, None, cluster.now)
     cluster.turn(1)
     cluster.settle()
     assert [(item.key, item.value) for item in operation.items] == [(b"k", b"new")]
