@@ -1,5 +1,6 @@
 """The simulator's driver of one engine: what `server.node` is, with virtual time, disk and network."""
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -374,10 +375,16 @@ class Replica:
         deadline = self.engine.deadline()
         if deadline is None:
             return
-        due = max((deadline - self._offset) / self._rate, self._timeline.now)
+        now = self._timeline.now
+        due = max((deadline - self._offset) / self._rate, now)
+        if due == now:
+            # Where rounding has it that no time is left, and yet the node's clock shows less than the deadline, the
+            # engine would say that it is too early, and be asked again, at this very moment for ever.
+            while self._offset + due * self._rate < deadline:
+                due += math.ulp(2 * deadline)
         if due < self._timer_at:
             self._timer_at = due
-            self._timeline.after(due - self._timeline.now, self._on_timer, self._life, due)
+            self._timeline.after(due - now, self._on_timer, self._life, due)
 
     def _on_timer(self, life: int, due: float) -> None:
         if life != self._life:
