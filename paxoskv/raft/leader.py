@@ -298,7 +298,9 @@ class Leader:
         """A heartbeat. It finds out, too, whether what was sent before has arrived."""
         previous = follower.probe if follower.probing else follower.next - 1
         if self._log.term_at(previous) is None:
-            previous = self._log.last_index
+            # That is in a snapshot by now. The answer to this must be known for one to the probe, or nothing would ever
+            # be found out.
+            previous = follower.probe = self._log.base_index
         self._send(peer, follower, self._message(previous, []))
 
     def on_appended(self, sender: int, message: Appended) -> None:

@@ -29,3 +29,23 @@ def test_a_rejected_probe_leads_to_an_earlier_one_also_when_it_carried_entries()
     (earlier,) = [packet for packet in cluster.of(1, 3, Append) if packet.message.entries]  # type: ignore[union-attr]
     assert isinstance(earlier.message, Append)
     assert earlier.message.previous_index == 2
+
+
+def test_a_probe_whose_place_in_the_log_was_compacted_away_still_leads_somewhere() -> None:
+    """Found by the simulator (seed 73318): a follower did not take the probe, having enough to do, and the log was
+    compacted. What it was asked after that, it did not have either, and that was taken for no answer to the probe."""
+    cluster = Cluster()
+    cluster.elect(1)
+    cluster.run(1, Operation(operations.PUT, b"k", b"1", deadline=cluster.now + 10))
+    cluster.settle(1.0)
+    engine = cluster.engine(1)
+    assert engine.leader is not None
+    engine.leader.followers[3].take_back(engine.log.last_index + 1)
+    cluster.submit(1, Operation(operations.PUT, b"k", b"2", deadline=cluster.now + 10))
+    for packet in cluster.of(1, 3, Append):
+        cluster.packets.remove(packet)
+    cluster.settle(until=lambda: engine.machine.applied == engine.log.last_index)
+    assert cluster.engine(3).machine.applied < engine.machine.applied
+    engine.log.compact(0, engine.machine.applied)
+    cluster.settle(3.0, until=lambda: cluster.engine(3).machine.applied == engine.machine.applied)
+    assert cluster.engine(3).machine.applied == engine.machine.applied

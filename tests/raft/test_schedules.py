@@ -24,7 +24,7 @@ SEEDS = {
     "a snapshot without the sessions": 60,
     "reads before the term's first entry is committed": 80,
     "an answer to an earlier round confirms a read": 10,
-    "entries applied again to newer records": 20,
+    "entries applied again to newer records": 80,
     "the base is later than the records": 80,
     "a checkpoint forgets the entries after it": 40,
     "parts of an old snapshot": 20,
