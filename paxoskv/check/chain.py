@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Sequence
 
-from paxoskv.check.gaps import Gaps
+from paxoskv.check.gaps.walk import Walk
 from paxoskv.check.history import APPEND, CAS, DELETE, INCR, PUT, SWAP, Answer, Columns, Value
 from paxoskv.check.normal import NOBODY, NOT_SEEN, Finding, NormalForm, OutOfBudget, Tick, Violated
 from paxoskv.check.semantics import text_of
@@ -59,21 +59,21 @@ class Chain:
 
     def check(self, way: Way, budget: int, tick: Tick) -> Finding | None:
         """The verdict, with an order or a witness; None where this way of checking is not exact."""
-        gaps = None
+        walk = None
         try:
             self._number_states()
             self._put_in_order()
-            gaps = Gaps(self, budget, tick)
-            order = gaps.walk()
+            walk = Walk(self, budget, tick)
+            order = walk.find_order()
         except Violated as violated:
             if not self._is_exact():
                 return None
-            states = gaps.states if gaps else 0
+            states = walk.states if walk else 0
             return Finding(Verdict.ILLEGAL, way, None, violated.sentence, violated.witness, states)
         except OutOfBudget:
             sentence = f"The budget of {budget:,} states was used up before an order was found or excluded."
             return Finding(Verdict.UNKNOWN, way, None, sentence, (), budget)
-        return Finding(Verdict.OK, way, order, states=gaps.states)
+        return Finding(Verdict.OK, way, order, states=walk.states)
 
     def _is_exact(self) -> bool:
         """Whether finding no order means that there is none."""

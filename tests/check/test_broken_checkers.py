@@ -6,7 +6,7 @@ from harness.canaries import Canary, planted
 from check.test_agreement import seen_otherwise
 
 _CHAIN = "paxoskv.check.chain:Chain."
-_GAPS = "paxoskv.check.gaps:"
+_MOVES = "paxoskv.check.gaps.moves:Moves."
 _ZONES = "paxoskv.check.zones:Zones."
 _SEARCH = "paxoskv.check.search:Search."
 _CHECKER = ("paxoskv.check.checker",)
@@ -32,7 +32,7 @@ CANARIES = (
     Canary(
         "a mutation that nobody saw never happened",
         "unknown outcomes",
-        _GAPS + "Gaps._effective",
+        _MOVES + "_effective",
         "if value is REFUSED or value == content:",
         "if True:",
     ),
