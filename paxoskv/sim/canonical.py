@@ -4,20 +4,43 @@ Here is what holds for any engine; `sim.paxos_canonical` and `sim.raft_canonical
 """
 
 import hashlib
+import itertools
 import marshal
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import MethodType
 from typing import Any, Final
 
 _ATOMS: Final = frozenset((int, bytes, bool, float, str, type(None)))
 
+# So many nodes are exchanged at the most, in six ways.
+_FREE_MAX: Final = 3
+
+Naming = tuple[int, ...]
+"""By node, what it is called; 0, which is nobody, is called 0. Index it with a node."""
+
+
+def namings(nodes: int, fixed: Collection[int] = ()) -> tuple[Naming, ...]:
+    """The ways to exchange nodes 1 to `nodes` but those that are `fixed` for one another. The first changes nothing.
+
+    Not all of them where there are many: each costs as much as telling two states apart.
+    """
+    free = [number for number in range(1, nodes + 1) if number not in fixed][:_FREE_MAX]
+    found = []
+    for called in itertools.permutations(free):
+        names = list(range(nodes + 1))
+        for number, name in zip(free, called, strict=True):
+            names[number] = name
+        found.append(tuple(names))
+    return tuple(found)
+
 
 class Walk(ABC):
-    """From an engine through everything that it holds, each object once."""
+    """From an engine through everything that it holds, each object once. Nodes go by the names that they are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Naming) -> None:
+        self.names = names
         self._met: dict[int, int] = {}
 
     @abstractmethod
@@ -27,6 +50,19 @@ class Walk(ABC):
     @abstractmethod
     def mapping(self, value: dict[Any, Any]) -> Any:
         """What there is to say of a dictionary."""
+
+    def by_node(self, value: dict[int, Any]) -> Any:
+        """A dictionary whose keys are nodes."""
+        names = self.names
+        return tuple([(names[node], self.of(value[node])) for node in sorted(value, key=names.__getitem__)])
+
+    def nodes(self, value: Iterable[int]) -> Any:
+        """A set of nodes."""
+        return tuple(sorted([self.names[node] for node in value]))
+
+    def bits(self, value: int) -> Any:
+        """A set of nodes, a bit for each."""
+        return self.nodes([node for node in range(len(self.names)) if value >> node & 1])
 
     def of(self, value: Any) -> Any:
         """What there is to say of anything, as `digest` takes it."""

@@ -67,8 +67,8 @@ def steps(world: World, bounds: Bounds) -> Iterator[Step]:
 
             yield Step(f"a client asks node {node}: {_show(request)}", ask)
     for index, (source, target, frame) in enumerate(world.frames):
-        if frame in [other for _, _, other in world.frames[:index]]:
-            continue  # The same bytes: its copy was tried.
+        if (source, target, frame) in world.frames[:index]:
+            continue  # Its copy was tried.
         text = _describe(world, source, target, frame)
 
         def take(after: World, index: int = index) -> None:
@@ -170,10 +170,14 @@ def explore(bounds: Bounds, progress: Callable[[int, int], object] = lambda stat
                     following.append((found, after))
             # It is at rest: whatever is still on its way changes nothing.
             if quiet or not telling:
-                end = world.copy()
-                if illegal := _end(end, bounds):
-                    return result(illegal, here, "everything arrives, and every node is asked", False)
-                outcomes.add(tuple([event for event in end.events if event[1] is not None]))
+                # The states that this one stands for, too.
+                for names in world.namings:
+                    end = world.copy()
+                    end.call(names)
+                    if illegal := _end(end, bounds):
+                        asked = ", then ".join(map(str, end.nodes))
+                        return result(illegal, here, f"everything arrives, and nodes are asked: {asked}", False)
+                    outcomes.add(tuple([event for event in end.events if event[1] is not None]))
             if len(parents) >= bounds.states_max:
                 return result("", b"", "", False)
         layer = following

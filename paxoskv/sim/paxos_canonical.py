@@ -19,6 +19,7 @@ from paxoskv.core.placement import EveryNode
 from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.batch import Batch
 from paxoskv.paxos.chain import Chain, RelayJob
+from paxoskv.paxos.context import Context
 from paxoskv.paxos.directed import Directed
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import (
@@ -37,7 +38,8 @@ from paxoskv.paxos.messages import (
 from paxoskv.paxos.proposer import Proposer
 from paxoskv.paxos.reader import KeyRead, ReadBatch, Reader
 from paxoskv.paxos.records import Record
-from paxoskv.sim.canonical import Walk, attribute_names, digest, history
+from paxoskv.paxos.repair import Repair
+from paxoskv.sim.canonical import Naming, Walk, attribute_names, digest, history
 from paxoskv.wire import framing, paxos, peer
 
 if TYPE_CHECKING:
@@ -99,11 +101,11 @@ class Form:
 
     __slots__ = ("durable", "numbers", "own", "template")
 
-    def __init__(self, number: int, engine: PaxosEngine) -> None:
+    def __init__(self, number: int, engine: PaxosEngine, names: Naming) -> None:
         self.durable = engine.acceptor.durable
         self.own = frozenset(_own_numbers(engine))
         """Batches of its own that it waits for."""
-        walk = _Walk(number, self.durable)
+        walk = _Walk(number, self.durable, names)
         self.template = digest(walk.of(engine))
         self.numbers = walk.numbers
         """(who has given the number, number), in the order of the walk."""
@@ -114,12 +116,16 @@ class Form:
         return self.template, self.numbers, self.own
 
 
-def find_form(world: "World", number: int) -> Form:
-    """Of a node's engine as it is now."""
+def find_form(world: "World", number: int, names: Naming | None = None) -> Form:
+    """Of a node's engine as it is now; with the nodes' own names, if no others are given."""
     node = world.nodes[number]
+    if names is None:
+        names = world.namings[0]
     if node.form is None:
-        node.form = Form(number, node.peek())
-    form = node.form
+        node.form = {}
+    form = node.form.get(names)
+    if form is None:
+        form = node.form[names] = Form(number, node.peek(), names)
     assert isinstance(form, Form)
     return form
 
@@ -142,7 +148,7 @@ def prune(world: "World") -> None:
 
 
 def identity(world: "World") -> bytes:
-    """A digest of the state: equal for states that differ in nothing that matters."""
+    """A digest of the state: equal for states that differ in nothing that matters, be it for who is called what."""
     forms = {number: find_form(world, number) for number in sorted(world.nodes)}
     live: dict[int, set[int]] = {number: set(form.own) for number, form in forms.items()}
     shapes = [_shape(*frame) for frame in world.frames]
@@ -150,20 +156,25 @@ def identity(world: "World") -> bytes:
         for requester, batch in numbers:
             live[requester].add(batch)
     ranks = {requester: {batch: rank for rank, batch in enumerate(sorted(live[requester]), 1)} for requester in live}
+    return min([_named(world, names, shapes, ranks) for names in world.namings])
+
+
+def _named(world: "World", names: Naming, shapes: list["_Shape"], ranks: dict[int, dict[int, int]]) -> bytes:
+    """The digest, if nodes are called so. `ranks` are the numbers of batches, by who has given them."""
     nodes = []
-    for number, form in forms.items():
-        node = world.nodes[number]
+    for number in sorted(world.nodes, key=names.__getitem__):
+        node, form = world.nodes[number], find_form(world, number, names)
         nodes.append(
             (
                 node.incarnation,
-                tuple(sorted(node.seen.items())),
+                tuple(sorted([(names[other], incarnation) for other, incarnation in node.seen.items()])),
                 _recovered(node.rows) if world.crashes else (),
                 tuple([(sequence - form.durable, _recovered((row,))) for sequence, row in node.queued]),
                 form.template,
                 tuple([ranks[requester][batch] for requester, batch in form.numbers]),
             )
         )
-    frames = sorted([marshal.dumps(shape.render(ranks), 2) for shape in shapes])
+    frames = sorted([marshal.dumps(shape.render(ranks, names), 2) for shape in shapes])
     rest = (world.now, world.losses, world.duplicates, world.crashes, world.ticks, tuple(sorted(world.next.items())))
     return digest((rest, history(world.events), tuple(nodes), tuple(frames)))
 
@@ -211,10 +222,10 @@ class _Shape:
         fields = [name for name in type(message).__slots__ if name not in ("number", "encoded")]
         return (_kind(message), *[_plain(getattr(message, name)) for name in fields])
 
-    def render(self, ranks: dict[int, dict[int, int]]) -> tuple[Any, ...]:
-        """The frame with its numbers renamed."""
+    def render(self, ranks: dict[int, dict[int, int]], names: Naming) -> tuple[Any, ...]:
+        """The frame with its numbers and nodes renamed."""
         numbers = tuple([ranks[requester][number] for requester, number in self.numbers])
-        return self.source, self.target, self.incarnation, numbers, self.template
+        return names[self.source], names[self.target], self.incarnation, numbers, self.template
 
 
 @lru_cache(maxsize=100_000)
@@ -247,8 +258,8 @@ def _own_numbers(engine: PaxosEngine) -> Iterable[int]:
 class _Walk(Walk):
     """Through a leaderless engine."""
 
-    def __init__(self, node: int, durable: int) -> None:
-        super().__init__()
+    def __init__(self, node: int, durable: int, names: Naming) -> None:
+        super().__init__(names)
         self.numbers: list[tuple[int, int]] = []
         self._node = node
         self._durable = durable
@@ -296,7 +307,7 @@ class _Walk(Walk):
                 self.numbers.append((target, message.number))
                 fields = [name for name in type(message).__slots__ if name != "number"]
                 rest = tuple([_plain(getattr(message, name)) for name in fields])
-                found.append((self.late(wait), target, _kind(message), rest))
+                found.append((self.late(wait), self.names[target], _kind(message), rest))
         return tuple(found)
 
 
@@ -315,6 +326,26 @@ def _late(walk: _Walk, owner: Any, value: Any) -> Any:
     return walk.late(value)
 
 
+def _node(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.names[value]
+
+
+def _bits(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.bits(value)
+
+
+def _nodes(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.nodes(value)
+
+
+def _by_node(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.by_node(value)
+
+
+def _sent(walk: _Walk, owner: Any, value: Any) -> Any:
+    return walk.batches({number: (walk.names[node], *rest) for number, (node, *rest) in value.items()})
+
+
 _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Proposer, "_batches"): _batches,
     (Proposer, "_relays"): _batches,
@@ -322,7 +353,7 @@ _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Reader, "_batches"): _batches,
     (Reader, "_without_own"): _batches,
     (Reader, "_fetches"): _batches,
-    (Directed, "_sent"): _batches,
+    (Directed, "_sent"): _sent,
     (Batch, "number"): _batch,
     (ReadBatch, "number"): _batch,
     (KeyRead, "fetch"): _batch,
@@ -333,6 +364,19 @@ _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Record, "sequence"): _late,
     (Record, "shadow"): lambda walk, owner, value: walk.shadow(value),
     (PaxosEngine, "_held"): lambda walk, owner, value: walk.held(value),
+    (PaxosEngine, "node"): _node,
+    (PaxosEngine, "_incarnations"): _by_node,
+    (Context, "node"): _node,
+    (Context, "heard"): _by_node,
+    (Context, "up"): _nodes,
+    (Batch, "acks"): _bits,
+    (Chain, "promises"): _bits,
+    (ReadBatch, "answers"): _by_node,
+    (KeyRead, "holders"): _bits,
+    (KeyRead, "asked"): _bits,
+    (Repair, "_behind"): _by_node,
+    (Repair, "_on_its_way"): _by_node,
+    (Repair, "_wake"): _by_node,
 }
 _PLANS: Final[dict[type, list[tuple[str, _Special | None]]]] = {}
 

@@ -1,13 +1,14 @@
 """States of the leaderless engine's exhaustive search."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Final
 
+from paxoskv.core import operations
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import describe
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.sim import paxos_canonical
-from paxoskv.sim.world import FIRST, SETTLE_TICKS, Ignored, Step, World
+from paxoskv.sim.world import FIRST, SETTLE_TICKS, Bounds, Ignored, Step, World
 from paxoskv.wire import paxos, peer
 
 _TICK_S: Final = 0.25
@@ -26,6 +27,13 @@ class PaxosWorld(World):
         engine.reader.counters = Ignored()
         engine.repair.counters = Ignored()
         return engine
+
+    @staticmethod
+    def fixed(bounds: Bounds) -> Collection[int]:
+        if any(request[0] == operations.GET for _, request in bounds.operations):
+            # A reader chooses one of several nodes to fetch a value from, and on its way chance always takes the first.
+            return range(1, bounds.nodes + 1)
+        return {node for node, _ in bounds.operations}
 
     def passing(self) -> Iterator[Step]:
         if self.ticks:

@@ -5,16 +5,17 @@ that the properties are held against is a part of the state, or a violation that
 engines, with different pasts, would be missed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
 from paxoskv.raft import messages
+from paxoskv.raft.election import CANDIDATE, TRYING, Election
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.raft.entry import Batch, Entry
-from paxoskv.sim.canonical import Walk, attribute_names, digest, history
+from paxoskv.sim.canonical import Naming, Walk, attribute_names, digest, history
 from paxoskv.sim.properties import Properties
 from paxoskv.sim.world import FIRST
 from paxoskv.wire import framing, peer, raft
@@ -70,6 +71,7 @@ _IGNORED: Final = frozenset(
         "dirty",
         "evictions",
         "loads",
+        "node",
         "on_scan",
         "order",
         "pages",
@@ -94,14 +96,19 @@ _TIMES: Final = frozenset(
     )
 )
 _TURNS: Final = frozenset(("_durable_sequence", "_journaled", "_sequence"))
-_HELD: Final = frozenset(("_appended", "_stored"))
+# Nodes; of `leader`, an engine's is an object.
+_NODE: Final = frozenset(("vote", "leader", "target"))
+_NODES: Final = frozenset(("_voters", "_notify"))
+_BY_NODE: Final = frozenset(("followers", "sessions", "_sessions"))
+# Tuples that begin with one.
+_OF_NODES: Final = frozenset(("_held", "_early", "_requests", "requests"))
 
 
 class _Walk(Walk):
     """Through a log engine."""
 
-    def __init__(self, engine: RaftEngine, now: float) -> None:
-        super().__init__()
+    def __init__(self, engine: RaftEngine, now: float, names: Naming) -> None:
+        super().__init__(names)
         self._durable = engine._durable_sequence
         self._now = now
 
@@ -114,6 +121,9 @@ class _Walk(Walk):
         return super().of(value)
 
     def attributes(self, kind: type, value: Any) -> Iterable[Any]:
+        if kind is Election and value.role not in (TRYING, CANDIDATE):
+            # Nobody asks any more who has voted.
+            return [self._field(name, getattr(value, name)) for name in _fields(kind, value) if name != "_voters"]
         return [self._field(name, getattr(value, name)) for name in _fields(kind, value)]
 
     def mapping(self, value: dict[Any, Any]) -> Any:
@@ -124,8 +134,20 @@ class _Walk(Walk):
             return self._time(value)
         if name in _TURNS:
             return self._turn(value)
-        if name in _HELD:
-            return tuple([(self._turn(sequence), *map(self.of, rest)) for sequence, *rest in value])
+        if name == "_appended":
+            return tuple([(self._turn(sequence), index) for sequence, index in value])
+        if name == "_stored":
+            return tuple(
+                [(self._turn(sequence), self.names[peer], self.of(answer)) for sequence, peer, answer in value]
+            )
+        if name in _NODE and type(value) is int:
+            return self.names[value]
+        if name in _NODES:
+            return self.nodes(value)
+        if name in _BY_NODE:
+            return self.by_node(value)
+        if name in _OF_NODES and type(value) is not dict:
+            return tuple([(self.names[node], *map(self.of, rest)) for node, *rest in value])
         return self.of(value)
 
     def _time(self, at: float) -> float:
@@ -146,13 +168,17 @@ def _fields(kind: type, value: Any) -> list[str]:
     return fields
 
 
-def find_form(world: "RaftWorld", number: int) -> bytes:
-    """Of a node's engine as it is now."""
+def find_form(world: "RaftWorld", number: int, names: Naming | None = None) -> bytes:
+    """Of a node's engine as it is now; with the nodes' own names, if no others are given."""
     node = world.nodes[number]
+    if names is None:
+        names = world.namings[0]
     if node.form is None or node.form[0] != world.now:
+        node.form = world.now, {}
+    form = node.form[1].get(names)
+    if form is None:
         engine = node.peek()
-        node.form = world.now, digest(_Walk(engine, world.now).of(engine))
-    form = node.form[1]
+        form = node.form[1][names] = digest(_Walk(engine, world.now, names).of(engine))
     assert type(form) is bytes
     return form
 
@@ -174,44 +200,73 @@ def prune(world: "RaftWorld") -> None:
 @lru_cache(maxsize=100_000)
 def _envelope(frame: bytes) -> tuple[int, int, int | None]:
     """From and for which incarnation it is, and the term beyond which nobody listens, None if somebody always does."""
-    header, encoded = peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
+    header, encoded = _opened(frame)
     said = [raft.CODEC.decode(message) for message in encoded]
     bounded = all(isinstance(message, _OF_ONE_TERM) for message in said)
     return header.incarnation, header.recipient_incarnation, max(message.term for message in said) if bounded else None
 
 
+def _opened(frame: bytes) -> tuple[peer.Header, Sequence[bytes]]:
+    return peer.parse_frame(framing.unpack(frame[framing.LENGTH_BYTES :]))
+
+
+@lru_cache(maxsize=100_000)
+def _said(frame: bytes) -> tuple[object, ...]:
+    """What a frame says, but for whom it is from and for. What messages name are nodes that clients ask, or asked
+    before the beginning, and those are not exchanged."""
+    header, encoded = _opened(frame)
+    return header.incarnation, header.recipient_incarnation, *encoded
+
+
 def identity(world: "RaftWorld") -> bytes:
-    """A digest of the state: equal for states that differ in nothing that matters."""
+    """A digest of the state: equal for states that differ in nothing that matters, be it for who is called what."""
+    return min([_named(world, names) for names in world.namings])
+
+
+def _named(world: "RaftWorld", names: Naming) -> bytes:
+    """The digest, if nodes are called so."""
     nodes = []
-    for number, node in sorted(world.nodes.items()):
+    for number in sorted(world.nodes, key=names.__getitem__):
+        node = world.nodes[number]
         nodes.append(
             (
                 node.incarnation,
-                tuple(sorted(node.seen.items())),
-                _recovered(node.rows) if world.crashes else b"",
-                tuple([_recovered((row,)) for _, row in node.queued]),
-                find_form(world, number),
+                tuple(sorted([(names[other], incarnation) for other, incarnation in node.seen.items()])),
+                _recovered(node.rows, names) if world.crashes else b"",
+                tuple([_recovered((row,), names) for _, row in node.queued]),
+                find_form(world, number, names),
             )
         )
+    frames = sorted([(names[source], names[target], _said(frame)) for source, target, frame in world.frames])
     rest = (world.losses, world.duplicates, world.crashes, world.ticks, world.timeouts, sorted(world.next.items()))
-    return digest((rest, history(world.events), nodes, sorted(world.frames), _known(world.watch)))
+    return digest((rest, history(world.events), nodes, frames, _known(world.watch, names)))
 
 
-def _known(properties: Properties) -> Any:
+def _known(properties: Properties, names: Naming) -> Any:
     """The past, as far as anything is still held against it.
 
     Of what was journaled, an engine and its disk tell; how long a leader's log was, its log tells.
     """
     nodes = []
-    for number, node in sorted(properties._nodes.items()):
+    for number, node in properties._nodes.items():
         disk = node.disk
         led = None if node.led is None else node.led[0]
-        nodes.append((number, disk.base, disk.term, disk.vote, disk._terms, led, node.committed, node.applied))
+        disk_says = (disk.base, disk.term, names[disk.vote], disk._terms)
+        nodes.append((names[number], *disk_says, led, node.committed, node.applied))
+    trials = properties._trials.items()
     return (
-        nodes,
-        [(term, sorted(votes.items())) for term, votes in sorted(properties._votes.items())],
-        [(trial, sorted(voters)) for trial, voters in sorted(properties._trials.items())],
-        sorted(properties._leaders.items()),
+        sorted(nodes),
+        [
+            (term, sorted([(names[voter], names[vote]) for voter, vote in votes.items()]))
+            for term, votes in sorted(properties._votes.items())
+        ],
+        sorted(
+            [
+                (names[candidate], term, sorted([names[voter] for voter in voters]))
+                for (candidate, term), voters in trials
+            ]
+        ),
+        sorted([(term, names[leader]) for term, leader in properties._leaders.items()]),
         [(place, entry[:2]) for place, entry in sorted(properties._entries.items())],
         sorted(properties._chosen.items()),
         sorted(properties._states.items()),
@@ -219,9 +274,9 @@ def _known(properties: Properties) -> Any:
 
 
 @lru_cache(maxsize=100_000)
-def _recovered(rows: tuple[bytes, ...]) -> bytes:
+def _recovered(rows: tuple[bytes, ...], names: Naming) -> bytes:
     """What an engine finds that starts on these rows."""
     engine = RaftEngine(1, 1, (1,), FIRST, empty=True)
     for row in rows:
         engine.recover([raft.CODEC.decode(encoded) for encoded in msgpack.unpackb(row, use_list=False)])
-    return digest(_Walk(engine, 0.0).of(engine))
+    return digest(_Walk(engine, 0.0, names).of(engine))

@@ -6,7 +6,7 @@ of its own, so that every prefix of a log can arrive alone.
 """
 
 import pickle
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, ClassVar, Final
 
 from paxoskv.core import operations
@@ -63,6 +63,10 @@ class RaftWorld(World):
         engine.tick(self.now)
         return engine
 
+    @staticmethod
+    def fixed(bounds: Bounds) -> Collection[int]:
+        return {node for node, _ in bounds.operations} | _LED[bounds.begin]
+
     def passing(self) -> Iterator[Step]:
         for number in self.nodes:
             if self.timeouts:
@@ -113,7 +117,7 @@ class RaftWorld(World):
             for number in self.nodes:
                 if self._engine(number).leader is not None:
                     self.beat(number)
-            self.beat(1 + passed % len(self.nodes))
+            self.beat(list(self.nodes)[passed % len(self.nodes)])
         raise AssertionError("somebody waits for what will not come")
 
     def _rests(self) -> bool:
@@ -203,6 +207,9 @@ def _earlier_term(world: RaftWorld) -> None:
     world.elect(1, (2, 3))
     world.frames = [frame for frame in world.frames if frame[1] == 2]
 
+
+_LED: Final = {"cold": set[int](), "elected": {1}, "earlier-term": {1, 3}}
+"""Who led before a beginning, which the properties remember for ever."""
 
 BEGINNINGS: Final[dict[str, Callable[[RaftWorld], None]]] = {
     "cold": _cold,

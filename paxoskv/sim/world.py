@@ -7,7 +7,7 @@ import copy
 import pickle
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, NamedTuple, cast
 
@@ -15,6 +15,7 @@ import msgpack
 
 from paxoskv.core.engine import Engine
 from paxoskv.core.operations import Operation, Result
+from paxoskv.sim.canonical import Naming, namings
 from paxoskv.sim.mode import Watch
 from paxoskv.wire import framing, peer
 from paxoskv.workload import Request
@@ -44,6 +45,8 @@ class Bounds:
     """Raft: how often nothing is heard of a leader for so long that one of the nodes stands for election."""
     reduced: bool = True
     """A delivery that changes nothing but that the frame is gone is not gone on from."""
+    symmetric: bool = True
+    """States that differ only in which is which of the nodes that no client asks are one."""
     begin: str = "elected"
     """Raft: where the search begins, see `sim.raft_world.BEGINNINGS`."""
 
@@ -59,13 +62,16 @@ class Ignored(dict[str, int]):
 
 
 class _First:
-    """Chance without a state: always the least, always the first."""
+    """Chance without a state: always the least, always the first; of nodes, the first by their names."""
+
+    def __init__(self, names: Naming | None = None) -> None:
+        self._names = names
 
     def uniform(self, least: float, most: float) -> float:
         return least
 
-    def choice(self, among: Sequence[Any]) -> Any:
-        return among[0]
+    def choice(self, among: Sequence[int]) -> int:
+        return among[0] if self._names is None else min(among, key=self._names.__getitem__)
 
 
 FIRST: Final = cast(random.Random, _First())
@@ -149,6 +155,11 @@ class World(ABC):
         self.events: list[tuple[int, Result | None]] = []
         """(number of the operation, its result, None for its call), in order."""
         self.slow_disks = bounds.slow_disks
+        everybody = range(1, bounds.nodes + 1)
+        self.namings = namings(bounds.nodes, self.fixed(bounds) if bounds.symmetric else everybody)
+        """What nodes may be called without a difference."""
+        self.order = self.namings[0]
+        """By these names nodes take their turns, and are sent to, where something happens to all in one step."""
         for number in self.nodes:
             self._start(number)
         for number in self.nodes:
@@ -167,6 +178,11 @@ class World(ABC):
             node.seal()
 
     # What an engine's kind decides.
+
+    @staticmethod
+    @abstractmethod
+    def fixed(bounds: Bounds) -> Collection[int]:
+        """Nodes that are not to be exchanged for others: those that clients ask, at least."""
 
     @abstractmethod
     def build(self, number: int) -> Engine[Any]:
@@ -257,7 +273,8 @@ class World(ABC):
                 self.watch.turn(number, engine, effects)
                 if effects.journal:
                     self.watch.journaled(number, effects.sequence, effects.journal)
-            for target, messages in effects.sends.items():
+            for target in sorted(effects.sends, key=self.order.__getitem__):
+                messages = effects.sends[target]
                 header = peer.Header(_CLUSTER, 1, number, node.incarnation, node.seen.get(target, 0))
                 encoded = [self.codec.encode(message) for message in messages]
                 self.frames += [
@@ -316,6 +333,14 @@ class World(ABC):
                 other.engine.peer_lost(number, self.now)
         self._start(number)
         self._meet(number)
+
+    def call(self, names: Naming) -> None:
+        """From now on all that happens to several nodes at once happens in the order of these names."""
+        self.order = names
+        self.frames.sort(key=lambda frame: (names[frame[0]], names[frame[1]]))
+        self.nodes = {number: self.nodes[number] for number in sorted(self.nodes, key=names.__getitem__)}
+        for node in self.nodes.values():
+            node.engine.context.rng = cast(random.Random, _First(names))
 
     def drain(self) -> None:
         """Everything that is on its way arrives, to the disks as well, until nothing is."""

@@ -13,7 +13,7 @@ def test_an_election_is_seen_whole() -> None:
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0
     found = json.loads(done.output)
-    assert (found["states"], found["complete"], found["violation"]) == (331, True, None)
+    assert (found["states"], found["complete"], found["violation"]) == (155, True, None)
 
 
 def test_a_search_that_its_bound_ends_says_so() -> None:

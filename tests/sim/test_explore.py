@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+import random
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,13 +12,14 @@ from harness.raft_canaries import RAFT, RAFT_RARE
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Result
+from paxoskv.sim.canonical import Naming
 from paxoskv.sim.explore import begin, explore, steps
 from paxoskv.sim.world import Bounds, World
 
 INCR = (operations.INCR, b"a", 1, None)
 GET = (operations.GET, b"a", None, None)
 DUEL = Bounds(((1, INCR), (2, INCR)), states_max=20_000)
-READERS = Bounds(((1, INCR), (2, GET), (3, GET)), states_max=20_000)
+READERS = Bounds(((1, INCR), (2, GET), (2, GET)), states_max=40_000)
 READER_AND_CRASH = Bounds(((1, INCR), (2, GET)), crashes=1, slow_disks=True, states_max=20_000)
 
 
@@ -184,6 +187,95 @@ def test_not_going_on_from_deliveries_that_change_nothing_hides_no_outcome(bound
     assert reduced.states <= every.states
     assert reduced.outcomes == every.outcomes
     assert reduced.outcomes
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(((1, INCR),), duplicates=1, crashes=1, slow_disks=True),
+        Bounds(((1, INCR), (2, INCR)), nodes=4),
+        Bounds((), mode="raft", begin="cold", timeouts=2, crashes=1, slow_disks=True),
+        Bounds(((1, INCR), (1, GET)), mode="raft", timeouts=2, ticks=2, crashes=1, slow_disks=True),
+        Bounds(((1, INCR), (1, GET)), mode="raft", nodes=5, timeouts=2, duplicates=2),
+    ],
+    ids=["paxos", "paxos: four nodes", "raft: elections", "raft: an operation", "raft: five nodes"],
+)
+def test_who_is_called_what_makes_no_difference(bounds: Bounds) -> None:
+    """Whatever happens to one cluster, and the same to another whose nodes have other names: they are alike."""
+    for seed in range(60):
+        rng = random.Random(seed)
+        world, mirror = begin(bounds), begin(bounds)
+        names = rng.choice(world.namings)
+        for _ in range(40):
+            world.seal()
+            mirror.seal()
+            # Crashes that keep different rows have one text: the last of them is taken, in both.
+            possible = {text: act for text, act, _ in steps(world, bounds)}
+            if not possible:
+                break
+            text = rng.choice(sorted(possible))
+            mirrored = _renamed(text, names)
+            world, mirror = world.copy(), mirror.copy()
+            possible[text](world)
+            {text: act for text, act, _ in steps(mirror, bounds)}[mirrored](mirror)
+            world.prune()
+            mirror.prune()
+            assert world.identity() == mirror.identity(), f"seed {seed}, {names}: {text}"
+        world.seal()
+        mirror.seal()
+        ends = []
+        for end, called in ((world.copy(), names), (mirror.copy(), world.namings[0])):
+            end.call(called)
+            end.settle()
+            for node in end.nodes:
+                end.submit(node, 100, GET)
+                end.settle()
+            ends.append([result for _, result in end.events])
+        assert ends[0] == ends[1], f"seed {seed}, {names}"
+
+
+def _renamed(text: str, names: Naming) -> str:
+    """A step's text, with nodes called so."""
+    return re.sub(r"(?<=node )\d|^\d(?= to )|(?<= to )\d(?=: )", lambda found: str(names[int(found[0])]), text)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(((1, INCR),), duplicates=1),
+        Bounds(((1, INCR),), losses=1),
+        Bounds(((1, INCR),), crashes=1),
+        Bounds(((1, INCR),), slow_disks=True, ticks=1),
+        Bounds((), mode="raft", begin="cold", timeouts=1),
+        Bounds(((1, INCR), (1, GET)), mode="raft"),
+    ],
+    ids=["a duplicate", "a loss", "a crash", "slow disks", "raft: an election", "raft: an increment and a read"],
+)
+def test_not_telling_nodes_apart_that_nobody_asks_hides_no_outcome(bounds: Bounds) -> None:
+    symmetric, every = explore(bounds), explore(dataclasses.replace(bounds, symmetric=False))
+    assert symmetric.complete
+    assert every.complete
+    assert symmetric.violation == every.violation == ""
+    assert symmetric.states < every.states
+    assert symmetric.outcomes == every.outcomes
+
+
+@pytest.mark.parametrize("symmetric", [True, False], ids=["symmetric", "told apart"])
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("own vote counted before its commit", Bounds(((1, INCR),), crashes=1, slow_disks=True)),
+        ("acceptance acknowledged before its commit", Bounds(((1, INCR),), crashes=1, slow_disks=True)),
+        ("acknowledgement counted twice from one node", Bounds(((1, INCR),), crashes=1, slow_disks=True, duplicates=1)),
+    ],
+)
+def test_search_finds_it_whether_or_not_it_tells_nodes_apart_that_nobody_asks(
+    name: str, bounds: Bounds, symmetric: bool
+) -> None:
+    with planted(next(canary for canary in PAXOS if canary.name == name)):
+        found = explore(dataclasses.replace(bounds, symmetric=symmetric))
+    assert found.violation
+    assert found.trace
 
 
 @pytest.mark.parametrize("reduced", [True, False], ids=["reduced", "every state"])
