@@ -6,17 +6,22 @@ come to the same bytes, on whatever machine it runs. Source: Redis 7, util.c: `s
 """
 
 import re
-from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**63 - 1
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
-# The 80-bit format: bits of its significand, the least exponent of the last of them, and the greatest number.
+# The 80-bit format: bits of its significand, the exponent of the unit that all its numbers are multiples of, and that
+# of what is greater than all of them.
 _SIGNIFICAND_BITS: Final = 64
 _EXPONENT_MIN: Final = -16445
-_MAX: Final = (2**_SIGNIFICAND_BITS - 1) << (16384 - _SIGNIFICAND_BITS)
+_EXPONENT_MAX: Final = 16384
+_MAX: Final = (2**_SIGNIFICAND_BITS - 1) << (_EXPONENT_MAX - _EXPONENT_MIN - _SIGNIFICAND_BITS)
+_ONE: Final = 1 << -_EXPONENT_MIN
+# Bits beyond the significand that tell how to round: one for the half, one for whether there is anything more.
+_SPARE_BITS: Final = 2
 _TEXT_BYTES_MAX: Final = 5 * 1024 - 1
 _DECIMALS: Final = 17
 # Powers of ten beyond these leave the range whatever digits stand before them.
@@ -28,8 +33,8 @@ _DECIMAL: Final = re.compile(rb"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]
 _HEXADECIMAL: Final = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)(?:\.([0-9a-fA-F]*))?(?:[pP]([+-]?[0-9]+))?")
 _INFINITY: Final = re.compile(rb"([+-]?)inf(?:inity)?", re.IGNORECASE)
 
-Extended = Fraction | float
-"""A long double: its exact value, or one of the two infinities, which add up to nothing."""
+Extended = int | float
+"""A long double: how many times 2**-16445 it is, or one of the two infinities, which add up to nothing."""
 
 
 def parse_integer(text: bytes) -> int | None:
@@ -66,16 +71,18 @@ def parse_extended(text: bytes) -> Extended | None:
         piece = digits[at : at + _DIGITS_AT_ONCE]
         significand = significand * base ** len(piece) + int(piece, base)
     if not significand:
-        return Fraction(0)
+        return 0
     # Whatever is that large leaves the range, which an exponent of 200 digits is no reason to compute.
     power = max(-(10**6), min(int(exponent or b"0"), 10**6)) - digit_power * len(part)
-    if power_base == 10 and abs(power) > _POWER_MAX:
-        return None
-    exact = significand * Fraction(power_base) ** power if abs(power) < 10**5 else None
-    if exact is None:
-        return None
-    rounded = _round(exact)
-    if not rounded or rounded > _MAX:
+    if power_base == 10:
+        if abs(power) > _POWER_MAX:
+            return None
+        rounded = _times_power_of_ten(significand, power)
+    else:
+        if not _EXPONENT_MIN <= significand.bit_length() + power <= _EXPONENT_MAX:
+            return None
+        rounded = _round(significand, power)
+    if not 0 < rounded <= _MAX:
         return None
     return -rounded if sign == b"-" else rounded
 
@@ -85,11 +92,13 @@ def add_extended(first: Extended, second: Extended) -> bytes | None:
     if isinstance(first, float) or isinstance(second, float):
         return None
     total = first + second
-    magnitude = _round(abs(total))
+    magnitude = _round(abs(total), _EXPONENT_MIN)
     if magnitude > _MAX:
         return None
-    # To 17 decimals, which rounds once more, as printf does.
-    scaled = round(magnitude * 10**_DECIMALS)
+    # To 17 decimals, which rounds once more, as printf does: to the nearest, ties to even.
+    scaled, rest = divmod(magnitude * 10**_DECIMALS, _ONE)
+    if 2 * rest > _ONE or (2 * rest == _ONE and scaled & 1):
+        scaled += 1
     whole, part = divmod(scaled, 10**_DECIMALS)
     upper, lower = divmod(whole, 10**_DIGITS_AT_ONCE)
     text = f"{upper}{lower:0{_DIGITS_AT_ONCE}d}" if upper else str(lower)
@@ -99,12 +108,35 @@ def add_extended(first: Extended, second: Extended) -> bytes | None:
     return (f"-{text}" if total < 0 and scaled else text).encode()
 
 
-def _round(exact: Fraction) -> Fraction:
-    """The nearest number with 64 bits, or fewer below the least normal one; ties to even. For numbers from 0 up."""
-    if not exact:
-        return exact
-    exponent = exact.numerator.bit_length() - exact.denominator.bit_length() - _SIGNIFICAND_BITS
-    if exact >= Fraction(2) ** (exponent + _SIGNIFICAND_BITS):
-        exponent += 1
-    unit = Fraction(2) ** max(exponent, _EXPONENT_MIN)
-    return round(exact / unit) * unit
+def _round(number: int, power: int) -> int:
+    """Of `number` times 2**`power`, the nearest with 64 bits, or fewer below the least normal one; ties to even. In
+    multiples of 2**-16445. For numbers from 0 up."""
+    extra = max(number.bit_length() - _SIGNIFICAND_BITS, _EXPONENT_MIN - power)
+    if extra > 0:
+        rest = number & (1 << extra) - 1
+        half = 1 << extra - 1
+        number >>= extra
+        power += extra
+        if rest > half or (rest == half and number & 1):
+            number += 1
+    return number << power - _EXPONENT_MIN
+
+
+def _times_power_of_ten(significand: int, power: int) -> int:
+    """`_round`, of `significand` times 10**`power`."""
+    if power >= 0:
+        return _round(significand * _power_of_ten(power), 0)
+    divisor = _power_of_ten(-power)
+    # As many bits of the quotient as rounding looks at, and whether anything is left.
+    shift = divisor.bit_length() - significand.bit_length() + _SIGNIFICAND_BITS + _SPARE_BITS
+    if shift >= 0:
+        quotient, left = divmod(significand << shift, divisor)
+    else:
+        quotient, left = divmod(significand, divisor << -shift)
+    return _round(quotient << 1 | (left > 0), -shift - 1)
+
+
+@lru_cache(maxsize=256)
+def _power_of_ten(power: int) -> int:
+    found: int = 10**power
+    return found
