@@ -46,6 +46,8 @@ from paxoskv.paxos.relays import RelayMail
 _RELAY_ATTEMPTS_MAX = 2
 _RELAY_CHECKS_MAX = 16
 _HINTS_MAX = 10_000
+# Steps of one chain that are not chosen yet.
+_FLIGHTS_MAX = 8
 # Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
 _BATCH_BYTES_MAX = 512 * 1024
 
@@ -423,6 +425,9 @@ class Proposer:
         if record is not None and record.promised > chain.ballot:
             self._lose(chain, record.promised, False)
             return
+        if len(chain.flights) >= _FLIGHTS_MAX:
+            # Each holds the whole value. What waits goes with the next, when one of them is chosen.
+            return
         tail = chain.tail
         assert tail is not None
         # A step for each, one more where something expires before it, and the same for the end of the fold.
@@ -548,6 +553,8 @@ class Proposer:
                 break
         chain.attempt = 0
         if flights:
+            if (chain.waiting or chain.relayed) and not chain.touched:
+                self._touch(chain)
             return
         if self._is_quiet(chain):
             self._close(chain)
@@ -630,7 +637,7 @@ class Proposer:
         if not pending and not chain.unresolved:
             self._close(chain)
             return
-        if context.is_silent(peer):
+        if context.is_silent(peer) or relays.is_too_much(chain.unresolved):
             chain.waiting = pending
             self._back_off(chain)
             return

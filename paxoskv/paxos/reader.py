@@ -16,10 +16,18 @@ from paxoskv.paxos.acceptor import Acceptor
 from paxoskv.paxos.context import Context
 from paxoskv.paxos.directed import Directed
 from paxoskv.paxos.messages import Fetch, Fetches, Reads, Registers, Versions
+from paxoskv.paxos.relays import cut
 
 # After so many reads of one key whose unfinished write could not be finished, the key is taken instead.
 _ATTEMPTS_MAX = 3
+# For so many of the longest pauses it is remembered that a key was found expired.
+_EXPIRED_PAUSES = 4
+_NEVER = (0, True, 0.0)
 _BATCH_BYTES_MAX = 256 * 1024
+
+
+def _fetch_size(item: Fetch) -> int:
+    return 16 + len(item.key)
 
 
 class _Wanted:
@@ -143,8 +151,9 @@ class Reader:
         self._batches: dict[int, ReadBatch] = {}
         self._without_own: dict[int, ReadBatch] = {}
         """Batches that the own acceptor has not answered, since its disk did not bring the records in time."""
-        self._expired: dict[bytes, tuple[int, bool]] = {}
-        """Keys found expired lately: how often that was to be settled, and whether the next finding shall be."""
+        self._expired: dict[bytes, tuple[int, bool, float]] = {}
+        """Keys found expired lately, the latest last: how often that was to be settled, whether the next finding shall
+        be, and when it was found."""
         self._pausing: list[tuple[float, Operation]] = []
         """Reads of such keys that wait before they look again."""
         self._fetches: dict[int, KeyRead] = {}
@@ -183,7 +192,8 @@ class Reader:
                 self._send(group, local, pending)
         if self._fetch_items:
             for node, items in self._fetch_items.items():
-                self._context.send(node, Fetches(tuple(items)))
+                for part in cut(items, _fetch_size):
+                    self._context.send(node, Fetches(part))
             self._fetch_items = {}
 
     def _send(self, group: ReplicaSet, local: bool, pending: _Pending) -> None:
@@ -368,9 +378,9 @@ class Reader:
         that grows and another look, since readers at several nodes would preempt each other for ever."""
         context = self._context
         for operation in operations_:
-            attempt, looked = self._expired.get(operation.key, (0, True))
+            attempt, looked, _ = self._expired.pop(operation.key, _NEVER)
+            self._expired[operation.key] = (attempt + looked, False, context.now)
             if looked:
-                self._expired[operation.key] = (attempt + 1, False)
                 self._settle(operation)
                 continue
             timing = context.timing
@@ -388,10 +398,11 @@ class Reader:
                 if wake > now and operation.deadline > now:
                     self._pausing.append((wake, operation))
                 else:
-                    self._expired[operation.key] = (self._expired.get(operation.key, (0, True))[0], True)
+                    attempt, _, _ = self._expired.pop(operation.key, _NEVER)
+                    self._expired[operation.key] = (attempt, True, now)
                     self.submit(operation, self._acceptor.records.has((operation.key,)))
-        elif self._expired and not self._batches:
-            self._expired.clear()
+        if self._expired:
+            self._forget_expired(now - _EXPIRED_PAUSES * context.timing.backoff_s_max)
         self.loaded()
         for batch in list(self._batches.values()):
             if batch.deadline <= now:
@@ -414,6 +425,14 @@ class Reader:
                 for node in batch.group.nodes:
                     if node not in batch.answers and node in context.up:
                         context.send(node, Reads(batch.number, batch.keys))
+
+    def _forget_expired(self, before: float) -> None:
+        """Keys that nobody has found expired since then."""
+        while self._expired:
+            key, (_, _, found_at) = next(iter(self._expired.items()))
+            if found_at >= before:
+                return
+            del self._expired[key]
 
     def peer_returned(self, peer: int) -> None:
         """Ask it again what it may never have heard."""

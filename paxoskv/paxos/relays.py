@@ -1,12 +1,14 @@
 """Relays and answers to them, on their way out of this node, cut so that each fits a frame."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, TypeVar
 
 from paxoskv.core.operations import Operation, Result
 from paxoskv.paxos.context import Context
 from paxoskv.paxos.messages import RelayAnswer, RelayAnswers, RelayedOperation, RelayItem, Relays
+
+ItemT = TypeVar("ItemT")
 
 _OPERATIONS_MAX: Final = 1024
 _BYTES_MAX: Final = 256 * 1024
@@ -46,15 +48,42 @@ class RelayMail:
         self._answers.pop(peer, None)
 
     def flush(self) -> None:
-        """Hand it all to the peers' frames."""
+        """Hand it all to the peers' frames, in messages of which each fits one."""
         if self._items:
             for peer, items in self._items.items():
-                self._context.send(peer, Relays(tuple(items)))
+                for part in cut(items, _item_size):
+                    self._context.send(peer, Relays(part))
             self._items = {}
         if self._answers:
             for peer, answers in self._answers.items():
-                self._context.send(peer, RelayAnswers(tuple(answers)))
+                for parts in cut(answers, _answer_size):
+                    self._context.send(peer, RelayAnswers(parts))
             self._answers = {}
+
+
+def cut(items: Sequence[ItemT], size_of: Callable[[ItemT], int]) -> Iterator[tuple[ItemT, ...]]:
+    """All items in their order, as many at a time as one message should carry; at least one."""
+    start = size = 0
+    for index, item in enumerate(items):
+        here = size_of(item)
+        if index > start and size + here > _BYTES_MAX:
+            yield tuple(items[start:index])
+            start, size = index, 0
+        size += here
+    yield tuple(items[start:])
+
+
+def _item_size(item: RelayItem) -> int:
+    return len(item.key) + sum([_size(operation) for operation in item.operations])
+
+
+def _answer_size(answer: RelayAnswer) -> int:
+    return sum([16 + (len(value) if type(value) is bytes else 0) for _, value, _, _ in answer.results])
+
+
+def is_too_much(in_doubt: Sequence[Operation]) -> bool:
+    """Whether these operations on one key, which go together or not at all, are more than a relay carries."""
+    return len(in_doubt) > 1 and sum(map(_size, in_doubt)) > _BYTES_MAX
 
 
 def fitting(in_doubt: Sequence[Operation], new: Sequence[Operation]) -> int:
@@ -64,7 +93,7 @@ def fitting(in_doubt: Sequence[Operation], new: Sequence[Operation]) -> int:
     return min(len(new), max(1, min(count, _OPERATIONS_MAX - len(in_doubt))))
 
 
-def _size(operation: Operation) -> int:
+def _size(operation: Operation | RelayedOperation) -> int:
     size = 48
     if type(operation.argument) is bytes:
         size += len(operation.argument)

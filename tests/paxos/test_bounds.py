@@ -1,0 +1,125 @@
+"""What clients can make an engine hold and send: however much they ask for, no more than fits."""
+
+import pytest
+from harness.cluster import Cluster
+
+from paxoskv.core import operations
+from paxoskv.core.operations import Operation, Result
+from paxoskv.paxos import ballot as ballots
+from paxoskv.paxos.messages import Fetch, Fetches, Message, Proposals, RelayAnswers, Relays
+from paxoskv.paxos.relays import cut
+from paxoskv.wire import paxos
+
+KEY = b"k"
+MEGABYTE = 1 << 20
+# What a node takes in one frame with the usual limit on values.
+FRAME_BYTES_MAX = 3 * MEGABYTE
+
+
+def sizes(messages: list[Message], kind: type) -> list[int]:
+    return [len(paxos.CODEC.encode(message)) for message in messages if type(message) is kind]
+
+
+def test_a_chain_has_few_steps_under_way_and_what_waits_goes_with_the_next() -> None:
+    """Each holds the whole value: without a majority, they would come to gigabytes."""
+    cluster = Cluster()
+    cluster.run(1, Operation(operations.PUT, KEY, b"v" * 1000))
+    appends = [Operation(operations.APPEND, KEY, b"x") for _ in range(60)]
+    for append in appends:
+        cluster.submit(1, append)
+    chain = cluster.engine(1).proposer.chains[KEY]
+    assert len(chain.flights) == 8
+    assert len(chain.waiting) == 52
+    cluster.settle()
+    assert [cluster.result(append).value for append in appends] == list(range(1001, 1061))  # type: ignore[union-attr]
+    assert KEY not in cluster.engine(1).proposer.chains
+
+
+def test_what_waits_behind_a_full_chain_goes_on_when_one_of_its_steps_is_chosen() -> None:
+    cluster = Cluster()
+    cluster.run(1, Operation(operations.PUT, KEY, b""))
+    appends = [Operation(operations.APPEND, KEY, b"x") for _ in range(10)]
+    for append in appends:
+        cluster.submit(1, append)
+    assert len(cluster.of(1, 2, Proposals)) == 8
+    # Node 2 has the first, and so has a majority of disks.
+    cluster.commit(1)
+    cluster.deliver(cluster.of(1, 2, Proposals)[0])
+    cluster.commit(2)
+    cluster.deliver(cluster.of(2, 1)[0])
+    assert cluster.result(appends[0]) is not None
+    assert not cluster.engine(1).proposer.chains[KEY].waiting
+    cluster.settle()
+    assert all(cluster.result(append) is not None for append in appends)
+
+
+def test_a_turns_relays_and_answers_to_them_are_cut_so_that_each_fits_a_frame() -> None:
+    cluster = Cluster()
+    engine = cluster.engine(1)
+    mail = engine.proposer._mail
+    value = b"v" * MEGABYTE
+    for number in range(1, 5):
+        put = Operation(operations.PUT, b"%d" % number, value)
+        mail.relay(2, number, put.key, ballots.make_ballot(1, 2), [put])
+        mail.answer(3, number, 0, [Result(operations.OK, value, 1, 0)] * 2)
+    sends = engine.take_effects().sends
+    relays, answers = sizes(sends[2], Relays), sizes(sends[3], RelayAnswers)
+    assert max(relays + answers) < FRAME_BYTES_MAX
+    assert sum(relays) > 4 * MEGABYTE
+    assert sum(answers) > 8 * MEGABYTE
+
+
+def test_more_in_doubt_than_a_relay_carries_is_not_relayed_but_the_key_taken() -> None:
+    cluster = Cluster()
+    cluster.run(1, Operation(operations.PUT, KEY, b"v"))
+    puts = [Operation(operations.PUT, KEY, b"%d" % number + b"v" * (MEGABYTE - 1)) for number in range(8)]
+    for put in puts:
+        cluster.submit(1, put)
+    other = Operation(operations.PUT, KEY, b"other's")
+    cluster.submit(2, other)
+    for packet in cluster.of(2, 1, Proposals) + cluster.of(2, 3, Proposals):
+        cluster.deliver(packet)
+    while cluster.packets or any(node.disk.queued for node in cluster.nodes.values()):
+        assert all(len(packet.frame) < FRAME_BYTES_MAX for packet in cluster.packets)
+        if cluster.packets:
+            cluster.deliver(cluster.packets[0])
+        for number in cluster.nodes:
+            cluster.commit(number)
+    cluster.settle()
+    assert cluster.engine(1).proposer.counters["preemptions"]
+    assert all(cluster.result(put) is not None for put in [*puts, other])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [([], [[]]), ([9], [[9]]), ([9 << 20, 1], [[9 << 20], [1]]), ([100_000] * 3, [[100_000] * 2, [100_000]])],
+)
+def test_messages_carry_as_much_as_fits_and_one_at_least(sizes: list[int], parts: list[list[int]]) -> None:
+    assert [list(part) for part in cut(sizes, lambda size: size)] == parts
+
+
+def test_fetches_of_many_long_keys_are_cut() -> None:
+    cluster = Cluster()
+    engine = cluster.engine(1)
+    engine.reader._fetch_items[2] = [Fetch(number, b"%04d" % number + b"k" * 1020) for number in range(3200)]
+    sent = sizes(engine.take_effects().sends[2], Fetches)
+    assert max(sent) < FRAME_BYTES_MAX
+    assert sum(sent) > 3200 * 1024
+
+
+def test_keys_once_found_expired_are_forgotten_though_reads_never_cease() -> None:
+    cluster = Cluster()
+    engine = cluster.engine(1)
+    for number in range(20):
+        cluster.run(1, Operation(operations.PUT, b"%d" % number, b"v", expiry=1000 * number + 1000))
+        engine.wall(1000 * number + 1000)
+        read = Operation(operations.GET, b"%d" % number)
+        cluster.submit(1, read)
+        while cluster.result(read) is None:
+            # There always is another one under way, so no moment at which nothing is.
+            cluster.submit(1, Operation(operations.GET, b"other"))
+            cluster.deliver(cluster.packets[0])
+            for node in cluster.nodes:
+                cluster.commit(node)
+        cluster.tick(10.0)
+    assert len(engine.reader._expired) < 3
