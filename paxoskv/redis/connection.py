@@ -25,13 +25,14 @@ OPERATION_S_MAX: Final = 3.0
 for a reason to send it again."""
 UNREAD_S_MAX: Final = 60.0
 """How long a client may read nothing of what it is owed."""
-_UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
 _WRITE_BYTES: Final = 1024 * 1024
 _CALLS_MAX: Final = 256
 """Commands of one connection that are not answered, past which it is not read from;"""
 _CALLS_LARGE_MAX: Final = 16
 """and while its answers are large."""
 _LARGE_BYTES: Final = 1024 * 1024
+_COMMANDS_AT_ONCE: Final = 256
+"""Past so many the node does something else in between."""
 
 _HTTP: Final = frozenset((b"post", b"host:"))
 
@@ -60,6 +61,8 @@ class RedisConnection(asyncio.Protocol):
         self._ended = self._half_closed = False
         self._refusal = ""
         self._flush_due = False
+        self._resuming = False
+        """It goes on in the loop's next round."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -128,11 +131,17 @@ class RedisConnection(asyncio.Protocol):
             self._transaction.extend()
         self._proceed()
 
+    def _resume(self) -> None:
+        self._resuming = False
+        self._proceed()
+
     def _proceed(self) -> None:
-        """Take on as many commands as may be in flight, and answer what is done, until there is nothing to do."""
+        """Take on as many commands as may be in flight, and answer what is done, until there is nothing to do, or
+        others have waited long enough."""
         commands, calls = self._commands, self._calls
         session = self._session
         assert session is not None
+        at_first = self._sessions.commands_processed
         while True:
             self._answer()
             before = len(commands)
@@ -149,6 +158,11 @@ class RedisConnection(asyncio.Protocol):
                 operations, self._submitting = self._submitting, []
                 self._host.submit(operations)
             if len(commands) == before:
+                break
+            if commands and self._sessions.commands_processed - at_first >= _COMMANDS_AT_ONCE:
+                if not self._resuming:
+                    self._resuming = True
+                    asyncio.get_running_loop().call_soon(self._resume)
                 break
         if commands or not self._reading or len(calls) >= self._calls_max:
             self._throttle()
@@ -175,6 +189,9 @@ class RedisConnection(asyncio.Protocol):
             arguments = command[found.words :]
             if found.first_key:
                 keys = found.keys(arguments)
+                if len(keys) > 1 and self._busy and any(map(self._busy.__contains__, keys)):
+                    # Before its operations are made, which may be many, and again at each attempt.
+                    return False
                 for key in keys:
                     if not 0 < len(key) <= self._host.key_bytes_max:
                         raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
@@ -317,8 +334,6 @@ class RedisConnection(asyncio.Protocol):
             self._calls_max = _CALLS_MAX if len(data) < _LARGE_BYTES else _CALLS_LARGE_MAX
             self._written_bytes += len(data)
             transport.write(data)
-            if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
-                transport.abort()
         if not calls and (self._ended or (self._half_closed and not self._commands)):
             transport.close()
 

@@ -190,11 +190,15 @@ async def test_who_reads_no_answers_is_read_no_further_and_finally_closed(
 LARGE = b"x" * 1024 * 1024
 
 
-async def test_large_answers_that_nobody_reads_end_the_connection_before_memory_is_full(door: Door) -> None:
+async def test_large_answers_that_nobody_reads_end_the_connection_and_no_more_are_made(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S_MAX", 0.2)
     door.host.values |= {b"k%d" % number: (LARGE, 1, 0) for number in range(100)}
     _, writer = await door.connect(receive_bytes=4096)
-    writer.write(b"".join(b"GET k%d\r\n" % number for number in range(100)))
+    writer.write(b"".join(b"GET k%d\r\n" % number for number in range(100)) * 10)
     await eventually(lambda: bool(door.connections) and not door.sessions.connections)
+    assert door.host.submitted <= 256
 
 
 async def test_who_reads_gets_all_of_many_large_answers(door: Door) -> None:
@@ -205,6 +209,31 @@ async def test_who_reads_gets_all_of_many_large_answers(door: Door) -> None:
         writer.write(b"".join(b"GET k%d\r\n" % number for number in range(20)))
         for _ in range(20):
             assert await reader.readexactly(len(answer)) == answer
+
+
+async def test_who_has_asked_for_much_at_once_gets_it_all(door: Door) -> None:
+    """A hundred megabytes in one turn, more than the client can have taken by then: it was cut off."""
+    answers = [b"%03d" % number + LARGE[3:] for number in range(100)]
+    host = door.host
+    host.values |= {b"k%d" % number: (value, 1, 0) for number, value in enumerate(answers)}
+    host.held_keys |= host.values.keys()
+    reader, writer = await door.connect()
+    writer.write(b"".join(b"GET k%d\r\n" % number for number in range(100)))
+    await eventually(lambda: len(host.held) == 100)
+    host.release()
+    for value in answers:
+        assert await reader.readexactly(len(value) + 12) == b"$1048576\r\n%b\r\n" % value
+
+
+async def test_a_long_pipeline_leaves_the_others_their_turn(door: Door) -> None:
+    reader, writer = await door.connect()
+    other_reader, other_writer = await door.connect()
+    writer.write(b"PING\r\n" * 20_000)
+    other_writer.write(b"PING\r\n")
+    assert await other_reader.readline() == b"+PONG\r\n"
+    assert door.sessions.commands_processed < 20_000
+    for _ in range(20_000):
+        assert await reader.readline() == b"+PONG\r\n"
 
 
 def failing(status: int, key: bytes) -> Judge:

@@ -94,6 +94,26 @@ def test_keys_and_values_beyond_the_bounds_are_refused_and_the_connection_goes_o
     assert door.ping()
 
 
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        (["KEYS", "a" * 65_537], "a pattern has at most 65536 bytes"),
+        (["SCAN", "0", "MATCH", "a*" * 32_769], "a pattern has at most 65536 bytes"),
+        (["CONFIG", "GET", "a*" * 32_769], "a pattern has at most 65536 bytes"),
+        (["CONFIG", "GET", *["*"] * 257], "too many names: 257"),
+        (["COMMAND", "DOCS", *["get"] * 257], "too many names: 257"),
+        (["CLIENT", "SETNAME", "n" * 1025], "a name has at most 1024 bytes"),
+        (["CLIENT", "SETINFO", "LIB-NAME", "n" * 1025], "a name has at most 1024 bytes"),
+        (["HELLO", "3", "SETNAME", "n" * 1025], "a name has at most 1024 bytes"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_would_keep_a_node_busy_is_refused(door: redis.Redis, command: list[str], sentence: str) -> None:
+    with pytest.raises(redis.ResponseError, match=sentence):
+        door.execute_command(*command)
+    assert door.ping()
+
+
 async def test_the_asyncio_client_works(ports: list[int], door: redis.Redis) -> None:
     async with redis.asyncio.Redis(port=ports[2]) as client:
         assert sorted(await asyncio.gather(*(client.incr("n") for _ in range(100)))) == list(range(1, 101))

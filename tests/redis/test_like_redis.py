@@ -212,6 +212,18 @@ def test_any_commands_are_answered_as_redis_answers_them(
         assert alike(arguments[0], answer, expected), f"{arguments}: {answer!r}, Redis says {expected!r}"
 
 
+NAMED = st.lists(st.sampled_from(b"ab-^]*"), min_size=1, max_size=4).map(bytes)
+GLOBS = st.lists(st.sampled_from((b"a", b"b", b"-", b"^", b"]", b"[", b"*", b"?", b"\\", b"[^", b"[a-b]")), max_size=8)
+
+
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
+@given(keys=st.lists(NAMED, min_size=1, max_size=8), pattern=GLOBS.map(b"".join))
+def test_any_pattern_finds_the_keys_that_it_finds_in_redis(
+    both: tuple[Line, Line], keys: list[bytes], pattern: bytes
+) -> None:
+    compare(both, [[b"FLUSHALL"], *[[b"SET", key, b""] for key in keys], [b"KEYS", pattern]])
+
+
 def plain(answer: object) -> object:
     """An answer as lists and texts."""
     if isinstance(answer, tuple):

@@ -1,5 +1,6 @@
 """The connection itself: what a client says about itself and asks about it."""
 
+from collections import deque
 from typing import Final
 
 from paxoskv.core.numbers import parse_integer
@@ -21,6 +22,8 @@ REDIS_VERSION: Final = "7.0.15"
 _ALWAYS: Final = "noscript loading stale fast no_auth allow_busy"
 _HELLO: Final = "[protover [AUTH (username password)] [SETNAME clientname]]"
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
+_NAME_BYTES_MAX: Final = 1024
+_PRINTABLE: Final = bytes(range(33, 127))
 
 
 @command("ping", -1, "fast", NO_KEY, "connection", "1.0.0", "Answers PONG, or what it was given.", "[message]")
@@ -65,21 +68,22 @@ def _check_user(name: bytes) -> None:
 @command("hello", -1, _ALWAYS, NO_KEY, "connection", "6.0.0", "Chooses RESP2 or RESP3.", _HELLO)
 def hello(session: Session, arguments: Arguments) -> bytes:
     protocol = session.protocol
-    options = list(arguments)
+    options = deque(arguments)
     if options:
-        version = parse_integer(options.pop(0))
+        version = parse_integer(options.popleft())
         if version is None:
             raise Refusal("ERR Protocol version is not an integer or out of range")
         if version not in (2, 3):
             raise Refusal("NOPROTO unsupported protocol version")
         protocol = version
     while options:
-        option = options.pop(0)
+        option = options.popleft()
         if option.upper() == b"AUTH" and len(options) >= 2:
             _check_user(options[0])
-            del options[:2]
+            options.popleft()
+            options.popleft()
         elif option.upper() == b"SETNAME" and options:
-            name = options.pop(0)
+            name = options.popleft()
             _check_name(name)
             # At once, as Redis does, whatever comes of the other options.
             session.name = name
@@ -98,9 +102,11 @@ def hello(session: Session, arguments: Arguments) -> bytes:
     return replies.mapping([(replies.bulk(fact), value) for fact, value in facts], protocol)
 
 
-def _check_name(name: bytes) -> None:
-    if any(not 33 <= byte <= 126 for byte in name):
-        raise Refusal(_BAD_NAME)
+def _check_name(name: bytes, refusal: str = _BAD_NAME) -> None:
+    if len(name) > _NAME_BYTES_MAX:
+        raise Refusal(f"ERR a name has at most {_NAME_BYTES_MAX} bytes, this one {len(name)}")
+    if name.translate(None, _PRINTABLE):
+        raise Refusal(refusal)
 
 
 container("client", "connection", "2.4.0", "About connections.")
@@ -134,8 +140,7 @@ def client_setinfo(session: Session, arguments: Arguments) -> bytes:
     attribute, value = arguments[0].decode("latin-1"), arguments[1]
     if attribute.lower() not in session.library:
         raise Refusal(f"ERR Unrecognized option '{attribute}'")
-    if any(not 33 <= byte <= 126 for byte in value):
-        raise Refusal(f"ERR {attribute} cannot contain spaces, newlines or special characters.")
+    _check_name(value, f"ERR {attribute} cannot contain spaces, newlines or special characters.")
     session.library[attribute.lower()] = value
     return replies.OK
 

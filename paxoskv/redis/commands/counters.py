@@ -8,12 +8,13 @@ from paxoskv.core.operations import (
     NOT_A_NUMBER,
     NOT_AN_INTEGER,
     NUMBER_OVERFLOW,
+    VALUE_TOO_LARGE,
     Operation,
     Result,
 )
 from paxoskv.redis import replies
 from paxoskv.redis.commands import table
-from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer
+from paxoskv.redis.commands.table import ONE_KEY, TOO_LONG, Arguments, One, Refusal, command, integer
 from paxoskv.redis.session import Session
 
 _NO_FLOAT = "ERR value is not a valid float"
@@ -70,6 +71,8 @@ def incrbyfloat(session: Session, arguments: Arguments) -> One:
             return replies.error(_NO_FLOAT)
         if result.status == NUMBER_OVERFLOW:
             return replies.error("ERR increment would produce NaN or Infinity")
+        if result.status == VALUE_TOO_LARGE:
+            return replies.error(TOO_LONG)
         assert isinstance(result.value, bytes)
         return replies.bulk(result.value)
 

@@ -2,7 +2,8 @@
 
 import random
 import re
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Final
 
 from paxoskv.core.operations import DELETE, OK, Operation, Result
@@ -60,7 +61,7 @@ def _every_page(start: bytes, end: bytes | None, take: "Taker") -> Plan:
     scan = ScanOperation(start, end, keys_only=True)
 
     def finish(results: list[Result], protocol: int) -> bytes | Plan:
-        failed = failure(results[0])
+        failed = take.failure(results[0])
         if failed is not None:
             return failed
         return take([item.key for item in scan.items], scan.following, protocol)
@@ -79,6 +80,10 @@ class Taker:
         if following is None or self.is_too_much:
             return self.reply(protocol)
         return _every_page(following, self.end, self)
+
+    def failure(self, result: Result) -> bytes | None:
+        """What to answer when a page is not to be had."""
+        return failure(result)
 
     @property
     def is_too_much(self) -> bool:
@@ -105,9 +110,9 @@ class _Count(Taker):
 
 
 class _Match(Taker):
-    def __init__(self, pattern: bytes, end: bytes | None) -> None:
+    def __init__(self, matches: Callable[[bytes], bool], end: bytes | None) -> None:
         super().__init__(end)
-        self._matches = matcher(pattern)
+        self._matches = matches
         self._found: list[bytes] = []
         self._size = 0
 
@@ -152,7 +157,7 @@ def randomkey(session: Session, arguments: Arguments) -> Plan:
 @command("keys", 2, "readonly", NO_KEY, "generic", "1.0.0", "Returns the keys that match a pattern.", "pattern")
 def keys(session: Session, arguments: Arguments) -> Plan:
     start, end = prefix_of(arguments[0])
-    return _every_page(start, end, _Match(arguments[0], end))
+    return _every_page(start, end, _Match(matcher(arguments[0], session.host.key_bytes_max), end))
 
 
 @command(
@@ -166,7 +171,8 @@ def keys(session: Session, arguments: Arguments) -> Plan:
     "cursor [MATCH pattern] [COUNT count] [TYPE type]",
 )
 def scan(session: Session, arguments: Arguments) -> bytes | Plan:
-    text, *options = arguments
+    options = deque(arguments)
+    text = options.popleft()
     # As strtoul has it: a sign is no error, and neither is nothing at all.
     number = int(text or b"0") if _CURSOR.fullmatch(text) else _CURSOR_MAX + 1
     if abs(number) > _CURSOR_MAX:
@@ -174,10 +180,10 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
     pattern, wanted = b"*", b"string"
     count = 10
     while options:
-        option = options.pop(0).upper()
+        option = options.popleft().upper()
         if option not in (b"MATCH", b"COUNT", b"TYPE") or not options:
             raise Refusal(SYNTAX_ERROR)
-        value = options.pop(0)
+        value = options.popleft()
         if option == b"MATCH":
             pattern = value
         elif option == b"TYPE":
@@ -193,7 +199,7 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
             raise Refusal("ERR invalid cursor: this node has not given it, or long ago; scan again from 0")
         start = max(start, known[0])
         count = max(count, known[1])
-    matches = matcher(pattern)
+    matches = matcher(pattern, session.host.key_bytes_max)
 
     def page(start: bytes, pages_left: int) -> Plan:
         operation = ScanOperation(start, end, keys_only=True)
@@ -225,6 +231,9 @@ class _Flush(Taker):
     """Deletes what a page has before it asks for the next."""
 
     deleted = 0
+
+    def failure(self, result: Result) -> bytes | None:
+        return write_failure([result], self.deleted > 0)
 
     def __call__(self, keys: list[bytes], following: bytes | None, protocol: int) -> bytes | Plan:
         def take(results: list[Result], protocol: int) -> bytes | None:

@@ -6,6 +6,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,7 @@ def _key_specifications(found: Command, protocol: int) -> list[bytes]:
     ]
 
 
+@lru_cache(maxsize=1024)
 def _details(found: Command, protocol: int) -> bytes:
     return replies.array(
         [
@@ -73,6 +75,7 @@ def _details(found: Command, protocol: int) -> bytes:
     )
 
 
+@lru_cache(maxsize=1024)
 def _documentation(found: Command, protocol: int) -> bytes:
     facts = [
         (name, replies.bulk(text.encode()))
@@ -92,8 +95,14 @@ def _documentations(commands: Iterable[Command], protocol: int) -> bytes:
     )
 
 
+def _check_count(arguments: Arguments) -> None:
+    if len(arguments) > _NAMES_MAX:
+        raise Refusal(f"ERR too many names: {len(arguments)}, at most {_NAMES_MAX} at a time")
+
+
 def _named(arguments: Arguments) -> list[Command | None]:
     """The commands of these names, "client|id" being a subcommand; all if there is none."""
+    _check_count(arguments)
     found: list[Command | None] = []
     for argument in arguments:
         name, _, own = argument.decode("latin-1").lower().partition("|")
@@ -107,7 +116,12 @@ def _all_details(session: Session, arguments: Arguments) -> bytes:
 
 
 container("command", "server", "2.8.13", "What commands there are.", alone=_all_details)
+_VERSION: Final = version("paxoskv")
 _ANY: Final = "loading stale"
+# Of commands and of parameters, at the most.
+_NAME_BYTES_MAX: Final = 64
+# Or of patterns of them, in one command.
+_NAMES_MAX: Final = 256
 
 
 @command("command|count", 2, _ANY, NO_KEY, "server", "2.8.13", "How many there are.")
@@ -139,7 +153,7 @@ def command_list(session: Session, arguments: Arguments) -> bytes:
             raise Refusal(SYNTAX_ERROR)
         kind, wanted = arguments[1].upper(), arguments[2].decode("latin-1").lower()
         if kind == b"PATTERN":
-            matches = matcher(wanted.encode("latin-1"))
+            matches = matcher(wanted.encode("latin-1"), _NAME_BYTES_MAX)
             chosen = [found for found in chosen if matches(found.name.encode())]
         elif kind == b"ACLCAT":
             chosen = [found for found in chosen if wanted in found.categories]
@@ -188,6 +202,7 @@ _ADMIN: Final = "admin noscript loading stale"
 
 @command("config|get", -3, _ADMIN, NO_KEY, "server", "2.0.0", "Shows parameters.", "parameter...")
 def config_get(session: Session, arguments: Arguments) -> bytes:
+    _check_count(arguments)
     parameters = _parameters(session)
     shown: dict[bytes, str] = {}
     for argument in arguments:
@@ -195,7 +210,7 @@ def config_get(session: Session, arguments: Arguments) -> bytes:
             # Under the name that it was asked for by, as Redis has it.
             shown.setdefault(argument, parameters[argument.decode("latin-1").lower()])
         elif re.search(rb"[*?\[]", argument):
-            matches = matcher(argument.lower())
+            matches = matcher(argument.lower(), _NAME_BYTES_MAX)
             for name, value in parameters.items():
                 if matches(name.encode()):
                     shown.setdefault(name.encode(), value)
@@ -245,7 +260,7 @@ def _server_info(session: Session) -> dict[str, object]:
         "server_time_usec": time.time_ns() // 1000,
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s // 86400,
-        "paxoskv_version": version("paxoskv"),
+        "paxoskv_version": _VERSION,
         "paxoskv_cluster": status["cluster"],
         "paxoskv_mode": status["mode"],
         "paxoskv_node": status["node"],

@@ -82,7 +82,7 @@ class Plan(Call):
 Handler = Callable[[Session, Arguments], "bytes | One | Plan"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Command:
     """One command or subcommand, as COMMAND shows it."""
 
