@@ -149,5 +149,7 @@ def unpack(encoded: bytes) -> tuple[Any, ...]:
 def integer(value: Any, least: int, most: int) -> int:
     """The value, if it is a whole number within the bounds. Raises ValueError otherwise."""
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{value!r} is no number from {least} to {most}")
+        # Not shown, if it is none: what is nested deeply enough, Python's repr gives up on.
+        shown = value if type(value) is int else f"what is of type {type(value).__name__}"
+        raise ValueError(f"{shown} is no number from {least} to {most}")
     return value

@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any
 
+# Of one value: whatever somebody sent, a line stays one that can be read.
+_CHARACTERS_MAX = 1000
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -51,5 +53,7 @@ class _LineFormatter(logging.Formatter):
 
 def _value(value: Any) -> str:
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    if len(text) > _CHARACTERS_MAX:
+        text = text[:_CHARACTERS_MAX] + "..."
     # JSON quoting keeps every event on its one line, whatever a peer or a client sent.
     return text if text and all(c.isalnum() or c in "-_.:/[]@+" for c in text) else json.dumps(text)

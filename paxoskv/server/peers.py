@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core.errors import ProtocolError
 from paxoskv.server.config import NodeConfig
+from paxoskv.server.sockets import keep_alive
 from paxoskv.wire import framing, peer
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _BACKOFF_S_MIN: Final = 0.05
 _BACKOFF_S_MAX: Final = 2.0
 _CONNECT_TIMEOUT_S: Final = 2.0
+_HELLO_S_MAX: Final = 5.0
+_SILENT: Final = f"it has not said who it is for {_HELLO_S_MAX:g} s"
 # A peer that does not read: what comes after so long, or on top of so much, is dropped. Paxos allows loss, the quorum
 # goes on; and a node that was paused has less to catch up with when it wakes, while its repair runs beside the load.
 _BLOCKED_S_MAX: Final = 0.1
@@ -130,6 +133,7 @@ class _Outgoing(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        keep_alive(transport)
         self.transport.set_write_buffer_limits(high=_BLOCKED_BYTES)
         self.transport.write(peer.pack_hello(self._node.hello))
 
@@ -174,9 +178,12 @@ class PeerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._hello: peer.PeerHello | None = None
         self._address = "?"
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        keep_alive(transport)
+        self._timer = asyncio.get_running_loop().call_later(_HELLO_S_MAX, self._goodbye, _SILENT)
         peername = transport.get_extra_info("peername")
         self._address = f"{peername[0]}:{peername[1]}" if peername else "?"
         self._node.peer_connections.add(self)
@@ -184,6 +191,8 @@ class PeerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.peer_connections.discard(self)
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -199,6 +208,8 @@ class PeerConnection(asyncio.Protocol):
             hello = peer.parse_hello(body)
             node.check_peer(hello)
             self._hello = hello
+            if self._timer is not None:
+                self._timer.cancel()
             if self._transport is not None and not self._transport.is_closing():
                 self._transport.write(peer.pack_hello(node.hello))
             node.heard_of(hello)

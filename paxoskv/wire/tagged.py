@@ -43,7 +43,7 @@ def make_codec(
         try:
             message = decoders[tag](*body[1:])
             check(message)
-        except (TypeError, ValueError, IndexError) as error:
+        except (TypeError, ValueError, IndexError, RecursionError) as error:
             raise ProtocolError(f"malformed peer message of kind {tag}") from error
         if tag == tag_of_shared:
             cast(Any, message).encoded = encoded

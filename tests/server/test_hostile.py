@@ -33,6 +33,10 @@ HOSTILE = {
     "nesting that msgpack takes, and no repr": _frame(b"\x91" * 1000 + b"\x00"),
     "a version that msgpack takes, and no repr": _frame(b"\x92\x00" + b"\x91" * 1000 + b"\x00"),
     "a peer's version that msgpack takes, and no repr": _frame(b"\x92\x10" + b"\x91" * 1000 + b"\x00"),
+    "a command that msgpack takes, and no repr": _frame(b"\x94\x08\x01" + b"\x91" * 1000 + b"\xc0\xc0"),
+    "a command with an argument that no repr takes": _frame(b"\x94\x08\x01\xa1x" + b"\x91" * 1000 + b"\xc0"),
+    "a fault with an argument that no repr takes": _frame(b"\x94\x04\x01\xa1x" + b"\x91" * 1000 + b"\xc0")
+    + _frame(b"\xc1"),
     "an array that claims four billion elements": _frame(b"\xdd\xff\xff\xff\xff"),
     "a million empty maps": _frame(b"\xdd\x00\x0f\x42\x40" + b"\x80" * 1_000_000),
     "a text": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -41,9 +45,18 @@ HOSTILE = {
     "requests that are none": framing.pack((client.REQUESTS, (1, 2, 3))),
     "a request with a wrong argument": framing.pack((client.REQUESTS, ((1, 4, b"k", b"not a number", None, 1000),))),
     "a request with an endless timeout": framing.pack((client.REQUESTS, ((1, 0, b"k", None, None, 2**40),))),
+    "more requests than may be in flight": framing.pack((client.REQUESTS, ((1, 0, b"k", None, None, 1000),) * 8193)),
     "a hello of another version": framing.pack((client.HELLO, 999)),
     "a peer's frame without a hello": framing.pack((peer.FRAME, "x", 1, 1, 1, 1)),
 }
+
+
+async def test_who_does_not_say_that_it_is_a_peer_holds_no_connection_for_ever(cluster: LocalCluster) -> None:
+    """As many as a node has file descriptors would keep it from taking clients, and from dialling its peers."""
+    address = cluster.config.node(1).peer
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    assert b"it has not said who it is" in await reader.read()
+    writer.close()
 
 
 @pytest.mark.parametrize("bytewise", [False, True])

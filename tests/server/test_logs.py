@@ -46,6 +46,11 @@ def test_what_strangers_send_stays_on_its_line_and_in_its_quotes(
     assert len(shlex.split(output)) == 6
 
 
+def test_a_line_stays_one_that_can_be_read(number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    NodeLog(number, "info").warning("client closed", reason="x" * 3_000_000)
+    assert len(capsys.readouterr().err) < 1200
+
+
 def test_a_second_log_of_the_same_node_does_not_write_twice(number: int, capsys: pytest.CaptureFixture[str]) -> None:
     NodeLog(number, "info")
     NodeLog(number, "info").info("once")

@@ -153,6 +153,12 @@ def test_what_no_node_of_ours_sends_is_refused(what: str) -> None:
         raft.CODEC.decode(msgpack.packb(MALFORMED[what]))
 
 
+def test_what_is_nested_so_deep_that_no_repr_takes_it_is_refused() -> None:
+    """It ended the node."""
+    with pytest.raises(ProtocolError):
+        raft.CODEC.decode(b"\x92\x05" + b"\x91" * 1000 + b"\xc0")
+
+
 def test_the_examples_above_are_wrong_in_one_thing_each() -> None:
     for body in ((1, 1, 1, 1), (0, 9, 1, 1, 0, 0, [ENTRY]), (6, 1, [BATCH]), (10, 1, 1, 1, 1, [b"k"], [bytes(9)])):
         raft.CODEC.decode(msgpack.packb(body))
