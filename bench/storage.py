@@ -138,7 +138,7 @@ def journal_row(batch: int) -> bytes:
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Writer]:
     """A storage of its own in `folder`, and its writer."""
-    storage = await SqliteStorage.open(folder, Identity("bench", 1, "paxos"))
+    storage = await SqliteStorage.open(folder, Identity("bench", 1, "paxos", (1, 2, 3)))
     try:
         yield Writer(storage)
     finally:

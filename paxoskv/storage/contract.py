@@ -17,6 +17,8 @@ class Identity:
     cluster: str
     node: int
     mode: str
+    nodes: tuple[int, ...]
+    """All nodes of the cluster, ascending. It keeps them: two majorities, each of other nodes, need not meet."""
 
 
 class Storage(Protocol):
@@ -43,6 +45,11 @@ class Storage(Protocol):
     """How many keys have a record on disk."""
     peers: Mapping[int, str]
     """The uuid of every peer's storage, as far as remembered."""
+
+    @property
+    def changing_s(self) -> float:
+        """For so long the change that is on its way to the disk has been, 0.0 when none is."""
+        ...
 
     def append(self, sequence: int, row: bytes) -> None:
         """Queue a row; sequences ascend. While one commit is on its way, rows gather for the next; each is one fsync.

@@ -19,7 +19,7 @@ import os
 import sqlite3
 import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,7 +30,7 @@ from paxoskv.storage.contract import Identity
 
 FILE = "paxoskv.db"
 LOCK = "lock"
-FORMAT = 2
+FORMAT = 3
 APPLICATION_ID = 0x50584B56
 """`PXKV`, in the header of the file, so that a stranger's SQLite file is told from ours."""
 PAGE_BYTES = 4096
@@ -50,6 +50,7 @@ _FACTS: Final = {
     "cluster": str,
     "node": int,
     "mode": str,
+    "nodes": str,
     "uuid": str,
     "incarnation": int,
     "closed": int,
@@ -199,6 +200,7 @@ def _create(path: Path, identity: Identity) -> None:
                         "cluster": identity.cluster,
                         "node": identity.node,
                         "mode": identity.mode,
+                        "nodes": _named(identity.nodes),
                         "uuid": str(uuid.uuid4()),
                         "incarnation": 0,
                         "closed": 0,
@@ -318,7 +320,18 @@ def _check_meta(path: Path, connection: sqlite3.Connection, identity: Identity) 
                 f"Start it with {name} {meta[name]!r}, or name another data folder; "
                 "the data of one node are never taken over by another.",
             )
+    if meta["nodes"] != _named(identity.nodes):
+        raise refusal(
+            path,
+            f"belongs to a cluster of the nodes {meta['nodes']}, and its cluster.toml has {_named(identity.nodes)} now",
+            "Give it those that it began with: nodes cannot be added or removed yet, since majorities of different "
+            "nodes need not meet (docs/operating.md).",
+        )
     return meta
+
+
+def _named(nodes: Iterable[int]) -> str:
+    return ", ".join(map(str, nodes))
 
 
 def _check_wal(

@@ -180,6 +180,10 @@ class MemoryStorage:
         disk.peers[node] = uuid
         self.peers = dict(disk.peers)
 
+    @property
+    def changing_s(self) -> float:
+        return 0.0
+
     def status(self) -> dict[str, Any]:
         commits = max(1, self._commits)
         return {

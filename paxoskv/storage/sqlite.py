@@ -170,6 +170,7 @@ class SqliteStorage:
         # Statements of the writer that were begun and that have ended, to know what a checkpoint raced with.
         self._begun = 0
         self._ended = 0
+        self._change_began = 0.0
         self._pass_complete_at: int | None = None
         self._files: list[tuple[Path, tuple[int, int]]] = []
 
@@ -451,6 +452,10 @@ class SqliteStorage:
         else:
             self._gate.set()
 
+    @property
+    def changing_s(self) -> float:
+        return time.monotonic() - self._change_began if self._begun > self._ended else 0.0
+
     def status(self) -> dict[str, Any]:
         """Sizes in bytes, times in milliseconds over the last 1,024 commits, `wal_bytes` up to a second old."""
         times = sorted(self._commit_s)
@@ -530,6 +535,7 @@ class SqliteStorage:
     async def _change(self, sql: str, parameters: Sequence[Any], pages: int) -> None:
         """One durable change; `pages` is about how many frames it adds to the WAL."""
         self._begun += 1
+        self._change_began = time.monotonic()
         try:
             await self._run(self._writer, sql, parameters)
         except sqlite3.Error:

@@ -112,7 +112,7 @@ def test_a_missing_file_and_an_unknown_node_say_what_there_is(tmp_path: Path, fi
 
 @pytest.mark.parametrize("row", [b"\xc1", b"\x91\xc4\x01\xc1", b"\x91\xc4\x03\x92\x00\x01", b"\x07", b"\x91\x07"])
 def test_a_journal_that_is_damaged_inside_a_row_is_refused_by_name(tmp_path: Path, file: Path, row: bytes) -> None:
-    identity = Identity("c", 1, "paxos")
+    identity = Identity("c", 1, "paxos", (1,))
     data = tmp_path / "node-1"
     os.close(datafile.lock(data))
     datafile.prepare(data / datafile.FILE, identity)
@@ -135,7 +135,7 @@ async def _save(data: Path, key: bytes, text: bytes) -> None:
     record = Record(key)
     record.promised, record.accepted = ballot.ballot_of(written.modified), written.modified
     record.register = register.encode(written)
-    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos"))
+    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos", (1,)))
     await storage.fold([(key, record.to_blob())])
     await storage.close()
 
@@ -172,7 +172,7 @@ async def _fill_journal(data: Path, rows: int, operations: int) -> None:
     """The journal of a node that is to be busy with it for a while when it starts."""
     written = register.Register()
     written.value = b"v"
-    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos"))
+    storage = await SqliteStorage.open(data, Identity("c", 1, "paxos", (1,)))
     for number in range(1, rows + 1):
         keys = tuple(b"%d/%d" % (number, i) for i in range(operations))
         written.modified = number << ballot.STEP_BITS + 8 | 1 << ballot.STEP_BITS | 1

@@ -13,7 +13,7 @@ from paxoskv.storage.contract import Identity, Storage
 from paxoskv.storage.memory import MemoryDisk, MemoryStorage
 from paxoskv.storage.sqlite import SqliteStorage
 
-NODE = Identity("cluster-1", 1, "paxos")
+NODE = Identity("cluster-1", 1, "paxos", (1, 2, 3))
 
 
 class Told:

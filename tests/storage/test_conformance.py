@@ -47,8 +47,13 @@ async def test_the_uuid_stays_with_the_disk_and_tells_it_from_another(kit: Any) 
 
 @pytest.mark.parametrize(
     "other",
-    [Identity("cluster-2", 1, "paxos"), Identity("cluster-1", 2, "paxos"), Identity("cluster-1", 1, "raft")],
-    ids=["cluster", "node", "mode"],
+    [
+        Identity("cluster-2", 1, "paxos", (1, 2, 3)),
+        Identity("cluster-1", 2, "paxos", (1, 2, 3)),
+        Identity("cluster-1", 1, "raft", (1, 2, 3)),
+        Identity("cluster-1", 1, "paxos", (1, 2, 3, 4, 5)),
+    ],
+    ids=["cluster", "node", "mode", "nodes"],
 )
 async def test_another_identity_is_refused_and_costs_nothing(kit: Any, other: Identity) -> None:
     await (await kit.open()).close()

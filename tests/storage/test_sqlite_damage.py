@@ -16,7 +16,7 @@ from paxoskv.storage import datafile, sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 
-NODE = Identity("cluster-1", 1, "paxos")
+NODE = Identity("cluster-1", 1, "paxos", (1, 2, 3))
 PAGE = datafile.PAGE_BYTES
 RECORDS = {b"key %02d" % n: b"record %02d " % n * (n + 1) for n in range(40)} | {b"long": bytes(range(256)) * 80}
 ROWS = [b"row %02d " % n * (n + 3) for n in range(12)]

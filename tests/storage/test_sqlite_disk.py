@@ -17,7 +17,7 @@ from paxoskv.storage import sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 
-NODE = Identity("cluster-1", 1, "paxos")
+NODE = Identity("cluster-1", 1, "paxos", (1, 2, 3))
 
 
 def watch(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -20,7 +20,7 @@ from paxoskv.storage import sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 
-NODE = Identity("cluster-1", 1, "paxos")
+NODE = Identity("cluster-1", 1, "paxos", (1, 2, 3))
 
 HEAD = """
 import asyncio, os, sys
@@ -29,7 +29,7 @@ import uvloop
 from paxoskv.storage import sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
-FOLDER, NODE = Path(sys.argv[1]), Identity("cluster-1", 1, "paxos")
+FOLDER, NODE = Path(sys.argv[1]), Identity("cluster-1", 1, "paxos", (1, 2, 3))
 def say(text):
     os.write(1, text.encode() + b"\\n")
 """

@@ -15,7 +15,7 @@ from paxoskv.storage import datafile, sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 
-NODE = Identity("cluster-1", 1, "paxos")
+NODE = Identity("cluster-1", 1, "paxos", (1, 2, 3))
 
 
 @pytest.fixture
@@ -78,10 +78,10 @@ CASES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "garbage pages": (garbage_in_the_middle, "is damaged"),
     "only the WAL is left": (only_the_wal_is_left, "is missing, but paxoskv.db-wal is there"),
     "another program's": (a_strangers_file, "another program"),
-    "a newer format": (lambda path: execute(path, "PRAGMA user_version = 3"), "has format 3, newer"),
+    "a newer format": (lambda path: execute(path, "PRAGMA user_version = 4"), "has format 4, newer"),
     "an older format": (
         lambda path: execute(path, "PRAGMA user_version = 1"),
-        "has format 1, and this version reads format 2 alone",
+        "has format 1, and this version reads format 3 alone",
     ),
     "a table is missing": (lambda path: execute(path, "DROP TABLE records"), "lacks the tables records"),
     "no uuid": (lambda path: execute(path, "DELETE FROM meta WHERE name = 'uuid'"), "does not say its uuid"),
@@ -138,10 +138,18 @@ async def test_a_refused_node_leaves_what_the_wal_holds(folder: Path, tmp_path: 
     await storage.close()
     before = contents(crashed)
     with pytest.raises(StorageError, match="belongs to node 1"):
-        await SqliteStorage.open(crashed, Identity("cluster-1", 2, "paxos"))
+        await SqliteStorage.open(crashed, Identity("cluster-1", 2, "paxos", (1, 2, 3)))
     after = contents(crashed)
     after.pop("paxoskv.db-shm", None)  # shared memory, without meaning over a start
     assert after == before
+
+
+async def test_other_nodes_than_the_cluster_began_with_are_refused(folder: Path) -> None:
+    """With two nodes more, three new ones are a majority that need not meet two old ones."""
+    await (await SqliteStorage.open(folder, NODE)).close()
+    more = Identity(NODE.cluster, NODE.node, NODE.mode, (1, 2, 3, 4, 5))
+    with pytest.raises(StorageError, match=r"the nodes 1, 2, 3, and its cluster\.toml has 1, 2, 3, 4, 5 now\. Give it"):
+        await SqliteStorage.open(folder, more)
 
 
 async def test_pages_found_broken_while_running_give_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
