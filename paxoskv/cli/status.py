@@ -35,12 +35,6 @@ def _peers(status: Status) -> object:
     return " ".join(f"{number}:{peer.get('state')}" for number, peer in status.get("peers", {}).items())
 
 
-def _disk(status: Status) -> object:
-    if status.get("storage", {}).get("disk_full"):
-        return "FULL"
-    return "HANGS" if status.get("engine", {}).get("disk_hangs") else "ok"
-
-
 _ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("node", _at("node")),
     ("incarnation", _at("incarnation")),
@@ -53,7 +47,7 @@ _ROWS: list[tuple[str, Callable[[Status], object]]] = [
     ("operations", _at("engine", "operations")),
     ("operations in flight", _at("operations_in_flight")),
     ("operations per turn", _at("batches", "operations_per_turn")),
-    ("disk", _disk),
+    ("disk", _at("disk")),
     ("journal rows", _at("storage", "journal_rows")),
     ("commit p50 (ms)", _at("storage", "commit_p50_ms")),
     ("commit p99 (ms)", _at("storage", "commit_p99_ms")),

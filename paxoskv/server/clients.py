@@ -10,6 +10,7 @@ from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Item, ScanOperation
 from paxoskv.redis.connection import RedisConnection
+from paxoskv.server.sockets import keep_alive
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
 
 # Operations in flight on one connection past which it is not read from any more.
 _IN_FLIGHT_MAX: Final = 8192
-# What a connection may owe in answers that its client does not read, before it is closed.
+# So many bytes of answers that a client does not take, for so long, end its connection; and so many end it at once.
+# With less patience, who has honestly asked for much would be cut off.
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
+_UNREAD_S_MAX: Final = 10.0
+_UNREAD_BYTES_CEILING: Final = 1024 * 1024 * 1024
+# Of an operator's wish: its name, and what types its argument has.
+_COMMAND_CHARACTERS: Final = 64
+_COMMAND_ARGUMENT: Final = frozenset((int, bool, type(None)))
 _ANSWERS_BYTES_MAX: Final = 512 * 1024
 # Commands of Redis begin with "*" or with something that can be typed.
 _TYPED: Final = frozenset(b"\t\r\n" + bytes(range(0x20, 0x7F)))
@@ -41,6 +48,7 @@ class ClientPort(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        keep_alive(transport)
         self._node.silent_connections.add(self)
         if self._is_too_many():
             # In case that it never says anything.
@@ -93,6 +101,7 @@ class ClientConnection(asyncio.Protocol):
         self._peername = "?"
         self._in_flight = 0
         self._writable = True
+        self._unwritable_since = 0.0
         self._reading = True
         self._answers: list[wire.Answer] = []
         self._has_greeted = False
@@ -112,6 +121,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = False
+        self._unwritable_since = self._node.now()
         self._throttle()
 
     def resume_writing(self) -> None:
@@ -152,6 +162,8 @@ class ClientConnection(asyncio.Protocol):
         elif kind == wire.FAULT and len(body) == 4 and type(body[1]) is int:
             self._write(framing.pack((wire.FAULT, body[1], self._node.inject_fault(body[2], body[3]))))
         elif kind == wire.COMMAND and len(body) == 4 and type(body[1]) is int:
+            if type(body[2]) is not str or len(body[2]) > _COMMAND_CHARACTERS or type(body[3]) not in _COMMAND_ARGUMENT:
+                raise ProtocolError("malformed COMMAND")
             self._write(framing.pack((wire.COMMAND, body[1], self._node.command(body[2], body[3]))))
         else:
             raise ProtocolError(f"unknown kind of frame: {framing.shown(kind)}")
@@ -162,6 +174,8 @@ class ClientConnection(asyncio.Protocol):
             self._write(framing.pack((wire.WRITES_TO, self._node.writes_to)))
 
     def _submit(self, requests: tuple[Any, ...]) -> None:
+        if len(requests) > _IN_FLIGHT_MAX:
+            raise ProtocolError(f"a frame of {len(requests)} requests; there may be {_IN_FLIGHT_MAX}")
         node = self._node
         limits = node.limits
         key_max = limits.key_bytes_max
@@ -224,7 +238,7 @@ class ClientConnection(asyncio.Protocol):
             return
         deadline = node.now() + timeout_ms / 1000
         operation = ScanOperation(following, end, keys_only, deadline, limit=limit)
-        operation.reply = (_PageReply(self, operation, start), identifier)
+        operation.reply = (PageReply(self, operation, start), identifier)
         self._in_flight += 1
         node.scan(operation)
         self._throttle()
@@ -273,6 +287,8 @@ class ClientConnection(asyncio.Protocol):
             if type(value) is bytes:
                 size += len(value)
                 if size > _ANSWERS_BYTES_MAX and index > start:
+                    if self._transport.is_closing():
+                        return
                     self._write(wire.pack_answers(answers[start:index]))
                     size, start = len(value), index
         self._write(wire.pack_answers(answers[start:] if start else answers))
@@ -284,7 +300,11 @@ class ClientConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         transport.write(frame)
-        if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+        if (
+            not self._writable
+            and (unread := transport.get_write_buffer_size()) > _UNREAD_BYTES_MAX
+            and (unread > _UNREAD_BYTES_CEILING or self._node.now() - self._unwritable_since > _UNREAD_S_MAX)
+        ):
             self._node.log.warning(
                 "client closed", client=self._peername, reason="it sends requests and does not read the answers"
             )
@@ -314,17 +334,17 @@ class ClientConnection(asyncio.Protocol):
             self._transport.close()
 
 
-class _PageReply:
+class PageReply:
     """Stands for the connection in a scan's `reply`."""
 
     def __init__(self, connection: ClientConnection, operation: ScanOperation, start: bytes) -> None:
-        self._connection = connection
+        self.connection = connection
         self._operation = operation
         self._start = start
 
     def completed(self, identifier: int, result: Result) -> bool:
         """Write the page; nothing is left to flush."""
-        self._connection.paged(identifier, self._operation, self._start, result.status, result.value)
+        self.connection.paged(identifier, self._operation, self._start, result.status, result.value)
         return False
 
 

@@ -29,6 +29,11 @@ from paxoskv.storage import datafile
 from paxoskv.storage.contract import Storage
 from paxoskv.wire import framing, peer
 
+# How a disk is.
+OK: Final = "ok"
+FULL: Final = "full"
+HANGS: Final = "hangs"
+
 _CLIENTS_MAX: Final = 100_000
 _OWN_FILES: Final = 128
 # Of a checkpoint, between two commits: 128 records cost about as much as a commit. In slices of eight times as many,
@@ -36,6 +41,7 @@ _OWN_FILES: Final = 128
 _SLICE_RECORDS: Final = 128
 _SLICE_RECORDS_BEHIND: Final = 1024
 _HOUSEKEEPING_S: Final = 0.5
+_DISK_PATIENCE_S: Final = 1.0
 _REPLAY_ROWS: Final = 64
 _CLOCK_JUMP_S_MAX: Final = 3600.0
 
@@ -313,27 +319,32 @@ class Node:
 
     async def _housekeeping(self) -> None:
         """What need not happen at once: the disk's state for the log, checkpoints though nothing is committed."""
-        disk_full = disk_hangs = False
+        disk = OK
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            if self._storage.disk_full != disk_full:
-                disk_full = self._storage.disk_full
-                if disk_full:
-                    self.log.error(
-                        "disk full",
-                        path=self.config.node(self.id).data,
-                        effect="this node does not vote until there is room; it coordinates through the others",
-                    )
-                else:
-                    self.log.info("disk has room again")
-            hangs = bool(self._engine.status()["engine"].get("disk_hangs"))
-            if hangs != disk_hangs:
-                disk_hangs = hangs
-                if hangs:
-                    self.log.warning("disk hangs, not voting")
-                else:
-                    self.log.info("disk works again")
+            before, disk = disk, self._disk
+            if disk != before:
+                self._log_disk(before, disk)
             self._checkpoint_if_wanted()
+
+    @property
+    def _disk(self) -> str:
+        """How the disk is."""
+        if self._storage.disk_full:
+            return FULL
+        # An engine hears of what hangs when it matters to its memory; people had better hear of it sooner.
+        hangs = self._storage.changing_s > _DISK_PATIENCE_S or self._engine.status()["engine"]["disk_hangs"]
+        return HANGS if hangs else OK
+
+    def _log_disk(self, before: str, now: str) -> None:
+        path = self.config.node(self.id).data
+        effect = "this node does not vote, and coordinates through the others"
+        if now == FULL:
+            self.log.error("disk full", path=path, effect=f"until there is room, {effect}")
+        elif now == HANGS:
+            self.log.warning("disk hangs", path=path, effect=f"until it answers, {effect}")
+        else:
+            self.log.info("disk has room again" if before == FULL else "disk works again")
 
     # Peers.
 
@@ -434,6 +445,7 @@ class Node:
             "clients": self.client_count,
             "stale_frames": self.stale_frames,
             **engine,
+            "disk": self._disk,
             "storage": self._storage.status(),
             "peers": {
                 str(link.target.id): {

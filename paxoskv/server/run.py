@@ -47,7 +47,7 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     own = override(config.node(number), options.overrides)
     config.nodes[number] = own
     log = NodeLog(number, options.log_level)
-    identity = Identity(config.cluster, number, config.mode)
+    identity = Identity(config.cluster, number, config.mode, tuple(sorted(config.nodes)))
     opening = asyncio.ensure_future(SqliteStorage.open(own.data, identity, fault_injection=options.fault_injection))
     if not await stop.holds_off_for(opening):
         try:

@@ -20,11 +20,13 @@ from paxoskv.core import errors, operations
 from paxoskv.core.engine import Effects, Engine
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.core.operations import KIND_NAMES, Operation, Result
+from paxoskv.core.scan import ScanOperation
 from paxoskv.core.text import shown, text
 from paxoskv.paxos import describe as paxos
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.raft import describe as raft
 from paxoskv.raft.engine import RaftEngine
+from paxoskv.server.clients import PageReply
 from paxoskv.server.config import ClusterConfig, Options
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.node import Node
@@ -241,20 +243,30 @@ class Watched:
     def submit(self, operations_: Sequence[Operation], now: float) -> None:
         """Calls of clients."""
         for operation in operations_:
-            number = self._calls[id(operation)] = next(self._numbers)
-            connection, _ = cast("tuple[object, int]", operation.reply)
             self._touched[operation.key] = None
-            self._events.event(
-                "call",
-                call=number,
-                client=self._clients.setdefault(id(connection), len(self._clients) + 1),
-                node=self._node,
-                kind=KIND_NAMES[operation.kind],
-                key=text(operation.key),
-                argument=shown(operation.argument),
-                condition=shown(operation.condition),
-            )
+            self._called(operation, KIND_NAMES[operation.kind])
         self._engine.submit(operations_, now)
+
+    def scan(self, operation: ScanOperation, now: float) -> None:
+        """A client asks for a page."""
+        self._called(operation, "scan")
+        self._engine.scan(operation, now)
+
+    def _called(self, operation: Operation, kind: str) -> None:
+        number = self._calls[id(operation)] = next(self._numbers)
+        connection, _ = cast("tuple[object, int]", operation.reply)
+        if isinstance(connection, PageReply):
+            connection = connection.connection
+        self._events.event(
+            "call",
+            call=number,
+            client=self._clients.setdefault(id(connection), len(self._clients) + 1),
+            node=self._node,
+            kind=kind,
+            key=text(operation.key),
+            argument=shown(operation.argument),
+            condition=shown(operation.condition),
+        )
 
     def receive(self, sender: int, messages: Sequence[Any], now: float) -> None:
         """A peer's frame."""
@@ -327,9 +339,12 @@ class Watched:
         number = self._calls.pop(id(operation), None)
         if number is None:
             return
-        self._touched[operation.key] = None
         status, value, version, _ = result
         done = status < operations.ERROR_STATUS_MIN
+        if not isinstance(operation, ScanOperation):
+            self._touched[operation.key] = None
+        elif done:
+            value = b" ".join([item.key for item in operation.items])
         definite = not done and errors.BY_STATUS[status].definite
         self._events.event(
             "return",

@@ -61,6 +61,16 @@ async def test_what_is_no_number_is_left_alone(cluster: LocalCluster) -> None:
         assert (await kv.get("big")).value == str(2**63 - 1).encode()
 
 
+async def test_who_asks_for_many_large_values_at_once_gets_them_all(cluster: LocalCluster) -> None:
+    """More than the client can have taken by the time that all are on their way: its connection was closed."""
+    async with only(cluster, 1) as kv:
+        values = {f"large/{number}": b"%03d" % number + b"v" * (1024 * 1024 - 3) for number in range(100)}
+        for key, value in values.items():
+            await kv.put(key, value)
+        entries = await asyncio.gather(*[kv.get(key) for key in values])
+        assert [entry.value for entry in entries] == [*values.values()]
+
+
 async def test_keys_and_values_out_of_bounds_are_definite_errors(cluster: LocalCluster) -> None:
     async with only(cluster, 1) as kv:
         for key, value in (("", "v"), ("k" * 1025, "v"), ("k", b"v" * (1024 * 1024 + 1))):
@@ -112,9 +122,13 @@ async def test_a_node_whose_disk_hangs_still_completes_its_clients_operations(cl
                 assert (await stalled.incr("stalled/counter")).value == 2 * number + 2
                 assert (await stalled.get("before")).value == b"1"
             assert (await healthy.get("stalled/7")).value == b"x"
+            while (await stalled.status())[0]["disk"] != "hangs":
+                await stalled.put("again", "x")
         finally:
             await control.inject_fault("disk-stall", False)
             control.close()
+        while (await stalled.status())[0]["disk"] != "ok":
+            await stalled.put("again", "x")
 
 
 async def test_a_paused_node_costs_the_others_nothing_but_itself(cluster: LocalCluster) -> None:
@@ -229,14 +243,14 @@ async def test_a_full_disk_stops_the_votes_of_one_node_and_nothing_else(tmp_path
         async with only(cluster, 2, timeout=30) as full, only(cluster, 1, timeout=30) as healthy:
             await full.put("first", "1")
             number = 0
-            while not (await full.status())[0]["storage"]["disk_full"]:
+            while (await full.status())[0]["disk"] != "full":
                 number += 1
                 await full.put(f"k{number}", b"x" * 65536)
             for i in range(10):
                 await full.put(f"on/{i}", "through the others")
                 assert (await healthy.get(f"on/{i}")).value == b"through the others"
             (disk / "filler").unlink()
-            while (await full.status())[0]["storage"]["disk_full"]:
+            while (await full.status())[0]["disk"] == "full":
                 await full.put("again", "1")
             cluster.kill(3)  # Now node 2's vote is needed.
             await healthy.put("needed", "2")

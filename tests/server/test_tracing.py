@@ -27,13 +27,18 @@ def test_a_live_cluster_can_be_filmed(tmp_path: Path, mode: str) -> None:
         for number in range(20):
             kv.put("apple", b"%d" % number)
         assert kv.get("apple").value == b"19"
+        kv.put("pear", "green")
+        assert [found.key for found in kv.scan()] == [b"apple", b"pear"]
         cluster.kill(2)
         kv.put("apple", "last")
         cluster.start(2)
         cluster.wait_ready(2)
     merged = merging.merge([reading.read(path) for path in sorted(traces.iterdir())])
     counts = Counter(event["e"] for event in merged)
-    assert counts["call"] == counts["return"] >= 22
+    assert counts["call"] == counts["return"] >= 24
+    scans = [event["call"] for event in merged if event["e"] == "call" and event["kind"] == "scan"]
+    pages = [event["value"] for event in merged if event["e"] == "return" and event["call"] in scans]
+    assert pages == ["apple pear"]
     assert counts["crash"] == 1
     assert counts["start"] == 4
     # Only what was on its way to the killed node, or before the links were up, is lost.
@@ -43,7 +48,7 @@ def test_a_live_cluster_can_be_filmed(tmp_path: Path, mode: str) -> None:
     sent = {event["frame"]: event["t"] for event in merged if event["e"] == "send"}
     assert all(event["t"] >= sent[event["frame"]] for event in merged if event["e"] == "receive")
     reel = make_reel(merged)
-    assert set(reel.keys) == {"apple"}
+    assert set(reel.keys) >= {"apple", "pear"}
     states = [event for event in reel.events if event[0] == "state" and event[5] == "last"]
     assert {event[1] for event in states} >= {1, 3}
     if mode == "raft":
