@@ -757,7 +757,7 @@ def _text(value: Argument) -> str:
 def _raise_outcome_unknown(kind: int, address: str, reason: str) -> NoReturn:
     name = operations.KIND_NAMES[kind]
     raise OutcomeUnknown(
-        f"{address}: {reason}, after the {name} was sent; it may or may not have happened: read the key, and decide"
+        f"{address}: {reason}, after the {name} was sent; it may or may not have happened, or happen yet"
     )
 
 

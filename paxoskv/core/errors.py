@@ -44,19 +44,19 @@ class IntegerOverflow(ConditionFailed):
 
 
 class ValueTooLarge(ConditionFailed):
-    """append, set_range or incr_float would have made the value longer than the cluster allows. Nothing changed."""
+    """append, SETRANGE or INCRBYFLOAT would have made the value longer than the cluster allows. Nothing changed."""
 
     code, status = "value-too-large", operations.VALUE_TOO_LARGE
 
 
 class NotANumber(ConditionFailed):
-    """incr_float found a value that is no number a long double can hold. Nothing changed."""
+    """INCRBYFLOAT of the Redis port found a value that is no number a long double can hold. Nothing changed."""
 
     code, status = "not-a-number", operations.NOT_A_NUMBER
 
 
 class NumberOverflow(ConditionFailed):
-    """incr_float would have come to infinity, or to no number at all. Nothing changed."""
+    """INCRBYFLOAT of the Redis port would have come to infinity, or to no number at all. Nothing changed."""
 
     code, status = "number-overflow", operations.NUMBER_OVERFLOW
 

@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
-from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from paxoskv.core import operations
@@ -108,7 +107,8 @@ class KeyOrder:
             self._runs.append(fresh)
         found: list[bytes] = []
         last = None
-        for key in merge(*[islice(run, bisect_left(run, start), None) for run in self._runs]):
+        # By index: a slice of an iterator would step over all that lies before `start`.
+        for key in merge(*[map(run.__getitem__, range(bisect_left(run, start), len(run))) for run in self._runs]):
             if (end is not None and key >= end) or len(found) >= count:
                 break
             if key != last:
