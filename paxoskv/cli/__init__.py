@@ -138,6 +138,21 @@ def to_write(context: click.Context, parameter: click.Parameter, path: Path | No
     return path
 
 
+def check_folder(out: Path, option: str) -> None:
+    """Refuse a folder that cannot be made, or not be written to, before the work, and not after it."""
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.exists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"the report cannot be written to {out}: {there} is no folder to write to; give {option}"
+        )
+
+
+def check_asserts() -> None:
+    """Refuse to judge an engine whose invariants, which are asserts, are switched off."""
+    if not __debug__:
+        raise ConfigurationError("paxoskv refuses to run under python -O: its invariants are asserts; drop the -O")
+
+
 def exit_code(error: PaxosKVError) -> int:
     """The exit code that tells scripts what became of the operation."""
     if not error.definite:
@@ -199,7 +214,10 @@ def value_fields(value: bytes | None) -> dict[str, object]:
         2    bad usage: the command line, the configuration, or the request itself
         3    a definite error: what was asked for did not happen
         4    outcome unknown: it may or may not have happened
+        70   a defect of paxoskv, or a node's disk that failed
         130  interrupted with Ctrl-C: a write may or may not have happened
+
+    bench, demo, verify, simulate, explore and check say in their --help what 1 and 3 mean there.
     """,
 )
 @click.version_option(__version__ + (" (compiled)" if COMPILED else ""), prog_name="paxoskv")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import shutil
 import signal
 import tempfile
@@ -18,7 +17,7 @@ from rich.text import Text
 from paxoskv import demo as demonstration
 from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
 from paxoskv.check.sentences import quote
-from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.cli import DEFINITE_ERROR, check_folder, json_option
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
 from paxoskv.server.config import MODES
@@ -96,7 +95,7 @@ def demo(
         click.echo(text, err=as_json)
 
     out = out or folder or Path(_OUT)
-    _must_be_writable(out)
+    check_folder(out, "--out")
     with _folder(folder) as place:
         cluster = launcher.LocalCluster(
             launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), mode)
@@ -129,13 +128,6 @@ def complaints_about(found: demonstration.Verdict, judged: Result) -> list[str]:
     if judged.verdict is not Verdict.OK:
         complaints.append(f"the history is {_VERDICTS[judged.verdict]}")
     return complaints
-
-
-def _must_be_writable(out: Path) -> None:
-    """Before the load, and not after it."""
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if os.path.exists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigurationError(f"the report cannot be written to {out}: {there} is no folder to write to; give --out")
 
 
 def _check(report: demonstration.Report, out: Path, say: Callable[[str], None]) -> tuple[Result, Path]:

@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from paxoskv.cli import check_asserts
 from paxoskv.core.build import COMPILED
 from paxoskv.core.errors import ConfigurationError
 
@@ -116,6 +117,7 @@ def explore(
         paxoskv explore --mode raft --begin earlier-term --operations "" \\
             --timeouts 1 --states 20000
     """
+    check_asserts()
     if COMPILED:
         raise ConfigurationError(
             "this is the compiled build, whose engines cannot be copied; explore with the "

@@ -48,10 +48,16 @@ class Size(click.ParamType[int]):
 )
 @click.option("--listen-peer", envvar="PAXOSKV_LISTEN_PEER", metavar="HOST:PORT", help="Where to listen for peers.")
 @click.option(
-    "--advertise-client", envvar="PAXOSKV_ADVERTISE_CLIENT", metavar="HOST:PORT", help="Where clients reach this node."
+    "--advertise-client",
+    envvar="PAXOSKV_ADVERTISE_CLIENT",
+    metavar="HOST:PORT",
+    help="Where clients reach this node, as it says of itself; put it into the other nodes' cluster.toml, too.",
 )
 @click.option(
-    "--advertise-peer", envvar="PAXOSKV_ADVERTISE_PEER", metavar="HOST:PORT", help="Where peers reach this node."
+    "--advertise-peer",
+    envvar="PAXOSKV_ADVERTISE_PEER",
+    metavar="HOST:PORT",
+    help="The same for peers. They dial what their own cluster.toml says; this is for log and status.",
 )
 @click.option(
     "--cache-bytes",

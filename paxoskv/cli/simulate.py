@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paxoskv import __version__
+from paxoskv.cli import INTERRUPTED, check_asserts, to_write
 
 if TYPE_CHECKING:
     from paxoskv.sim.run import Report
@@ -45,7 +46,12 @@ def parse_seeds(context: click.Context, parameter: click.Parameter, text: str) -
     "--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, show_default="all cores", help="Processes to use."
 )
 @click.option("--change", "changes", multiple=True, metavar="NAME=VALUE", help="Overrule what is drawn; see below.")
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write what happened; one seed only.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=to_write,
+    help="Write what happened; one seed only.",
+)
 @click.option("--shrink/--no-shrink", default=True, help="Look for a smaller universe that fails. [default: shrink]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def simulate(
@@ -63,7 +69,8 @@ def simulate(
 
     Every seed draws a cluster, a workload and faults. Checked in each: the engine's invariants, that what clients saw
     is linearizable, and that everything comes to its end once the faults do. The same seed is the same universe, byte
-    for byte. Exit code 0: all is well; 1: some universe failed, and the command that replays it was printed.
+    for byte. Exit code 0: all is well; 1: some universe failed, and the command that replays it was printed. The run
+    ends at the tenth that fails; of the first, a smaller universe that still fails is looked for.
 
     \b
     Examples:
@@ -77,6 +84,7 @@ def simulate(
     from paxoskv.sim import run
     from paxoskv.sim.trace import Trace
 
+    check_asserts()
     if trace is not None and len(seeds) > 1:
         raise click.UsageError("--trace writes one universe; give one seed")
     try:
@@ -121,7 +129,7 @@ def simulate(
             }
         )
     _show(reports, failures, seconds, mode, interrupted, as_json)
-    raise SystemExit(1 if failures else 0)
+    raise SystemExit(1 if failures else INTERRUPTED if interrupted else 0)
 
 
 class _Progress:

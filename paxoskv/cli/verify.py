@@ -1,6 +1,7 @@
 """`paxoskv verify`: a live cluster under faults, and the verdict on what its clients saw."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections import Counter
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from paxoskv.cli import check_folder
 
 if TYPE_CHECKING:
     from paxoskv.verify.run import Report
@@ -31,9 +34,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    default=Path("verify"),
-    show_default=True,
-    help="Folder for the history, the report and the summary.",
+    help="New folder for the history, the report and the summary.  [default: verify, verify-2, ...]",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="Of the cluster.")
 @click.option(
@@ -56,13 +57,14 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 @click.option(
     "--endpoints",
     help="Verify a cluster that runs already, on keys that begin with paxoskv-verify/, without faults in its processes "
-    "and links.",
+    "and links; --faults disk-stall,clock are possible where its nodes run with --fault-injection, and none are made "
+    "unless they are named.",
 )
 @click.option("--base-port", type=click.IntRange(1, 65_000), help="Ports of the cluster.  [default: free ones]")
 @click.option("--trace", is_flag=True, help="Write trace.jsonl, too: what all nodes did, for `paxoskv film`.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
 def verify(
-    out: Path,
+    out: Path | None,
     nodes: int,
     mode: str,
     duration: float,
@@ -109,6 +111,8 @@ def verify(
             )
         if trace:
             raise click.UsageError("a cluster that runs already writes its traces by itself: `paxoskv serve --trace`")
+    out = out or _free_folder()
+    check_folder(out, "another --out")
     plan = Plan(
         out,
         nodes,
@@ -135,6 +139,12 @@ def verify(
     else:
         _show(report)
     raise SystemExit(_EXIT_CODES[report.verdict.value])
+
+
+def _free_folder() -> Path:
+    """The first of verify, verify-2, ... that there is not."""
+    names = itertools.chain(["verify"], (f"verify-{number}" for number in itertools.count(2)))
+    return next(path for path in map(Path, names) if not path.exists())
 
 
 def _show(report: "Report") -> None:
