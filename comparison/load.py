@@ -9,7 +9,9 @@ from typing import IO, Any, Final
 
 from comparison.processes import mortal
 
-_GRACE_S: Final = 90.0
+# What a load generator may take beyond its seconds, and for every key beside: to write it once, or to take it over.
+_GRACE_S: Final = 60.0
+_GRACE_S_PER_KEY: Final = 1 / 4000
 _JOIN_S: Final = 5.0
 
 
@@ -68,9 +70,10 @@ Measurement = dict[str, Any]
 class Running:
     """A load generator at work, in a process of its own."""
 
-    def __init__(self, command: Sequence[str], seconds: float) -> None:
+    def __init__(self, command: Sequence[str], load: Load) -> None:
         self._command = list(command)
-        self._seconds = seconds
+        self._seconds = load.seconds
+        self._grace_s = _GRACE_S + _GRACE_S_PER_KEY * load.keys
         self._measuring = threading.Event()
         self._said: list[str] = []
         self.process = subprocess.Popen(
@@ -95,7 +98,7 @@ class Running:
 
     def wait_measuring(self) -> None:
         """Until the measurement has begun. Raises LoadFailed when it does not."""
-        if not self._measuring.wait(_GRACE_S) or (self.process.poll() or 0) != 0:
+        if not self._measuring.wait(self._grace_s) or (self.process.poll() or 0) != 0:
             self.stop()
             raise LoadFailed(self._explain("did not begin"))
 
@@ -103,7 +106,7 @@ class Running:
         """Wait for its end. Raises LoadFailed."""
         # Not Popen.communicate, which would read standard error too.
         assert self.process.stdout is not None
-        timer = threading.Timer(self._seconds + _GRACE_S, self.process.kill)
+        timer = threading.Timer(self._seconds + self._grace_s, self.process.kill)
         timer.start()
         try:
             lines = self.process.stdout.read().strip().splitlines()

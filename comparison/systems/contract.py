@@ -168,7 +168,7 @@ class System(ABC):
 
     def begin_load(self, load: Load, numbers: Sequence[int] = ()) -> Running:
         """Start the load generator."""
-        return Running(self.load_command(load, list(numbers) or self.numbers()), load.seconds)
+        return Running(self.load_command(load, list(numbers) or self.numbers()), load)
 
     def drive(self, load: Load, numbers: Sequence[int] = ()) -> Measurement:
         """Load it, and add what the nodes used meanwhile. Raises LoadFailed, also when a node has died."""
