@@ -21,6 +21,19 @@ GROUPS = {
         "paxoskv/wire/client.py",
         "paxoskv/wire/framing.py",
     ],
+    "simulator": [
+        "paxoskv/sim/disk.py",
+        "paxoskv/sim/history.py",
+        "paxoskv/sim/mode.py",
+        "paxoskv/sim/network.py",
+        "paxoskv/sim/paxos.py",
+        "paxoskv/sim/properties.py",
+        "paxoskv/sim/raft.py",
+        "paxoskv/sim/replica.py",
+        "paxoskv/sim/timeline.py",
+        "paxoskv/sim/universe.py",
+        "paxoskv/workload.py",
+    ],
 }
 # numbers.py: mypyc folds its constant of 16,384 bits into C. errors.py: it assigns several attributes at once in the
 # bodies of its classes, which mypyc does not know; nothing in it is hot.
