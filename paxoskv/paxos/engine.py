@@ -512,6 +512,7 @@ class PaxosEngine:
             self.directed.flush()
             self.reader.flush()
         self.proposer.flush_relays()
+        self.proposer.end_turn()
         effects = self._effects
         self._effects = Effects()
         effects.sends = context.take_sends()

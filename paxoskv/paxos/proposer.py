@@ -48,8 +48,10 @@ _RELAY_CHECKS_MAX = 16
 _HINTS_MAX = 10_000
 # Steps of one chain that are not chosen yet.
 _FLIGHTS_MAX = 8
-# Bytes of registers in one batch, so that a frame stays below its limit; what is over waits for the next turn.
+# Bytes of registers in one batch, so that a frame stays below its limit; what is over goes with the next.
 _BATCH_BYTES_MAX = 512 * 1024
+# And in one turn, whose votes are one row of the journal; what is over waits for the next turn.
+_TURN_BYTES_MAX = 32 * 1024 * 1024
 
 
 class Proposer:
@@ -74,6 +76,9 @@ class Proposer:
         """False while the own acceptor takes nothing, because its disk hangs."""
         self.chains: dict[bytes, Chain] = {}
         self._touched: list[Chain] = []
+        self._postponed: list[Chain] = []
+        """Touched in this turn, and left to the next."""
+        self._turn_bytes = 0
         self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
         self._outbox_used: Outbox | None = None
         """The one that the last chain went into; the next one mostly does, too."""
@@ -320,6 +325,13 @@ class Proposer:
         """`advance` has something to do."""
         return bool(self._touched or self._outboxes)
 
+    def end_turn(self) -> None:
+        """What follows is the next turn."""
+        self._turn_bytes = 0
+        if self._postponed:
+            self._touched += self._postponed
+            self._postponed = []
+
     def advance(self) -> None:
         """End of the turn: every chain that something happened to proposes what it can, in one batch for all."""
         # Own votes can refuse, and lose a chain that then relays or prepares: a second pass sees to that.
@@ -327,6 +339,9 @@ class Proposer:
             touched = self._touched
             self._touched = []
             for chain in touched:
+                if self._turn_bytes > _TURN_BYTES_MAX:
+                    self._postponed.append(chain)
+                    continue
                 chain.touched = False
                 if self.chains.get(chain.key) is not chain:
                     continue
@@ -509,7 +524,9 @@ class Proposer:
         outbox.keys.append(chain.key)
         outbox.versions.append(version)
         outbox.registers.append(register)
-        outbox.bytes += len(chain.key) + len(register) + 24
+        size = len(chain.key) + len(register) + 24
+        outbox.bytes += size
+        self._turn_bytes += size
 
     def _flush(self) -> None:
         """Send the outboxes."""
@@ -830,6 +847,8 @@ class Proposer:
 
     def deadline(self) -> float | None:
         """When the next tick is of use."""
+        if self._touched:
+            return self._context.now  # Nobody waits for anything but the end of the turn before.
         if self.chains or self._batches:
             return min(self._context.now + self._context.timing.tick_s, self._soonest)
         return None

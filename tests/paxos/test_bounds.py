@@ -53,6 +53,22 @@ def test_what_waits_behind_a_full_chain_goes_on_when_one_of_its_steps_is_chosen(
     assert all(cluster.result(append) is not None for append in appends)
 
 
+def test_a_turn_proposes_only_so_much_and_the_next_goes_on_at_once() -> None:
+    """All its votes are one row of the journal; of a gigabyte SQLite would have refused it, which ended the node."""
+    cluster = Cluster()
+    keys = [b"%d" % number for number in range(40)]
+    for key in keys:
+        cluster.run(1, Operation(operations.PUT, key, b"v" * (MEGABYTE - 10)))
+    appends = [Operation(operations.APPEND, key, b"x") for key in keys]
+    cluster.submit(1, *appends)
+    [(_, row)] = cluster.nodes[1].disk.queued
+    assert 32 * MEGABYTE < sum(map(len, row)) < 35 * MEGABYTE
+    assert cluster.engine(1).deadline() == cluster.now
+    cluster.settle()
+    assert {cluster.result(append).value for append in appends} == {MEGABYTE - 9}  # type: ignore[union-attr]
+    assert all(sum(map(len, row)) < 35 * MEGABYTE for row in cluster.nodes[1].disk.rows)
+
+
 def test_a_turns_relays_and_answers_to_them_are_cut_so_that_each_fits_a_frame() -> None:
     cluster = Cluster()
     engine = cluster.engine(1)
