@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Operations in flight on one connection past which it is not read from any more.
 _IN_FLIGHT_MAX: Final = 8192
+# Pages of scans among them, each of which a few bytes ask for and every node makes.
+_SCANS_MAX: Final = 256
 # So many bytes of answers that a client does not take, for so long, end its connection; and so many end it at once.
 # With less patience, who has honestly asked for much would be cut off.
 _UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -100,6 +102,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peername = "?"
         self._in_flight = 0
+        self._scans = 0
+        """Of what is in flight."""
         self._writable = True
         self._unwritable_since = 0.0
         self._reading = True
@@ -236,6 +240,11 @@ class ClientConnection(asyncio.Protocol):
         if reason:
             self._write_page(identifier, _BAD, reason.encode())
             return
+        if self._scans >= _SCANS_MAX:
+            text = f"{_SCANS_MAX} scans of this connection are under way; try again"
+            self._write_page(identifier, errors.Overloaded.status, text.encode())
+            return
+        self._scans += 1
         deadline = node.now() + timeout_ms / 1000
         operation = ScanOperation(following, end, keys_only, deadline, limit=limit)
         operation.reply = (PageReply(self, operation, start), identifier)
@@ -246,6 +255,7 @@ class ClientConnection(asyncio.Protocol):
     def paged(self, identifier: int, operation: ScanOperation, start: bytes, status: int, reason: Any) -> None:
         """Write the answer of a scan that was in flight."""
         self._in_flight -= 1
+        self._scans -= 1
         cursor = None
         if operation.following is not None:
             cursor = wire.make_cursor(

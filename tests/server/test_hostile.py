@@ -10,6 +10,7 @@ import pytest
 from harness.processes import running_cluster
 
 import paxoskv
+from paxoskv.core import errors, operations
 from paxoskv.server.launcher import LocalCluster
 from paxoskv.wire import client, framing, peer
 
@@ -49,6 +50,25 @@ HOSTILE = {
     "a hello of another version": framing.pack((client.HELLO, 999)),
     "a peer's frame without a hello": framing.pack((peer.FRAME, "x", 1, 1, 1, 1)),
 }
+
+
+async def test_scans_beyond_what_a_connection_may_have_under_way_are_refused_and_the_others_answered(
+    cluster: LocalCluster,
+) -> None:
+    address = cluster.config.node(1).client
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    scans = [framing.pack((client.SCAN, number, b"", None, None, False, 5000, None)) for number in range(1000)]
+    writer.write(b"".join(scans))
+    statuses: dict[int, int] = {}
+    while len(statuses) < 1000:
+        length = int.from_bytes(await reader.readexactly(4), "big")
+        kind, *rest = framing.unpack(await reader.readexactly(length))
+        if kind == client.PAGE:
+            statuses[rest[0]] = rest[1]
+    writer.close()
+    found = set(statuses.values())
+    assert found == {operations.OK, errors.Overloaded.status}
+    assert list(statuses.values()).count(operations.OK) >= 256
 
 
 async def test_who_does_not_say_that_it_is_a_peer_holds_no_connection_for_ever(cluster: LocalCluster) -> None:
