@@ -26,6 +26,7 @@ _TEXT_BYTES_MAX: Final = 5 * 1024 - 1
 _DECIMALS: Final = 17
 # Powers of ten beyond these leave the range whatever digits stand before them.
 _POWER_MAX: Final = 5000 + _TEXT_BYTES_MAX
+_EXPONENT_DIGITS_MAX: Final = 6
 # Python turns no more than 4,300 digits at a time into a number, or a number into these.
 _DIGITS_AT_ONCE: Final = 2500
 
@@ -72,8 +73,7 @@ def parse_extended(text: bytes) -> Extended | None:
         significand = significand * base ** len(piece) + int(piece, base)
     if not significand:
         return 0
-    # Whatever is that large leaves the range, which an exponent of 200 digits is no reason to compute.
-    power = max(-(10**6), min(int(exponent or b"0"), 10**6)) - digit_power * len(part)
+    power = _exponent(exponent) - digit_power * len(part)
     if power_base == 10:
         if abs(power) > _POWER_MAX:
             return None
@@ -85,6 +85,13 @@ def parse_extended(text: bytes) -> Extended | None:
     if not 0 < rounded <= _MAX:
         return None
     return -rounded if sign == b"-" else rounded
+
+
+def _exponent(text: bytes) -> int:
+    """The number, or one as far beyond the range, if it is longer: Python converts no 4,301 digits."""
+    digits = text.lstrip(b"+-").lstrip(b"0")
+    number = int(digits or b"0") if len(digits) <= _EXPONENT_DIGITS_MAX else 10**_EXPONENT_DIGITS_MAX
+    return -number if text[:1] == b"-" else number
 
 
 def add_extended(first: Extended, second: Extended) -> bytes | None:

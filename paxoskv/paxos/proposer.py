@@ -654,8 +654,12 @@ class Proposer:
         if not pending and not chain.unresolved:
             self._close(chain)
             return
-        if context.is_silent(peer) or relays.is_too_much(chain.unresolved):
+        is_too_much = relays.is_too_much(chain.unresolved, context.value_bytes_max)
+        if is_too_much or context.is_silent(peer):
             chain.waiting = pending
+            if is_too_much:
+                # A duel, then. Who has lost waits, or the other would never get through.
+                chain.attempt = max(chain.attempt, 1)
             self._back_off(chain)
             return
         # All that is in doubt goes; of what is new, as much as a frame holds. It waits for its own relay.
@@ -822,6 +826,9 @@ class Proposer:
                     for node in lagging:
                         self._behind(node, batch.flights)
                 continue
+            votes_again = self.voting and context.node in batch.group.nodes and not batch.acks >> context.node & 1
+            if votes_again and self._turn_bytes > _TURN_BYTES_MAX:
+                continue  # It stays due.
             batch.attempt += 1
             batch.wake = now + context.patience(context.timing.resend_s, batch.attempt)
             self.counters["resends"] += 1
@@ -837,8 +844,9 @@ class Proposer:
             for node in lagging:
                 if node in context.up:
                     context.send(node, message)
-            if self.voting and context.node in batch.group.nodes and not batch.acks >> context.node & 1:
+            if votes_again:
                 votes.append(message)
+                self._turn_bytes += sum(map(len, message.accept_registers))
         for number in finished:
             del self._batches[number]
         for message in votes:

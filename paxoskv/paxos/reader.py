@@ -22,7 +22,7 @@ from paxoskv.paxos.relays import cut
 _ATTEMPTS_MAX = 3
 # For so many of the longest pauses it is remembered that a key was found expired.
 _EXPIRED_PAUSES = 4
-_NEVER = (0, True, 0.0)
+_NEVER = (0, True, 0.0, 0)
 _BATCH_BYTES_MAX = 256 * 1024
 
 
@@ -151,9 +151,9 @@ class Reader:
         self._batches: dict[int, ReadBatch] = {}
         self._without_own: dict[int, ReadBatch] = {}
         """Batches that the own acceptor has not answered, since its disk did not bring the records in time."""
-        self._expired: dict[bytes, tuple[int, bool, float]] = {}
+        self._expired: dict[bytes, tuple[int, bool, float, int]] = {}
         """Keys found expired lately, the latest last: how often that was to be settled, whether the next finding shall
-        be, and when it was found."""
+        be, when it was found, and at which version."""
         self._pausing: list[tuple[float, Operation]] = []
         """Reads of such keys that wait before they look again."""
         self._fetches: dict[int, KeyRead] = {}
@@ -367,19 +367,20 @@ class Reader:
             # Its time has passed, by this node's clock. That it is gone, a step has to say, or another node would
             # still show it.
             self.counters["expired_reads"] += 1
-            self._settle_expired([operation for operation in wanted.operations if not operation.done])
+            self._settle_expired([operation for operation in wanted.operations if not operation.done], version)
             return
         result = Result(operations.OK, value, version, expires_at)
         for operation in wanted.operations:
             self._context.answer(operation, result)
 
-    def _settle_expired(self, operations_: list[Operation]) -> None:
+    def _settle_expired(self, operations_: list[Operation], version: int) -> None:
         """Take the key, to have a step say that its value is gone; when that was in vain before, after a jittered pause
         that grows and another look, since readers at several nodes would preempt each other for ever."""
         context = self._context
         for operation in operations_:
-            attempt, looked, _ = self._expired.pop(operation.key, _NEVER)
-            self._expired[operation.key] = (attempt + looked, False, context.now)
+            found = self._expired.pop(operation.key, _NEVER)
+            attempt, looked, _, _ = found if found[3] == version else _NEVER
+            self._expired[operation.key] = (attempt + looked, False, context.now, version)
             if looked:
                 self._settle(operation)
                 continue
@@ -398,8 +399,8 @@ class Reader:
                 if wake > now and operation.deadline > now:
                     self._pausing.append((wake, operation))
                 else:
-                    attempt, _, _ = self._expired.pop(operation.key, _NEVER)
-                    self._expired[operation.key] = (attempt, True, now)
+                    attempt, _, _, version = self._expired.pop(operation.key, _NEVER)
+                    self._expired[operation.key] = (attempt, True, now, version)
                     self.submit(operation, self._acceptor.records.has((operation.key,)))
         if self._expired:
             self._forget_expired(now - _EXPIRED_PAUSES * context.timing.backoff_s_max)
@@ -429,7 +430,7 @@ class Reader:
     def _forget_expired(self, before: float) -> None:
         """Keys that nobody has found expired since then."""
         while self._expired:
-            key, (_, _, found_at) = next(iter(self._expired.items()))
+            key, (_, _, found_at, _) = next(iter(self._expired.items()))
             if found_at >= before:
                 return
             del self._expired[key]

@@ -81,16 +81,17 @@ def _answer_size(answer: RelayAnswer) -> int:
     return sum([16 + (len(value) if type(value) is bytes else 0) for _, value, _, _ in answer.results])
 
 
-def is_too_much(in_doubt: Sequence[Operation]) -> bool:
-    """Whether these operations on one key, which go together or not at all, are more than a relay carries."""
-    return len(in_doubt) > 1 and sum(map(_size, in_doubt)) > _BYTES_MAX
+def is_too_much(in_doubt: Sequence[Operation], value_bytes_max: int) -> bool:
+    """Whether these operations on one key, which go together or not at all, are more than a frame carries, which has
+    room for one with two largest values, and some more."""
+    return sum(map(_size, in_doubt)) > 2 * value_bytes_max + _BYTES_MAX
 
 
 def fitting(in_doubt: Sequence[Operation], new: Sequence[Operation]) -> int:
-    """How many of the `new` operations go along with all those in doubt in one relay; at least one, if there is any."""
+    """How many of the `new` operations go along with all those in doubt in one relay; at least one, if none is."""
     room = _BYTES_MAX - sum(map(_size, in_doubt))
     count = sum(size <= room for size in accumulate(map(_size, new)))
-    return min(len(new), max(1, min(count, _OPERATIONS_MAX - len(in_doubt))))
+    return min(len(new), max(0 if in_doubt else 1, min(count, _OPERATIONS_MAX - len(in_doubt))))
 
 
 def _size(operation: Operation | RelayedOperation) -> int:

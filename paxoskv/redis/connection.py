@@ -31,6 +31,8 @@ _CALLS_MAX: Final = 256
 _CALLS_LARGE_MAX: Final = 16
 """and while its answers are large."""
 _LARGE_BYTES: Final = 1024 * 1024
+_PLANS_MAX: Final = 16
+"""Those of several keys among them, each of which may have an answer of 64 MiB."""
 _COMMANDS_AT_ONCE: Final = 256
 """Past so many the node does something else in between."""
 
@@ -61,6 +63,8 @@ class RedisConnection(asyncio.Protocol):
         self._ended = self._half_closed = False
         self._refusal = ""
         self._flush_due = False
+        self._plans = 0
+        """Commands of several keys that are under way."""
         self._resuming = False
         """It goes on in the loop's next round."""
 
@@ -186,6 +190,8 @@ class RedisConnection(asyncio.Protocol):
             found = find(command)
             if self._alone is not None or (self._busy and found.covers_all):
                 return False
+            if self._plans >= _PLANS_MAX:
+                return False
             arguments = command[found.words :]
             if found.first_key:
                 keys = found.keys(arguments)
@@ -238,6 +244,7 @@ class RedisConnection(asyncio.Protocol):
             busy.update(dict.fromkeys(keys, _ONE_ELSE))
             if found.covers_all:
                 self._alone = outcome
+            self._plans += 1
             self._carry_out(outcome, outcome)
         return True
 
@@ -254,6 +261,10 @@ class RedisConnection(asyncio.Protocol):
     def _transaction_over(self) -> None:
         """Nobody has sent EXEC."""
         assert self._transaction is not None
+        if self._commands:
+            # What was received is still being looked at: silence has not begun.
+            self._transaction.extend()
+            return
         self._transaction.end()
         self._transaction = None
         self._proceed()
@@ -302,6 +313,7 @@ class RedisConnection(asyncio.Protocol):
                     call.reply = outcome
                     del call.finish  # It may know the operations, which know the call.
         if call.reply is not None:
+            self._plans -= type(call) is Plan
             busy = self._busy
             for key in call.keys:
                 count = busy.pop(key, 0)

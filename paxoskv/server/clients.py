@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 _IN_FLIGHT_MAX: Final = 8192
 # Pages of scans among them, each of which a few bytes ask for and every node makes.
 _SCANS_MAX: Final = 256
-# So many bytes of answers that a client does not take, for so long, end its connection; and so many end it at once.
-# With less patience, who has honestly asked for much would be cut off.
-_UNREAD_BYTES_MAX: Final = 64 * 1024 * 1024
-_UNREAD_S_MAX: Final = 10.0
-_UNREAD_BYTES_CEILING: Final = 1024 * 1024 * 1024
+UNREAD_S_MAX: Final = 30.0
+"""How long a client may take nothing of the answers that it is owed."""
+# And how many these may be; as many as an honest client can have asked for at once.
+_UNREAD_BYTES_MAX: Final = 1024 * 1024 * 1024
 # Of an operator's wish: its name, and what types its argument has.
 _COMMAND_CHARACTERS: Final = 64
 _COMMAND_ARGUMENT: Final = frozenset((int, bool, type(None)))
@@ -105,7 +104,8 @@ class ClientConnection(asyncio.Protocol):
         self._scans = 0
         """Of what is in flight."""
         self._writable = True
-        self._unwritable_since = 0.0
+        self._stalled: asyncio.TimerHandle | None = None
+        self._written_bytes = 0
         self._reading = True
         self._answers: list[wire.Answer] = []
         self._has_greeted = False
@@ -122,14 +122,42 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.connections.discard(self)
         self._transport = None
+        if self._stalled is not None:
+            self._stalled.cancel()
 
     def pause_writing(self) -> None:
         self._writable = False
-        self._unwritable_since = self._node.now()
         self._throttle()
+        self._watch()
+
+    def _watch(self) -> None:
+        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, self._taken_bytes())
+
+    def _taken_bytes(self) -> int:
+        """How much the client has taken off our hands."""
+        assert self._transport is not None
+        return self._written_bytes - self._transport.get_write_buffer_size()
+
+    def _judge(self, taken_bytes: int) -> None:
+        """Close the connection of a client that has read nothing since it had taken so much."""
+        if self._transport is not None:
+            if self._taken_bytes() == taken_bytes:
+                self._abort()
+            else:
+                self._watch()
+
+    def _abort(self) -> None:
+        assert self._transport is not None
+        self._node.log.warning(
+            "client closed", client=self._peername, reason="it sends requests and does not read the answers"
+        )
+        self._transport.abort()
 
     def resume_writing(self) -> None:
         self._writable = True
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
         self._throttle()
 
     def data_received(self, data: bytes) -> None:
@@ -309,16 +337,11 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        # Before, since pausing looks at it.
+        self._written_bytes += len(frame)
         transport.write(frame)
-        if (
-            not self._writable
-            and (unread := transport.get_write_buffer_size()) > _UNREAD_BYTES_MAX
-            and (unread > _UNREAD_BYTES_CEILING or self._node.now() - self._unwritable_since > _UNREAD_S_MAX)
-        ):
-            self._node.log.warning(
-                "client closed", client=self._peername, reason="it sends requests and does not read the answers"
-            )
-            transport.abort()
+        if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+            self._abort()
 
     def _throttle(self) -> None:
         """Read from the connection only while it keeps up with its own answers."""

@@ -10,7 +10,7 @@ import traceback
 import zlib
 from collections import Counter, deque
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Argument, Operation, Result
@@ -63,8 +63,7 @@ class Call:
     """A scan's, which looks like a get of the key that it begins at: where it ends, and what it brought."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """What must not happen and did. `kind`: assertion, exception, illegal, liveness."""
 
     kind: str

@@ -26,6 +26,18 @@ def test_every_universe_is_the_same(mode: str) -> None:
     assert compiled(code, str(TESTS)) == ["True", *[digest(seed, mode) for seed in range(SEEDS)]]
 
 
+def test_what_failed_comes_back_from_another_process() -> None:
+    """It could not be unpickled there, and the run never ended."""
+    code = """
+import multiprocessing
+from paxoskv.sim.universe import Failure
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.apply(Failure, ("liveness", "stuck")))
+"""
+    assert compiled(code) == ["Failure(kind='liveness',", "message='stuck')"]
+
+
 def test_a_process_that_a_compiled_one_starts_is_compiled_too() -> None:
     """Though ``python -m paxoskv`` would find the sources in this folder."""
     code = "import subprocess; from paxoskv.server.launcher import own_python\n"

@@ -34,6 +34,9 @@ def add(first: bytes, second: bytes) -> bytes | None:
         (b"1e30", b"1", b"1000000000000000000024696061952"),
         (b"1e-4940", b"0", b"0"),
         (b"0" * 5000 + b"1", b"-0." + b"5" + b"0" * 5000, b"0.5"),
+        # More digits of an exponent than Python turns into a number: it raised, which ended nodes.
+        (b"1e" + b"0" * 4400 + b"1", b"1e-" + b"0" * 4400 + b"1", b"10.1"),
+        (b"0x1p" + b"0" * 4400 + b"4", b"0e" + b"9" * 4400, b"16"),
     ],
 )
 def test_sums_are_those_of_redis(value: bytes, by: bytes, text: bytes) -> None:
@@ -44,7 +47,16 @@ def test_sums_are_those_of_redis(value: bytes, by: bytes, text: bytes) -> None:
     "text",
     [
         *[b"", b" 1", b"1 ", b"1,5", b"abc", b"0x", b".", b"e5", b"1e", b"--1", b"nan", b"1_0", b"1e5000", b"1e-5000"],
-        *[b"1e999999999999999999", b"1e-999999999999999999", b"0x1p999999999", b"1" * 5120, "\u0661".encode()],
+        *[
+            b"1e" + b"9" * 4400,
+            b"1e-" + b"9" * 4400,
+            b"0x1p-" + b"9" * 4400,
+            b"1e999999999999999999",
+            b"1e-999999999999999999",
+            b"0x1p999999999",
+            b"1" * 5120,
+            "\u0661".encode(),
+        ],
     ],
 )
 def test_what_is_no_number(text: bytes) -> None:

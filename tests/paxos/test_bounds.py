@@ -7,7 +7,7 @@ from paxoskv.core import operations
 from paxoskv.core.operations import Operation, Result
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Fetch, Fetches, Message, Proposals, RelayAnswers, Relays
-from paxoskv.paxos.relays import cut
+from paxoskv.paxos.relays import cut, fitting, is_too_much
 from paxoskv.wire import paxos
 
 KEY = b"k"
@@ -83,6 +83,69 @@ def test_a_turns_relays_and_answers_to_them_are_cut_so_that_each_fits_a_frame() 
     assert max(relays + answers) < FRAME_BYTES_MAX
     assert sum(relays) > 4 * MEGABYTE
     assert sum(answers) > 8 * MEGABYTE
+
+
+def test_a_relay_takes_nothing_new_along_where_what_is_in_doubt_fills_it() -> None:
+    value = b"v" * MEGABYTE
+    cas = Operation(operations.CAS, KEY, value, value)
+    put = Operation(operations.PUT, KEY, value)
+    small = Operation(operations.PUT, KEY, b"v")
+    assert fitting([cas], [put]) == 0
+    assert fitting([], [cas, put]) == 1
+    assert fitting([small], [small, small, put]) == 2
+    assert not is_too_much([cas], MEGABYTE)
+    assert is_too_much([cas, put], MEGABYTE)
+
+
+def test_two_nodes_whose_clients_put_large_values_on_one_key_both_get_through() -> None:
+    """What is in doubt is relayed as long as a frame holds it. Taking the key back each time starved one of them."""
+    cluster = Cluster(seed=1)
+    value = b"v" * 150_000
+    under_way: dict[int, list[Operation]] = {1: [], 2: []}
+    done = {1: 0, 2: 0}
+    for _ in range(150):
+        cluster.now += 0.001
+        for number in cluster.nodes:
+            deadline = cluster.engine(number).deadline()
+            if deadline is not None and deadline <= cluster.now:
+                cluster.engine(number).tick(cluster.now)
+                cluster.turn(number)
+        for packet in cluster.packets[:]:
+            cluster.deliver(packet)
+        for number in cluster.nodes:
+            while cluster.commit(number):
+                pass
+        for number, puts in under_way.items():
+            results = {put: cluster.result(put) for put in puts}
+            done[number] += sum(result is not None and result.status == operations.OK for result in results.values())
+            under_way[number] = [put for put, result in results.items() if result is None]
+            new = [
+                Operation(operations.PUT, KEY, value, deadline=cluster.now + 0.5)
+                for _ in range(2 - len(under_way[number]))
+            ]
+            under_way[number] += new
+            cluster.submit(number, *new)
+        cluster.answers = cluster.answers[-8:]
+    assert min(done.values()) > 10, done
+
+
+def test_votes_that_are_made_again_are_bounded_too() -> None:
+    """A disk that was stalled gets what is open in portions, and not as one row."""
+    cluster = Cluster()
+    keys = [b"%d" % number for number in range(60)]
+    for key in keys:
+        cluster.run(1, Operation(operations.PUT, key, b"v" * (MEGABYTE - 10)))
+    engine = cluster.engine(1)
+    engine.proposer.voting = False
+    puts = [Operation(operations.PUT, key, b"w" * (MEGABYTE - 10)) for key in keys]
+    for put in puts:
+        engine.submit([put], cluster.now)
+        engine.proposer.advance()
+        engine.proposer.end_turn()
+    engine.take_effects()
+    cluster.tick(10.0, 1)
+    [(_, row)] = cluster.nodes[1].disk.queued
+    assert sum(map(len, row)) < 35 * MEGABYTE
 
 
 def test_more_in_doubt_than_a_relay_carries_is_not_relayed_but_the_key_taken() -> None:

@@ -117,6 +117,18 @@ def test_what_a_lost_node_wrote_is_swept_by_the_others() -> None:
     assert not cluster.engine(2).records.resident[KEY].register[0]
 
 
+def test_a_key_that_expires_again_and_again_keeps_no_reader_waiting() -> None:
+    """What was settled before was another value. Readers waited for pauses that grew each time."""
+    cluster = Cluster()
+    for number in range(1, 12):
+        cluster.run(1, put(b"v", 1_000 * number))
+        set_clocks(cluster, 1_000 * number)
+        before = cluster.now
+        assert cluster.run(1, get()).value is None
+        assert cluster.now - before < 0.001
+        cluster.tick(0.1)
+
+
 def test_readers_at_all_nodes_that_find_a_value_expired_do_not_preempt_each_other_for_ever() -> None:
     cluster = Cluster()
     cluster.run(1, put(b"v", 2_000))

@@ -312,6 +312,18 @@ async def test_a_long_transaction_is_refused_as_a_whole(door: Door) -> None:
     assert await reader.readexactly(10) == b"+OK\r\n$-1\r\n"
 
 
+async def test_a_busy_node_carries_out_no_part_of_a_transaction(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been received is not silence, however long the node takes to come to it."""
+    monkeypatch.setattr("paxoskv.redis.transaction._QUIET_S", 0.0)
+    reader, writer = await door.connect()
+    writer.write(b"MULTI\r\n" + b"SET k v\r\n" * 5_000 + b"EXEC\r\n")
+    assert (await reader.readline()).startswith(b"-ERR MULTI is not supported: ")
+    for _ in range(5_000):
+        assert (await reader.readline()).startswith(b"-ERR not carried out: ")
+    assert (await reader.readline()).startswith(b"-EXECABORT ")
+    assert not door.host.submitted
+
+
 async def test_who_waits_for_the_refusal_of_a_transaction_can_go_on(door: Door) -> None:
     reader, writer = await door.connect()
     writer.write(b"MULTI\r\n")

@@ -122,13 +122,15 @@ async def test_a_node_whose_disk_hangs_still_completes_its_clients_operations(cl
                 assert (await stalled.incr("stalled/counter")).value == 2 * number + 2
                 assert (await stalled.get("before")).value == b"1"
             assert (await healthy.get("stalled/7")).value == b"x"
-            while (await stalled.status())[0]["disk"] != "hangs":
-                await stalled.put("again", "x")
+            async with asyncio.timeout(60):
+                while (await stalled.status())[0]["disk"] != "hangs":
+                    await stalled.put("again", "x")
         finally:
             await control.inject_fault("disk-stall", False)
             control.close()
-        while (await stalled.status())[0]["disk"] != "ok":
-            await stalled.put("again", "x")
+        async with asyncio.timeout(60):
+            while (await stalled.status())[0]["disk"] != "ok":
+                await stalled.put("again", "x")
 
 
 async def test_a_paused_node_costs_the_others_nothing_but_itself(cluster: LocalCluster) -> None:

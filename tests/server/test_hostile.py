@@ -75,7 +75,8 @@ async def test_who_does_not_say_that_it_is_a_peer_holds_no_connection_for_ever(c
     """As many as a node has file descriptors would keep it from taking clients, and from dialling its peers."""
     address = cluster.config.node(1).peer
     reader, writer = await asyncio.open_connection(address.host, address.port)
-    assert b"it has not said who it is" in await reader.read()
+    async with asyncio.timeout(60):
+        assert b"it has not said who it is" in await reader.read()
     writer.close()
 
 
