@@ -81,12 +81,15 @@ class KeyOrder:
         self._unsorted = [everything[i : i + _RUN_KEYS] for i in range(0, len(everything), _RUN_KEYS)]
         self._runs: list[list[bytes]] = []
         self._fresh: list[bytes] = []
+        self._added: set[bytes] = set()
         self.size = len(everything)
 
     def add(self, key: bytes) -> None:
-        """A key that storage does not have; again, if need be."""
-        self._fresh.append(key)
-        self.size += 1
+        """A key that storage does not have."""
+        if key not in self._added:
+            self._added.add(key)
+            self._fresh.append(key)
+            self.size += 1
 
     def advance(self) -> bool:
         """Sort some more; True when all is sorted."""

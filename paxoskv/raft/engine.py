@@ -118,6 +118,8 @@ class RaftEngine:
         """(turn, peer, answer) that wait for the disk."""
         # Loading.
         self._loading: set[bytes] = set()
+        self._overtaken: set[bytes] = set()
+        """Keys among them of which a snapshot has brought newer records meanwhile."""
         self._scanning: Sender | None = None
         self._scan_out = False
         self._stalled = False
@@ -323,6 +325,8 @@ class RaftEngine:
         for key, blob in zip(message.keys, message.records, strict=True):
             value, version, expires_at = records.parse(blob)
             self.records.put(key, value, version, expires_at)
+            if key in self._loading:
+                self._overtaken.add(key)
             if expires_at:
                 self.machine.expiry_seen = True
 
@@ -342,6 +346,9 @@ class RaftEngine:
             self._appended.append((self._sequence, self.log.last_index))
             self._counters["snapshots_taken"] += 1
             self.origin.skipped(machine.sessions)
+            self._stored.append((self._sequence, sender, answer))
+        elif self._effects.journal:
+            # Of this turn; what is answered may be in it.
             self._stored.append((self._sequence, sender, answer))
         elif self._sequence - 1 > self._durable_sequence:
             self._stored.append((self._sequence - 1, sender, answer))
@@ -564,6 +571,12 @@ class RaftEngine:
                 self._restore_base(blob)
                 continue
             self._loading.discard(key)
+            if key in self._overtaken:
+                self._overtaken.discard(key)
+                if key not in self.records.resident:
+                    # A snapshot brought it, it was saved, and has left memory again: what storage said may be older.
+                    self._load((key,))
+                    continue
             self.records.admit(key, blob)
             self.origin.loaded(key)
         self._stalled = False

@@ -33,6 +33,8 @@ from paxoskv.raft.snapshot import Sender
 # What may be in the log without being committed.
 _OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
 _ROUNDS_MAX: Final = 4
+# Of a snapshot of which nothing was stored for so many times as long as its parts are waited for, others do not wait.
+_SNAPSHOT_RESENDS: Final = 4
 
 
 class Follower:
@@ -455,7 +457,15 @@ class Leader:
                 if follower.sent_at + self._context.timing.heartbeat_s <= self._context.now:
                     self._send_empty(peer, follower)
                 return None
-            if any([other.sender is not None and self._is_heard(each) for each, other in self.followers.items()]):
+            progress_s = self._context.timing.resend_s * _SNAPSHOT_RESENDS
+            if any(
+                [
+                    other.sender is not None
+                    and self._is_heard(each)
+                    and other.sender.progress_at + progress_s > self._context.now
+                    for each, other in self.followers.items()
+                ]
+            ):
                 return None
             self._snapshots += 1
             self.counters["snapshots_sent"] += 1

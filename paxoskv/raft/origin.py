@@ -24,6 +24,7 @@ from paxoskv.raft.records import Record
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 # Batches on their way, past which operations wait and make the next one larger.
+_REQUEST_BITS: Final = 39
 PENDING_MAX: Final = 32
 PENDING_BYTES_MAX: Final = 4 * 1024 * 1024
 REQUESTS_MAX: Final = 4
@@ -72,7 +73,8 @@ class Origin:
         """Number of the first batch that the present leader was not sent."""
         self._rewound_at = float("-inf")
         self._reads: list[Operation] = []
-        self._request_number = 0
+        # Not from 1 on in each incarnation: a leader may have an answer to the former one's on its way.
+        self._request_number = incarnation << _REQUEST_BITS
         self._requests: dict[int, Request] = {}
         self._ready: deque[tuple[int, list[Operation]]] = deque()
         """Reads with the index that they wait for, ascending."""
@@ -137,12 +139,14 @@ class Origin:
 
     def _fill(self) -> None:
         """Make batches of what waits."""
-        if not self._waiting or len(self._pending) >= PENDING_MAX or self._pending_bytes >= PENDING_BYTES_MAX:
-            return
-        waiting, self._waiting = self._waiting, []
-        stack = [waiting]
-        while stack:
-            operations_ = stack.pop()
+        waiting = self._waiting
+        start, count = 0, len(waiting)
+        while start < count and len(self._pending) < PENDING_MAX and self._pending_bytes < PENDING_BYTES_MAX:
+            end, size = start + 1, _size(waiting[start])
+            while end < count and (size := size + _size(waiting[end])) <= BATCH_BYTES_MAX:
+                end += 1
+            operations_ = waiting[start:end]
+            start = end
             conditions: list[Any] = [operation.condition for operation in operations_]
             expiries: list[Any] = [operation.expiry for operation in operations_]
             batch = Batch(
@@ -155,15 +159,14 @@ class Origin:
                 conditions if any([condition is not None for condition in conditions]) else (),
                 expiries if any([expiry is not None for expiry in expiries]) else (),
             )
-            if len(batch.encoded) > BATCH_BYTES_MAX and len(operations_) > 1:
-                half = len(operations_) // 2
-                stack += [operations_[half:], operations_[:half]]
-                continue
             self._number += 1
             self._pending.append(Pending(batch, operations_))
             self._pending_bytes += len(batch.encoded)
             self.counters["batches"] += 1
             self.counters["batched_operations"] += len(operations_)
+        if start:
+            # The rest waits until some of these are applied.
+            self._waiting = waiting[start:]
 
     def on_expected(self, number: int) -> None:
         """The leader lacks the batch of that number, and so has taken none after it."""
@@ -359,3 +362,13 @@ _UNAVAILABLE: Final = Result(
     b"no leader that a majority follows could be reached in time; nothing was changed, try again",
     0,
 )
+
+
+def _size(operation: Operation) -> int:
+    """At least as many bytes as the operation takes in a batch."""
+    size = len(operation.key) + 32
+    if type(operation.argument) is bytes:
+        size += len(operation.argument)
+    if type(operation.condition) is bytes:
+        size += len(operation.condition)
+    return size

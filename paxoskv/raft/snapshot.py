@@ -30,6 +30,8 @@ class Sender:
         self.since = since
         self.base = machine.base()
         self.chunks = 0
+        self.progress_at = context.now
+        """When something of it was last stored."""
         self.scanning = False
         self._context = context
         self._records = machine.records
@@ -120,4 +122,6 @@ class Sender:
     def on_stored(self, number: int) -> bool:
         """A part is durable. True when that was the last."""
         message = self._unacknowledged.pop(number, None)
+        if message is not None:
+            self.progress_at = self._context.now
         return type(message) is Install

@@ -171,7 +171,8 @@ class SqliteStorage:
         self._begun = 0
         self._ended = 0
         self._change_began = 0.0
-        self._pass_complete_at: int | None = None
+        # Nothing may pass before the first statement: what was there is carried over when it begins.
+        self._pass_complete_at: int | None = 0
         self._files: list[tuple[Path, tuple[int, int]]] = []
 
         self._commits = 0
@@ -763,10 +764,11 @@ class SqliteStorage:
             # The main file cannot grow. It goes no further, but commits into the WAL still may.
             return
         if not busy:
-            self._pass_complete_at = None
             self._checkpoints += 1
-        elif moved == frames:
-            # A foreign program is reading.
+            # The PASSIVE pass before had it set, for what came meanwhile, which now is carried over.
+            self._checkpoint_due.clear()
+        if not busy or moved == frames:
+            # If busy, a foreign program is reading. Either way the next commit starts the WAL over.
             self._pass_complete_at = self._begun
 
     def _look_at_files(self) -> str:

@@ -65,3 +65,15 @@ def test_a_page_ends_once_it_is_full_and_says_where_the_next_one_begins() -> Non
     assert [result.status for result in answered] == [operations.OK]
     assert [item.key for item in operation.items] == [b"a", b"b", b"c"]
     assert operation.following == b"d"
+
+
+def test_a_key_that_is_written_again_and_again_is_kept_once() -> None:
+    """While pages overlap, an order lives on; it grew with every write."""
+    order = KeyOrder([b"b"])
+    while not order.advance():
+        pass
+    for _ in range(1000):
+        for key in (b"a", b"c"):
+            order.add(key)
+        assert order.first(b"", None, 10) == [b"a", b"b", b"c"]
+    assert order.size == 3

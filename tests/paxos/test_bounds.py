@@ -101,6 +101,7 @@ def test_two_nodes_whose_clients_put_large_values_on_one_key_both_get_through() 
     """What is in doubt is relayed as long as a frame holds it. Taking the key back each time starved one of them."""
     cluster = Cluster(seed=1)
     value = b"v" * 150_000
+    cluster.run(1, Operation(operations.PUT, KEY, value))
     under_way: dict[int, list[Operation]] = {1: [], 2: []}
     done = {1: 0, 2: 0}
     for _ in range(150):

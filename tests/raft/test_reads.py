@@ -223,3 +223,61 @@ def test_a_handover_ends_the_lease() -> None:
     read = get()
     cluster.submit(1, read)
     assert cluster.result(read) is None
+
+
+def test_an_answer_to_a_former_incarnation_is_no_answer_to_the_new_one() -> None:
+    """Both counted their requests from 1, and a leader that cannot answer yet keeps what it was asked: a read that
+    began after a write was acknowledged missed it."""
+    cluster = Cluster(3)
+    cluster.elect(2)
+    cluster.run(2, Operation(operations.PUT, b"x", b"old"))
+    cluster.settle(0.3)
+    # Node 1 comes to lead, and the others' disks are slow to take its first entry.
+    while cluster.engine(1).election.counters["trials"] == 0:
+        cluster.tick(0.05, 1)
+    for _ in range(50):
+        if cluster.leader() == 1:
+            break
+        for packet in cluster.packets[:]:
+            if packet in cluster.packets and not isinstance(packet.message, messages.Append):
+                cluster.deliver(packet)
+        for number in cluster.nodes:
+            cluster.commit(number)
+    assert cluster.leader() == 1
+    cluster.packets = [packet for packet in cluster.packets if packet.source == 1]
+    cluster.hand(1, 2)
+    cluster.hand(1, 3)
+    cluster.submit(3, Operation(operations.GET, b"x"))
+    cluster.hand(3, 1, messages.ReadRequest)
+    assert cluster.engine(1).leader is not None
+    cluster.crash(3, committed=len(cluster.nodes[3].disk.queued))
+    cluster.packets = [packet for packet in cluster.packets if 3 not in (packet.source, packet.target)]
+    cluster.restart(3)
+    cluster.tick(0.06, 1)
+    cluster.hand(1, 3)
+    cluster.packets = [packet for packet in cluster.packets if (packet.source, packet.target) != (3, 1)]
+    cluster.commit(2)
+    cluster.hand(2, 1)
+    cluster.commit(1)
+    [late] = cluster.of(1, 3, messages.ReadIndex)
+    for packet in cluster.of(1, 3):
+        if packet is late:
+            break
+        cluster.deliver(packet)
+    put = Operation(operations.PUT, b"x", b"new")
+    cluster.submit(1, put)
+    for _ in range(5):
+        cluster.hand(1, 2)
+        cluster.commit(2)
+        cluster.commit(1)
+        cluster.hand(2, 1)
+    assert cluster.result(put) is not None
+    read = Operation(operations.GET, b"x")
+    cluster.submit(3, read)
+    cluster.deliver(late)
+    cluster.load(3)
+    assert cluster.result(read) is None
+    cluster.settle(1.0)
+    result = cluster.result(read)
+    assert result is not None
+    assert result.value == b"new"

@@ -7,6 +7,7 @@ from paxoskv.core import operations
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
 from paxoskv.raft.context import Flow
+from paxoskv.raft.machine import Base
 from paxoskv.raft.snapshot import Sender
 
 
@@ -323,3 +324,107 @@ def test_a_record_that_leaves_memory_before_its_turn_comes_from_storage() -> Non
     sender.pump(3, may_scan=True)
     sent = [message for message in engine.context.sends[3] if isinstance(message, messages.Chunk)]
     assert [key in message.keys for message in sent].count(True) == 1
+
+
+def test_what_a_disk_read_before_a_snapshot_came_does_not_replace_it() -> None:
+    """The record came in the snapshot, was saved and left memory, all while the disk's answer was on its way: (S5)."""
+    cluster = Cluster(3, log_bytes=0)
+    cluster.elect(1)
+    for key in range(30):
+        cluster.run(1, Operation(operations.INCR, b"k%02d" % key, 1, deadline=1e9))
+    cluster.settle(0.3)
+    for number in cluster.nodes:
+        cluster.checkpoint(number)
+    cluster.crash(3)
+    cluster.restart(3)
+    cluster.settle(0.5)
+    engine, disk = cluster.engine(3), cluster.nodes[3].disk
+    engine.records.cache_bytes = 1
+    for _ in range(5):
+        cluster.tick(0.05)
+    cluster.settle(0.3)
+    cluster.submit(1, Operation(operations.INCR, b"k00", 1, deadline=1e9))
+    cluster.hand(1, 3)
+    cluster.hand(1, 2)
+    assert cluster.nodes[3].loads == [b"k00"]
+    cluster.nodes[3].loads.clear()
+    read = {b"k00": disk.records.get(b"k00")}
+    for number in cluster.nodes:
+        cluster.commit(number)
+    cluster.hand(2, 1)
+    cluster.commit(1)
+    # It is cut off, while more is written than the log keeps.
+    cluster.packets = [packet for packet in cluster.packets if 3 not in (packet.source, packet.target)]
+    for _ in range(5):
+        cluster.submit(1, Operation(operations.INCR, b"k00", 10, deadline=1e9))
+        cluster.exchange(1, 2)
+    for one, other in ((1, 3), (3, 1)):
+        cluster.engine(one).peer_lost(other, cluster.now)
+        cluster.turn(one)
+        cluster.engine(one).peer_up(other, cluster.nodes[other].disk.incarnation, cluster.now)
+        cluster.turn(one)
+    for _ in range(60):
+        for packet in cluster.packets[:]:
+            if packet in cluster.packets:
+                cluster.deliver(packet)
+        for number in cluster.nodes:
+            cluster.commit(number)
+        for number in (1, 2):
+            cluster.load(number)
+        cluster.nodes[3].loads.clear()
+        cluster.tick(0.02)
+    assert engine.status()["engine"]["snapshots_taken"] == 1
+    cluster.checkpoint(3)
+    for _ in range(20):
+        cluster.tick(0.05, 3)
+    assert b"k00" not in engine.records.resident
+    engine.records.cache_bytes = 1 << 28
+    engine.loaded(read, cluster.now)
+    cluster.turn(3)
+    cluster.submit(1, Operation(operations.INCR, b"k00", 100, deadline=1e9))
+    cluster.settle(0.3)
+    values = {number: cluster.engine(number).records.resident[b"k00"].value for number in cluster.nodes}
+    assert values == dict.fromkeys(cluster.nodes, b"152")
+
+
+def test_an_end_that_comes_twice_in_one_turn_is_acknowledged_when_it_is_on_disk() -> None:
+    """The second found it installed already. A crash then left a follower that no probe could bring back."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    for key in range(5):
+        cluster.run(1, put(key, b"x"))
+    cluster.settle(0.2)
+    engine = cluster.engine(3)
+    applied, term = engine.machine.applied, engine.election.term
+    end = messages.Install(term, 1, 2, applied, Base(applied + 10, term, engine.machine.base().sessions))
+    engine.receive(1, [end], cluster.now)
+    engine.receive(1, [end], cluster.now)
+    effects = engine.take_effects()
+    assert [type(message) for message in effects.journal] == [messages.Install]
+    assert not [said for said in effects.sends.get(1, []) if isinstance(said, messages.Stored)]
+    engine.committed(effects.sequence, cluster.now)
+    stored = [said for said in engine.take_effects().sends[1] if isinstance(said, messages.Stored)]
+    assert len(stored) == 2
+
+
+def test_a_follower_whose_disk_hangs_keeps_no_snapshot_from_the_others() -> None:
+    """It is not silent: it answers heartbeats, which take no disk."""
+    cluster = Cluster(5, log_bytes=0)
+    cluster.elect(1)
+    cluster.crash(4)
+    cluster.crash(5)
+    for key in range(20):
+        cluster.submit(1, put(key, b"x" * 10))
+        cluster.exchange(1, 2, 3)
+    cluster.restart(4)
+    cluster.restart(5)
+    for _ in range(300):
+        for packet in cluster.packets[:]:
+            if packet in cluster.packets:
+                cluster.deliver(packet)
+        for number in cluster.up:
+            if number != 4:
+                cluster.commit(number)
+            cluster.load(number)
+        cluster.tick(0.04)
+    assert cluster.engine(5).machine.applied == cluster.engine(1).machine.applied

@@ -137,6 +137,37 @@ async def test_no_pass_begins_where_a_commit_may_start_the_wal_over(
     assert seen.count("PRAGMA wal_checkpoint(PASSIVE)") == 2
 
 
+async def test_under_load_no_pass_follows_a_complete_checkpoint_before_the_wal_has_started_over(
+    sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every commit during a pass had asked for another one, which began beside the commit that starts the WAL over."""
+    monkeypatch.setattr(sqlite, "CHECKPOINT_FRAMES", 50)
+    storage = await sqlite_kit.open()
+    heard = told(storage)
+    run = storage._run
+    commits_since_restart, too_early, restarts = 1, 0, 0
+
+    async def recorded(connection: Any, sql: str, parameters: Any = ()) -> Any:
+        nonlocal commits_since_restart, too_early, restarts
+        if "PASSIVE" in sql:
+            too_early += commits_since_restart == 0
+        rows = await run(connection, sql, parameters)
+        if "RESTART" in sql and not rows[0][0]:
+            restarts += 1
+            commits_since_restart = 0
+        commits_since_restart += sql.startswith("INSERT")
+        return rows
+
+    monkeypatch.setattr(storage, "_run", recorded)
+    sequence = 0
+    while restarts < 20:
+        sequence += 1
+        storage.append(sequence, bytes(60_000))
+        if sequence % 4 == 0:
+            await heard.until_committed(sequence - 2)
+    assert not too_early
+
+
 async def test_a_foreign_lock_is_waited_for(sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator's shell with an open transaction; nothing has been written, nothing is lost."""
     monkeypatch.setattr(sqlite, "RETRY_S", 0.01)
