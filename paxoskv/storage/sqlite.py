@@ -85,6 +85,8 @@ class _Job:
 
     step: Callable[[], Awaitable[None]]
     done: "asyncio.Future[None]"
+    first: bool
+    """It comes before all others, and does not wait with them for room, which it may make."""
 
 
 _GIVEN_UP: list[aiosqlite.Connection] = []
@@ -556,7 +558,7 @@ class SqliteStorage:
             raise _no_more(self._failed)
         if self._closing:
             raise StorageError("the storage is closed")
-        job = _Job(step, self._loop.create_future())
+        job = _Job(step, self._loop.create_future(), first)
         if first:
             self._jobs.appendleft(job)
         else:
@@ -573,7 +575,7 @@ class SqliteStorage:
                 if self._rows and not self._rows_wait:
                     await self._commit()
                     worked = True
-                if self._jobs and not self._jobs_wait:
+                if self._jobs and (self._jobs[0].first or not self._jobs_wait):
                     await self._do_job()
                     worked = True
                 if worked:

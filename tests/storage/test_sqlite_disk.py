@@ -168,6 +168,21 @@ async def test_under_load_no_pass_follows_a_complete_checkpoint_before_the_wal_h
     assert not too_early
 
 
+async def test_a_checkpoint_does_not_wait_with_what_waits_for_room(sqlite_kit: Any) -> None:
+    """It may make some; and nobody can read until it is done."""
+    storage = await sqlite_kit.open()
+    storage._jobs_wait = True
+    folding = asyncio.create_task(storage.fold([(b"k", b"record")]))
+    async with asyncio.timeout(60):
+        while not storage._jobs:
+            await asyncio.sleep(0)
+        await storage._checkpoint()
+    assert not folding.done()
+    storage._jobs_wait = False
+    storage._wake.set()
+    await folding
+
+
 async def test_a_foreign_lock_is_waited_for(sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """An administrator's shell with an open transaction; nothing has been written, nothing is lost."""
     monkeypatch.setattr(sqlite, "RETRY_S", 0.01)
