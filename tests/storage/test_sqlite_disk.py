@@ -174,7 +174,7 @@ async def test_a_checkpoint_does_not_wait_with_what_waits_for_room(sqlite_kit: A
     storage._jobs_wait = True
     folding = asyncio.create_task(storage.fold([(b"k", b"record")]))
     async with asyncio.timeout(60):
-        while not storage._jobs:
+        while not storage._jobs:  # noqa: ASYNC110 (nobody tells)
             await asyncio.sleep(0)
         await storage._checkpoint()
     assert not folding.done()
