@@ -96,7 +96,7 @@ def _how(results: Results, source: Path, folder: Path) -> str:
     return "\n\n".join(
         [
             "## How it was measured, and how to repeat it",
-            "    make compare                                       # everything, three rounds: about four hours\n"
+            "    make compare                                       # everything, three rounds: two to three hours\n"
             "    .venv/bin/python -m comparison --minutes 30        # the same in pieces: the first half hour of it,\n"
             "    .venv/bin/python -m comparison --minutes 30 --resume # and the next, until it exits with 0\n"
             "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"
