@@ -118,6 +118,8 @@ class RaftEngine:
         """(turn, peer, answer) that wait for the disk."""
         # Loading.
         self._loading: set[bytes] = set()
+        self._newest_snapshot = (0, 0)
+        """Term and number of the last one of which a part has come."""
         self._overtaken: set[bytes] = set()
         """Keys among them of which a snapshot has brought newer records meanwhile."""
         self._scanning: Sender | None = None
@@ -312,6 +314,11 @@ class RaftEngine:
         if message.term < self.election.term:
             return
         self.election.heard(sender)
+        # A part of a former snapshot that comes late would take back what the present one has brought.
+        snapshot = (message.term, message.snapshot)
+        if snapshot < self._newest_snapshot:
+            return
+        self._newest_snapshot = snapshot
         # Records as of an index that this node is past would take it back.
         if message.index < self.machine.applied or self.is_muted or self.records.bytes > 2 * self.records.cache_bytes:
             return

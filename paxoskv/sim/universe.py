@@ -164,11 +164,13 @@ class Universe:
             self._heal()
             self._probe()
             self._settle()
-        except Stuck as error:
-            failure = Failure("liveness", str(error))
-        except AssertionError as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            failure = Failure("assertion", f"{error or frame.line} ({frame.name}, {frame.filename.split('/')[-1]})")
+        # Each by a name of its own: compiled, a variable has one type.
+        except Stuck as stuck:
+            failure = Failure("liveness", str(stuck))
+        except AssertionError as violation:
+            frame = traceback.extract_tb(violation.__traceback__)[-1]
+            where = f"{frame.name}, {frame.filename.split('/')[-1]}"
+            failure = Failure("assertion", f"{violation or frame.line} ({where})")
         except Exception as error:
             # What no engine may raise: a process would end by it, and again after each restart perhaps.
             frame = traceback.extract_tb(error.__traceback__)[-1]

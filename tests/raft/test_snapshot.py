@@ -7,7 +7,9 @@ from paxoskv.core import operations
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
 from paxoskv.raft.context import Flow
+from paxoskv.raft.entry import POSITION_BITS
 from paxoskv.raft.machine import Base
+from paxoskv.raft.records import Record
 from paxoskv.raft.snapshot import Sender
 
 
@@ -428,3 +430,23 @@ def test_a_follower_whose_disk_hangs_keeps_no_snapshot_from_the_others() -> None
             cluster.load(number)
         cluster.tick(0.04)
     assert cluster.engine(5).machine.applied == cluster.engine(1).machine.applied
+
+
+def test_a_part_of_a_former_snapshot_that_comes_late_is_left_out() -> None:
+    """Seed 102221: as of the very index that the follower had applied, it took back what the next one had brought."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    for key in range(5):
+        cluster.run(1, put(key, b"x"))
+    cluster.settle(0.2)
+    engine = cluster.engine(3)
+    term, applied = engine.election.term, engine.machine.applied
+    key = b"%06d" % 1
+    parts = []
+    for number, value in ((1, b"old"), (2, b"new")):
+        record = Record(key, value, applied + number << POSITION_BITS | 1)
+        parts.append(messages.Chunk(term, number, 1, applied, (key,), (record.to_blob(),)))
+    for part in (parts[0], parts[1], parts[0]):
+        engine.receive(1, [part], cluster.now)
+        engine.take_effects()
+    assert engine.records.resident[key].value == b"new"
