@@ -35,7 +35,7 @@ _CLIENT_PATIENCE_S: Final = 0.1
 # Bounds on what has to happen once everything is healed, in virtual seconds.
 _ANSWERED_S_MAX: Final = 3.0
 _PROBE_S_MAX: Final = 5.0
-_PROBES_MAX: Final = 4
+_PROBES_MAX: Final = 20
 _PROBE_PAUSE_S: Final = 0.5
 _SETTLED_S_MAX: Final = 60.0
 _LATE_S_MAX: Final = 1.0

@@ -25,7 +25,8 @@ REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 895, 2140, 2293)
 # memory before its turn was in no part of a snapshot. 500: the watch did not know of entries that a checkpoint stores.
 # 73318: what a probe follows was compacted away, and no answer was taken for one to the probe any more.
 # 102221: a part of a former snapshot came late, and took back what the present one had brought (S5).
-RAFT_REGRESSIONS = (17, 122, 500, 2630, 73318, 102221)
+# 109331: no fault of the engine: a node was catching up, an entry in a round trip, and was not given the time.
+RAFT_REGRESSIONS = (17, 122, 500, 2630, 73318, 102221, 109331)
 
 
 @pytest.mark.parametrize("mode", MODES)
