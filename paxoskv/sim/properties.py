@@ -112,7 +112,9 @@ class Properties:
         self._entries: dict[tuple[int, int], tuple[bytes, int, frozenset[bytes]]] = {}
         """By index and term, of every entry that any log ever held: its bytes, the term before it, its keys."""
         self._chosen: dict[int, int] = {}
-        """The term of every entry that anybody took for committed."""
+        """The term of every entry that anybody took for committed,"""
+        self._committed_in: dict[int, int] = {}
+        """and the term of who did first: in no later one a leader had committed it."""
         self._states: dict[tuple[bytes, int], bytes | None] = {}
         """What each version of each key is."""
 
@@ -189,7 +191,8 @@ class Properties:
             votes = list(self._votes.get(term, {}).values()).count(node)
             assert 2 * votes > len(self._nodes), f"(D1) node {node} leads in term {term} by {votes} votes on disks"
             for index, chosen in self._chosen.items():
-                assert known.log.holds(index, chosen), (
+                # Late votes may make a leader of a term that is past already, without what was committed since.
+                assert term <= self._committed_in[index] or known.log.holds(index, chosen), (
                     f"(S4) node {node} leads in term {term} without the committed entry {index}"
                 )
         else:
@@ -204,6 +207,7 @@ class Properties:
             term = known.log.term_at(index)
             assert term is not None
             chosen = self._chosen.setdefault(index, term)
+            self._committed_in.setdefault(index, engine.election.term)
             assert chosen == term, f"(S5) node {node} commits entry {index} of term {term}, not {chosen}"
         known.committed = max(known.committed, log.committed)
         if machine.applied <= known.applied:

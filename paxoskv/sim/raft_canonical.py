@@ -269,6 +269,7 @@ def _known(properties: Properties, names: Naming) -> Any:
         sorted([(term, names[leader]) for term, leader in properties._leaders.items()]),
         [(place, entry[:2]) for place, entry in sorted(properties._entries.items())],
         sorted(properties._chosen.items()),
+        sorted(properties._committed_in.items()),
         sorted(properties._states.items()),
     )
 
