@@ -59,6 +59,8 @@ _COMMANDS = {
     "check": "paxoskv.cli.check",
     "film": "paxoskv.cli.film",
 }
+# Of these, what a Ctrl-C left undone is no question.
+_CHANGE_NOTHING = {"get", "ttl", "scan", "status", "simulate", "explore", "check", "film"}
 
 
 class _Group(click.Group):
@@ -98,7 +100,9 @@ class _Group(click.Group):
                 _print_error("bad-usage", error.format_message())
             raise
         except KeyboardInterrupt:
-            _end(INTERRUPTED, "interrupted", "a write that was under way may or may not have happened", as_json)
+            if ctx.invoked_subcommand in _CHANGE_NOTHING:
+                _end(INTERRUPTED, "interrupted", "no key was changed", as_json, definite=True)
+            _end(INTERRUPTED, "interrupted", "what was under way may or may not have happened", as_json)
         except BrokenPipeError:
             # Whoever read our output has seen enough. Python would complain again when it flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -111,9 +115,9 @@ class _Group(click.Group):
             _end(DEFECT, "defect", "this is a defect of paxoskv; please report it with the lines above", as_json)
 
 
-def _end(code: int, name: str, sentence: str, as_json: bool) -> NoReturn:
+def _end(code: int, name: str, sentence: str, as_json: bool, *, definite: bool = False) -> NoReturn:
     if as_json:
-        _print_error(name, sentence, definite=False)
+        _print_error(name, sentence, definite)
     click.echo(f"{name}: {sentence}", err=True)
     raise SystemExit(code) from None
 
@@ -215,7 +219,7 @@ def value_fields(value: bytes | None) -> dict[str, object]:
         3    a definite error: what was asked for did not happen
         4    outcome unknown: it may or may not have happened
         70   a defect of paxoskv, or a node's disk that failed
-        130  interrupted with Ctrl-C: a write may or may not have happened
+        130  interrupted with Ctrl-C: a write that was under way may or may not have happened
 
     bench, demo, verify, simulate, explore and check say in their --help what 1 and 3 mean there.
     """,

@@ -2,9 +2,10 @@
 
 import json
 import os
+import shlex
 import sys
 import time
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from paxoskv import __version__
 from paxoskv.cli import INTERRUPTED, check_asserts, to_write
 
 if TYPE_CHECKING:
-    from paxoskv.sim.run import Report
+    from paxoskv.sim.run import Report, Totals, Universes
 
 _FAILURES_MAX = 10
+_SEEDS_MAX = 10**9
 _OUTCOMES = ("ok", "failed", "unknown")
 _SEEDS_HELP = "One seed, or FIRST:LAST with LAST not included."
 
@@ -25,12 +27,15 @@ def parse_seeds(context: click.Context, parameter: click.Parameter, text: str) -
     """The seeds of an option's value."""
     first, colon, last = text.partition(":")
     try:
-        seeds = range(int(first), int(last)) if colon else range(int(first), int(first) + 1)
+        begin = int(first)
+        end = int(last) if colon else begin + 1
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a number nor FIRST:LAST") from None
-    if not seeds:
+    if end <= begin:
         raise click.BadParameter(f"{text!r} names no seed; LAST is not included")
-    return seeds
+    if end - begin > _SEEDS_MAX:
+        raise click.BadParameter(f"{text!r} names more than {_SEEDS_MAX:,} seeds")
+    return range(begin, end)
 
 
 @click.command(short_help="Run the engine where everything fails, many times.")
@@ -82,54 +87,59 @@ def simulate(
     cache_bytes, journal_bytes, ...; faults=0,3 keeps those two of the faults drawn, faults= none.
     """
     from paxoskv.sim import run
-    from paxoskv.sim.trace import Trace
 
     check_asserts()
     if trace is not None and len(seeds) > 1:
         raise click.UsageError("--trace writes one universe; give one seed")
+    universes = run.Universes(mode, nodes, operations, changes)
+    started = time.monotonic()
+    totals = run.Totals()
+    failed: list[run.Report] = []
+    smaller: list[str] = []
+    interrupted = False
     try:
-        configurations = list(run.configurations(seeds, mode, nodes, operations, changes))
+        with _Progress(len(seeds), not as_json) as progress:
+            for report in _reports(universes, seeds, jobs, trace):
+                totals.add(report)
+                if report.failure is not None:
+                    failed.append(report)
+                progress.advance(len(failed))
+                if len(failed) >= _FAILURES_MAX:
+                    break
+        if shrink and trace is None and failed and failed[0].failure is not None:
+            configuration = universes.configuration(failed[0].seed)
+            smaller = run.shrink(configuration, failed[0].failure.kind, lambda count: _say_shrinking(count, as_json))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    started = time.monotonic()
-    reports: list[run.Report] = []
-    interrupted = False
-    if trace is not None:
-        with trace.open("w") as file:
-            reports.append(run.simulate(configurations[0], Trace(lambda line: file.write(line + "\n"))))
-    else:
-        try:
-            with _Progress(len(seeds), not as_json) as progress:
-                for report in run.simulate_all(configurations, min(jobs, len(seeds))):
-                    reports.append(report)
-                    progress.advance(report)
-                    if progress.failures >= _FAILURES_MAX:
-                        break
-        except KeyboardInterrupt:
-            interrupted = True
+    except KeyboardInterrupt:
+        interrupted = True
     seconds = time.monotonic() - started
-    failures: list[dict[str, object]] = []
-    for report in reports:
-        if report.failure is None:
-            continue
-        smaller: list[str] = []
-        if shrink and trace is None and not interrupted and not failures:
-            configuration = configurations[report.seed - seeds.start]
-            try:
-                smaller = run.shrink(configuration, report.failure.kind, lambda count: _say_shrinking(count, as_json))
-            except KeyboardInterrupt:
-                interrupted = True
-        failures.append(
-            {
-                "seed": report.seed,
-                "kind": report.failure.kind,
-                "message": report.failure.message,
-                "replay": _command(mode, report.seed, nodes, operations, [*changes]),
-                "smaller": _command(mode, report.seed, nodes, operations, [*changes, *smaller]) if smaller else None,
-            }
-        )
-    _show(reports, failures, seconds, mode, interrupted, as_json)
+    failures: list[dict[str, object]] = [
+        {
+            "seed": report.seed,
+            "kind": report.failure.kind,
+            "message": report.failure.message,
+            "replay": _command(universes, report.seed),
+            "smaller": _command(universes, report.seed, smaller) if smaller and report is failed[0] else None,
+        }
+        for report in failed
+        if report.failure is not None
+    ]
+    _show(totals, failures, seconds, mode, interrupted, as_json)
     raise SystemExit(1 if failures else INTERRUPTED if interrupted else 0)
+
+
+def _reports(universes: "Universes", seeds: range, jobs: int, trace: Path | None) -> "Iterator[Report]":
+    from paxoskv.sim import run
+    from paxoskv.sim.trace import Trace
+
+    # Before anything runs or is written: what makes no universe of the first seed is the command line's fault.
+    first = universes.configuration(seeds[0])
+    if trace is None:
+        yield from run.simulate_all(universes, seeds, min(jobs, len(seeds)))
+        return
+    with trace.open("w") as file:
+        yield run.simulate(first, Trace(lambda line: file.write(line + "\n")))
 
 
 class _Progress:
@@ -139,7 +149,6 @@ class _Progress:
         from rich.console import Console
         from rich.progress import Progress
 
-        self.failures = 0
         console = Console(stderr=True)
         self._bar = Progress(console=console, transient=True, disable=not (wanted and console.is_terminal))
         self._task = self._bar.add_task("universes", total=total)
@@ -151,11 +160,9 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def advance(self, report: object) -> None:
-        """One universe is done."""
-        if getattr(report, "failure", None) is not None:
-            self.failures += 1
-        description = f"universes, {self.failures} failed" if self.failures else "universes"
+    def advance(self, failures: int) -> None:
+        """One universe is done; so many failed by now."""
+        description = f"universes, {failures} failed" if failures else "universes"
         self._bar.update(self._task, advance=1, description=description)
 
 
@@ -164,70 +171,57 @@ def _say_shrinking(count: int, as_json: bool) -> None:
         click.echo(f"\rlooking for a smaller universe that fails: {count} tried", err=True, nl=False)
 
 
-def _command(mode: str, seed: int, nodes: int | None, operations: int, changes: list[str]) -> str:
-    words = ["paxoskv", "simulate", "--mode", mode, "--seeds", str(seed)]
-    if nodes is not None:
-        words += ["--nodes", str(nodes)]
-    if operations != 300:
-        words += ["--ops", str(operations)]
-    for change in changes:
+def _command(universes: "Universes", seed: int, smaller: Sequence[str] = ()) -> str:
+    words = ["paxoskv", "simulate", "--mode", universes.mode, "--seeds", str(seed)]
+    if universes.nodes is not None:
+        words += ["--nodes", str(universes.nodes)]
+    if universes.operations != 300:
+        words += ["--ops", str(universes.operations)]
+    for change in (*universes.changes, *smaller):
         words += ["--change", change]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _show(
-    reports: "list[Report]",
-    failures: list[dict[str, object]],
-    seconds: float,
-    mode: str,
-    interrupted: bool,
-    as_json: bool,
+    totals: "Totals", failures: list[dict[str, object]], seconds: float, mode: str, interrupted: bool, as_json: bool
 ) -> None:
-    outcomes: Counter[str] = Counter()
-    marks: Counter[str] = Counter()
-    names: set[str] = set()
-    totals: Counter[str] = Counter()
-    for report in reports:
-        outcomes.update(report.outcomes)
-        marks.update(report.marks)
-        names.update(report.marks)
-        totals.update(frames=report.frames, crashes=report.crashes, undecided=report.undecided, steps=report.steps)
-    unreached = sorted(name for name in names if not marks[name])
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "version": __version__,
                     "mode": mode,
-                    "universes": len(reports),
+                    "universes": totals.universes,
                     "seconds": round(seconds, 3),
-                    "outcomes": dict(outcomes),
-                    **totals,
-                    "marks": dict(sorted(marks.items())),
-                    "unreached": unreached,
+                    "outcomes": dict(totals.outcomes),
+                    "frames": totals.frames,
+                    "crashes": totals.crashes,
+                    "undecided": totals.undecided,
+                    "steps": totals.steps,
+                    "marks": dict(sorted(totals.marks.items())),
+                    "unreached": totals.unreached,
                     "failures": failures,
                     "interrupted": interrupted,
                 }
             )
         )
         return
+    outcomes = totals.outcomes
     calls = sum(outcomes.values())
     click.echo(
-        f"{len(reports):,} universes in {seconds:.1f} s ({len(reports) / seconds:.1f}/s), paxoskv {__version__}, {mode}"
+        f"{totals.universes:,} universes in {seconds:.1f} s ({totals.universes / seconds:.1f}/s), "
+        f"paxoskv {__version__}, {mode}"
     )
     if calls:
         click.echo(
             f"{calls:,} operations: "
-            + ", ".join(
-                f"{outcomes[name]:,} {name} ({outcomes[name] / calls:.1%})" for name in ("ok", "failed", "unknown")
-            )
+            + ", ".join(f"{outcomes[name]:,} {name} ({outcomes[name] / calls:.1%})" for name in _OUTCOMES)
         )
-    click.echo(f"{totals['frames']:,} frames, {totals['crashes']:,} crashes, {totals['undecided']} keys undecided")
-    if reports:
-        click.echo(
-            "branches reached: " + ", ".join(f"{name} {count:,}" for name, count in sorted(marks.items()) if count)
-        )
-        click.echo("not reached: " + (", ".join(unreached) or "none"))
+    click.echo(f"{totals.frames:,} frames, {totals.crashes:,} crashes, {totals.undecided} keys undecided")
+    if totals.universes:
+        reached = ", ".join(f"{name} {count:,}" for name, count in sorted(totals.marks.items()) if count)
+        click.echo(f"branches reached: {reached}")
+        click.echo("not reached: " + (", ".join(totals.unreached) or "none"))
     for failure in failures:
         click.echo(f"\nseed {failure['seed']}: {failure['kind']}: {failure['message']}")
         click.echo(f"  replay:  {failure['replay']}")

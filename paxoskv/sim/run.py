@@ -2,10 +2,12 @@
 
 import gc
 import multiprocessing
+import signal
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from multiprocessing import resource_tracker
 from typing import Any, Final
 
 from paxoskv.sim import history
@@ -37,6 +39,36 @@ class Report:
     """Keys on which the checker gave up."""
 
 
+class Totals:
+    """What many universes came to together, in memory that does not grow with their number."""
+
+    def __init__(self) -> None:
+        self.universes = 0
+        self.outcomes: Counter[str] = Counter()
+        self.marks: Counter[str] = Counter()
+        self.frames = 0
+        self.crashes = 0
+        self.undecided = 0
+        self.steps = 0
+        self._names: set[str] = set()
+
+    def add(self, report: Report) -> None:
+        """Count one more."""
+        self.universes += 1
+        self.outcomes.update(report.outcomes)
+        self.marks.update(report.marks)
+        self._names.update(report.marks)
+        self.frames += report.frames
+        self.crashes += report.crashes
+        self.undecided += report.undecided
+        self.steps += report.steps
+
+    @property
+    def unreached(self) -> list[str]:
+        """The branches that no universe came to."""
+        return sorted(name for name in self._names if not self.marks[name])
+
+
 def simulate(configuration: Configuration, trace: Trace | None = None) -> Report:
     """Run one universe and judge it: its invariants, its end, and what its clients saw."""
     universe = Universe(configuration, trace)
@@ -62,22 +94,41 @@ def simulate(configuration: Configuration, trace: Trace | None = None) -> Report
     )
 
 
-def simulate_all(configurations: Iterable[Configuration], jobs: int = 1) -> Iterator[Report]:
-    """Run universes on so many cores; reports in the order of the configurations."""
+@dataclass(frozen=True, slots=True)
+class Universes:
+    """Which universe each seed is: what is drawn for it, with the same changes to all. `nodes` None: as drawn."""
+
+    mode: str
+    nodes: int | None
+    operations: int
+    changes: tuple[str, ...] = ()
+
+    def configuration(self, seed: int) -> Configuration:
+        """Raises ValueError, with a sentence, where the changes make no universe of that seed."""
+        return change(draw(seed, self.mode, self.nodes, self.operations), self.changes)
+
+    def simulate(self, seed: int) -> Report:
+        """Run one, and judge it. Raises ValueError as `configuration` does."""
+        return simulate(self.configuration(seed))
+
+
+def simulate_all(universes: Universes, seeds: Iterable[int], jobs: int = 1) -> Iterator[Report]:
+    """Run universes on so many cores; reports in the order of the seeds. Raises ValueError at a seed that is none."""
     if jobs == 1:
         _collect_seldom()
-        yield from map(simulate, configurations)
+        yield from map(universes.simulate, seeds)
         return
     # Spawned rather than forked, so that every universe also proves that it depends on nothing but its configuration.
-    with multiprocessing.get_context("spawn").Pool(jobs, _begin_work) as pool:
-        yield from pool.imap(simulate, configurations, chunksize=4)
-
-
-def _begin_work() -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _collect_seldom()
+    # A Ctrl-C is for this process alone, which ends the others: they are born with the signal blocked. First comes the
+    # helper of multiprocessing's own, since whoever starts it finds the signal unblocked afterwards.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        pool = multiprocessing.get_context("spawn").Pool(jobs, _collect_seldom)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    with pool:
+        yield from pool.imap(universes.simulate, seeds, chunksize=4)
 
 
 def _collect_seldom() -> None:
@@ -199,11 +250,3 @@ def shrink(configuration: Configuration, kind: str, tried: Callable[[int], objec
         ):
             progress = any(attempt(name, value) for value in smaller) or progress
     return changes(kept, settled)
-
-
-def configurations(
-    seeds: Iterable[int], mode: str, nodes: int | None, operations: int, changes: Sequence[str] = ()
-) -> Iterator[Configuration]:
-    """The universes of some seeds, with the same changes to each."""
-    for seed in seeds:
-        yield change(draw(seed, mode, nodes, operations), changes)

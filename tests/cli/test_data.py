@@ -304,18 +304,27 @@ def test_a_reader_that_has_seen_enough_is_no_absent_key(environment: dict[str, s
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])
-def test_ctrl_c_exits_with_130_and_does_not_claim_to_know(extra: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "definite", "sentence"),
+    [
+        (["put", "k", "v"], False, "what was under way may or may not have happened"),
+        (["get", "k"], True, "no key was changed"),
+    ],
+)
+def test_ctrl_c_exits_with_130_and_does_not_claim_to_know(
+    arguments: list[str], definite: bool, sentence: str, extra: list[str]
+) -> None:
     def hang(node: FakeNode) -> None:
         node.hang = True
 
     with threaded_nodes(1) as nodes:
         nodes.do(hang)
-        command = [*PROGRAM, "put", "k", "v", "--endpoints", nodes.endpoints, "--timeout", "60", *extra]
+        command = [*PROGRAM, *arguments, "--endpoints", nodes.endpoints, "--timeout", "60", *extra]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             nodes.until(lambda node: bool(node.seen))
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate()
     assert process.returncode == INTERRUPTED
-    assert errors == "interrupted: a write that was under way may or may not have happened\n"
-    assert output == "" or printed(output)["definite"] is False
+    assert errors == f"interrupted: {sentence}\n"
+    assert output == "" or printed(output)["definite"] is definite
     assert bool(output) is bool(extra)

@@ -62,8 +62,8 @@ def universe(
 ) -> Reel:
     """What happened to a simulated cluster under faults."""
     lines: list[str] = []
-    (configuration,) = run.configurations([seed], mode, 3, operations, changes)
-    run.simulate(configuration, Trace(lines.append))
+    universes = run.Universes(mode, 3, operations, tuple(changes))
+    run.simulate(universes.configuration(seed), Trace(lines.append))
     return make_reel([*reading.parse((line + "\n" for line in lines), "a universe"), *extra])
 
 

@@ -72,9 +72,8 @@ def test_where_nothing_fails_every_outcome_is_known_however_many_fight_for_a_key
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("first", range(0, 160, 20))
 def test_nothing_goes_wrong_in_any_universe(first: int, mode: str) -> None:
-    for configuration in run.configurations(range(first, first + 20), mode, None, 200):
-        report = run.simulate(configuration)
-        assert report.failure is None, f"paxoskv simulate --mode {mode} --seeds {configuration.seed} --ops 200"
+    for report in run.simulate_all(run.Universes(mode, None, 200), range(first, first + 20)):
+        assert report.failure is None, f"paxoskv simulate --mode {mode} --seeds {report.seed} --ops 200"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""`paxoskv simulate` as a person meets it; what it simulates is in tests/sim."""
+
+import contextlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from paxoskv.cli import INTERRUPTED, main
+
+LINUX = sys.platform == "linux"
+PROGRAM = [sys.executable, "-m", "paxoskv", "simulate"]
+
+
+def simulate(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["simulate", *arguments], prog_name="paxoskv")
+
+
+def test_all_is_well() -> None:
+    result = simulate("--seeds", "0:3", "--ops", "20", "--jobs", "1", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["universes"], found["failures"], found["interrupted"]) == (0, 3, [], False)
+    assert sum(found["outcomes"].values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sentence"),
+    [
+        ("x", "'x' is neither a number nor FIRST:LAST"),
+        ("3:3", "'3:3' names no seed; LAST is not included"),
+        ("0:1000000000000", "names more than 1,000,000,000 seeds"),
+    ],
+)
+def test_seeds_that_are_none_are_refused(seeds: str, sentence: str) -> None:
+    result = simulate("--seeds", seeds)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())
+
+
+def test_changes_that_make_no_universe_of_a_seed_are_refused_whichever_it_is() -> None:
+    result = simulate("--seeds", "0:1000", "--ops", "5", "--jobs", "1", "--change", "faults=4")
+    assert result.exit_code == 2
+    assert "faults='4': give numbers from 0 to" in result.stderr
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def handles_interrupts(pid: str) -> bool:
+    """Whether a process, which may be gone, has come so far that Python has its handler for SIGINT in place."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
+
+
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.skipif(not LINUX, reason="reads /proc"))])
+def test_ctrl_c_gives_the_figures_of_what_was_done(jobs: str) -> None:
+    """Also of a range that would take days: universes are drawn when their turn comes."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, "--seeds", "0:1000000000", "--ops", "5", "--jobs", jobs],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while b"universes" not in seen:
+            seen += os.read(ours, 4096)
+        while jobs == "2" and sum(map(handles_interrupts, children(process.pid))) < 2:
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # As a terminal does: the workers get it, too.
+        output, _ = process.communicate(timeout=60)
+        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed.
+            while more := os.read(ours, 4096):
+                seen += more
+    os.close(ours)
+    assert b"KeyboardInterrupt" not in seen
+    assert process.returncode == INTERRUPTED
+    assert "interrupted; the figures are of what was done\n" in output
