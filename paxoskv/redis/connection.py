@@ -19,6 +19,7 @@ from paxoskv.redis.host import Host
 from paxoskv.redis.parser import COMMAND_BYTES_MAX, Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
 from paxoskv.redis.transaction import RefusedTransaction
+from paxoskv.redis.unread import Unread
 
 OPERATION_S_MAX: Final = 3.0
 """An operation that is not decided by then is answered with an error: redis-py takes five seconds of silence
@@ -58,8 +59,7 @@ class RedisConnection(asyncio.Protocol):
         self._submitting: list[Operation] = []
         self._transaction: RefusedTransaction | None = None
         self._writable = self._reading = True
-        self._written_bytes = 0
-        self._stalled: asyncio.TimerHandle | None = None
+        self._unread: Unread | None = None
         self._ended = self._half_closed = False
         self._refusal = ""
         self._flush_due = False
@@ -71,6 +71,7 @@ class RedisConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_WRITE_BYTES)
+        self._unread = Unread(self._transport, UNREAD_S_MAX, self._transport.abort)
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         session = self._session = Session(self._host, self._sessions, _address(peer), _address(own))
         session.pending = self._calls.__len__
@@ -89,37 +90,22 @@ class RedisConnection(asyncio.Protocol):
         if self._session is not None:
             self._sessions.remove(self._session)
         self._sessions.connections.discard(self)
-        if self._stalled is not None:
-            self._stalled.cancel()
+        if self._unread is not None:
+            self._unread.rest()
+            self._unread = None  # It knows this connection, which need not wait for the garbage collector.
         if self._transaction is not None:
             self._transaction.end()
 
     def pause_writing(self) -> None:
         self._writable = False
         self._throttle()
-        self._watch()
-
-    def _watch(self) -> None:
-        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, self._taken_bytes())
-
-    def _taken_bytes(self) -> int:
-        """How much the client has taken off our hands."""
-        assert self._transport is not None
-        return self._written_bytes - self._transport.get_write_buffer_size()
-
-    def _judge(self, taken_bytes: int) -> None:
-        """Close the connection of a client that has read nothing since it had taken so much."""
-        if self._transport is not None:
-            if self._taken_bytes() == taken_bytes:
-                self._transport.abort()
-            else:
-                self._watch()
+        assert self._unread is not None
+        self._unread.watch()
 
     def resume_writing(self) -> None:
         self._writable = True
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        assert self._unread is not None
+        self._unread.rest()
         self._proceed()
 
     def data_received(self, data: bytes) -> None:
@@ -344,7 +330,8 @@ class RedisConnection(asyncio.Protocol):
         if ready:
             data = b"".join(ready)
             self._calls_max = _CALLS_MAX if len(data) < _LARGE_BYTES else _CALLS_LARGE_MAX
-            self._written_bytes += len(data)
+            assert self._unread is not None
+            self._unread.written_bytes += len(data)
             transport.write(data)
         if not calls and (self._ended or (self._half_closed and not self._commands)):
             transport.close()

@@ -10,6 +10,7 @@ from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Item, ScanOperation
 from paxoskv.redis.connection import RedisConnection
+from paxoskv.redis.unread import Unread
 from paxoskv.server.sockets import keep_alive
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
@@ -104,8 +105,7 @@ class ClientConnection(asyncio.Protocol):
         self._scans = 0
         """Of what is in flight."""
         self._writable = True
-        self._stalled: asyncio.TimerHandle | None = None
-        self._written_bytes = 0
+        self._unread: Unread | None = None
         self._reading = True
         self._answers: list[wire.Answer] = []
         self._has_greeted = False
@@ -117,37 +117,25 @@ class ClientConnection(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         self._peername = f"{peername[0]}:{peername[1]}" if peername else "?"
         self._transport.set_write_buffer_limits(high=1024 * 1024)
+        self._unread = Unread(self._transport, UNREAD_S_MAX, self._abort)
         self._node.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._node.connections.discard(self)
         self._transport = None
-        if self._stalled is not None:
-            self._stalled.cancel()
+        if self._unread is not None:
+            self._unread.rest()
+            self._unread = None  # It knows this connection, which need not wait for the garbage collector.
 
     def pause_writing(self) -> None:
         self._writable = False
         self._throttle()
-        self._watch()
-
-    def _watch(self) -> None:
-        self._stalled = asyncio.get_running_loop().call_later(UNREAD_S_MAX, self._judge, self._taken_bytes())
-
-    def _taken_bytes(self) -> int:
-        """How much the client has taken off our hands."""
-        assert self._transport is not None
-        return self._written_bytes - self._transport.get_write_buffer_size()
-
-    def _judge(self, taken_bytes: int) -> None:
-        """Close the connection of a client that has read nothing since it had taken so much."""
-        if self._transport is not None:
-            if self._taken_bytes() == taken_bytes:
-                self._abort()
-            else:
-                self._watch()
+        assert self._unread is not None
+        self._unread.watch()
 
     def _abort(self) -> None:
-        assert self._transport is not None
+        if self._transport is None:
+            return
         self._node.log.warning(
             "client closed", client=self._peername, reason="it sends requests and does not read the answers"
         )
@@ -155,9 +143,8 @@ class ClientConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        assert self._unread is not None
+        self._unread.rest()
         self._throttle()
 
     def data_received(self, data: bytes) -> None:
@@ -337,8 +324,8 @@ class ClientConnection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        # Before, since pausing looks at it.
-        self._written_bytes += len(frame)
+        assert self._unread is not None
+        self._unread.written_bytes += len(frame)
         transport.write(frame)
         if not self._writable and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
             self._abort()
