@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import click
 
-from paxoskv.cli import json_option
+from paxoskv.cli import check_asserts, json_option
 from paxoskv.server import config
 from paxoskv.server.logs import LEVELS
 
@@ -157,6 +157,7 @@ def serve(
     # Until the node looks after signals itself: nothing has begun that would have to be ended.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _leave)
+    check_asserts()
     # It takes a while to load.
     from paxoskv.server import run
 

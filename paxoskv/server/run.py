@@ -39,8 +39,6 @@ def run_with_best_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
 
 async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     """Run one node until SIGTERM or SIGINT; answers the exit code. Raises ConfigurationError and StorageError."""
-    if not __debug__:
-        raise ConfigurationError("paxoskv refuses to run under python -O: its invariants are asserts; drop the -O")
     # First of all: a node may be stopped while it starts, too.
     stop = _Stop(options.stop_with_stdin)
     started = time.monotonic()

@@ -42,6 +42,15 @@ def file(tmp_path: Path, base: int) -> Path:
     return path
 
 
+@pytest.mark.parametrize("command", ["serve --config {} --node 1", "simulate --seeds 0", "explore"])
+def test_nothing_runs_or_is_judged_without_its_asserts(command: str, file: Path) -> None:
+    without = [PROGRAM[0], "-O", *PROGRAM[1:], *command.format(file).split()]
+    done = subprocess.run(without, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "refuses to run under python -O: its invariants are asserts; drop the -O\n" in done.stderr
+    assert not (file.parent / "node-1").exists()
+
+
 def test_every_option_is_an_environment_variable_of_its_name() -> None:
     for parameter in serve.params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
