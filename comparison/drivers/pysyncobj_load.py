@@ -10,7 +10,7 @@ from typing import Final
 
 from comparison.drivers.pysyncobj_node import Share
 from comparison.load import Load
-from paxoskv.load.generator import Outcome
+from paxoskv.load.plan import Outcome
 
 _START_S: Final = 0.1
 

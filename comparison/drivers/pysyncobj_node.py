@@ -15,7 +15,7 @@ from typing import Any, Final
 from pysyncobj import FAIL_REASON, SyncObj, SyncObjConf, replicated
 
 from comparison.load import Load
-from paxoskv.load.generator import Outcome
+from paxoskv.load.plan import Outcome
 from paxoskv.load.timeline import Timeline
 
 _RETRY_S: Final = 0.005

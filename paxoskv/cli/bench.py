@@ -19,7 +19,7 @@ from paxoskv.cli import DEFINITE_ERROR, json_option
 from paxoskv.cli.data import endpoints_option
 from paxoskv.client.client import parse_endpoints
 from paxoskv.core.errors import PaxosKVError
-from paxoskv.load.generator import Outcome, Plan
+from paxoskv.load.plan import Outcome, Plan
 from paxoskv.load.processes import Show
 from paxoskv.load.processes import run as run_load
 from paxoskv.server.run import run_with_best_loop

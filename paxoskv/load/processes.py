@@ -12,7 +12,8 @@ from types import FrameType
 from typing import Any, Final
 
 from paxoskv.core.errors import PaxosKVError
-from paxoskv.load.generator import Generator, Outcome, Plan
+from paxoskv.load.generator import Generator
+from paxoskv.load.plan import Outcome, Plan
 
 _PROGRESS_S: Final = 0.25
 _POLL_S: Final = 0.05

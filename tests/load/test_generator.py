@@ -14,7 +14,9 @@ from paxoskv.client.client import split_endpoint
 from paxoskv.client.connection import LOST, UNSENT
 from paxoskv.core import errors, operations
 from paxoskv.load import generator as generator_module
-from paxoskv.load.generator import Generator, Outcome, Plan, error_class
+from paxoskv.load.calls import error_class
+from paxoskv.load.generator import Generator
+from paxoskv.load.plan import Outcome, Plan
 from paxoskv.load.processes import run
 from paxoskv.load.timeline import Timeline
 from paxoskv.server.run import run_with_best_loop
