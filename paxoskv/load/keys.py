@@ -11,6 +11,7 @@ from paxoskv.load.plan import Plan
 
 # YCSB's constant.
 _ZIPF_THETA: Final = 0.99
+_SHUFFLED: Final = "hot keys are spread over all keys"
 
 
 class Keys:
@@ -45,7 +46,8 @@ class Keys:
             if plan.distribution == "latest":
                 return lambda: len(names) - 1 - bisect.bisect_left(weights, uniform() * total)
             order = list(range(count))
-            random.Random(plan.seed ^ 0x5EED).shuffle(order)
+            # Whatever the seed: it differs between the processes of one load, and hot keys must not.
+            random.Random(_SHUFFLED).shuffle(order)
             return lambda: order[bisect.bisect_left(weights, uniform() * total)]
         if plan.distribution == "sequential":
             turn = itertools.cycle(range(plan.part, count, plan.parts))
