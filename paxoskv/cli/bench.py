@@ -17,7 +17,7 @@ from rich.text import Text
 from paxoskv import sync
 from paxoskv.cli import DEFINITE_ERROR, json_option
 from paxoskv.cli.data import endpoints_option
-from paxoskv.client.client import parse_endpoints
+from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.core.errors import PaxosKVError
 from paxoskv.load.plan import Outcome, Plan
 from paxoskv.load.processes import Show

@@ -13,8 +13,8 @@ import click
 
 from paxoskv import sync
 from paxoskv.cli import NOT_THERE, json_option, value_fields
+from paxoskv.client.arguments import TTL_S_MAX
 from paxoskv.client.blocking import BlockingClient
-from paxoskv.client.client import TTL_S_MAX
 
 F = TypeVar("F", bound=Callable[..., Any])
 

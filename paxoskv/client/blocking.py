@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from paxoskv.client import client as asynchronous
-from paxoskv.client.client import Data
+from paxoskv.client.arguments import Data
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core.errors import NotReached
 

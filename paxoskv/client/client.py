@@ -1,44 +1,29 @@
 """The asyncio client."""
 
 import asyncio
-import collections
 import contextlib
 import random
-import re
-import zlib
 from collections.abc import AsyncIterator, Generator, Iterable
 from types import TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from paxoskv.client import answers
+from paxoskv.client.answers import Answered
+from paxoskv.client.arguments import Data, bytes_of, lifetime_ms_of, seconds_of, version_of
 from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
+from paxoskv.client.endpoints import home, parse_endpoints
+from paxoskv.client.link import CONNECT_S, Hooks, Link, node_timeout_ms
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
-from paxoskv.core import errors, operations
+from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
 from paxoskv.core.operations import Argument, Expiry
-from paxoskv.core.scan import PAGE_KEYS_MAX, prefix_end
-from paxoskv.wire import client as wire
+from paxoskv.core.scan import PAGE_KEYS_MAX, next_limit, prefix_end
 
-Data = bytes | str
-Answered = tuple[int, Argument, int] | tuple[int, Argument, int, int, int]
-"""Status, value, version, and of a key that expires when, and in how many milliseconds."""
-
-TTL_S_MAX: Final = 1000 * 365 * 86_400
 CLOSED: Final = "the client is closed; make a new one with connect()"
 
-_CONNECT_S: Final = 2.0
-_BACKOFF_S_MIN: Final = 0.05
-_BACKOFF_S_MAX: Final = 2.0
 # Between attempts at an operation that every node has refused.
 _PAUSE_S_MIN: Final = 0.02
 _PAUSE_S_MAX: Final = 0.5
-# A node that let a call expire, and then says nothing for so long, gets a new connection: the old one may lead to a
-# machine that lost its power, of which TCP would never hear.
-_SILENCE_S_MAX: Final = 10.0
-_TIMEOUT_S_MAX: Final = wire.TIMEOUT_MS_MAX / 1000
-# Operations in flight on one connection past which callers wait.
-_IN_FLIGHT_MAX: Final = 8192
-# The node gives up so much earlier than the caller, so that its answer, which knows more, comes in time.
-_MARGIN_S: Final = 0.05
 # A write that was refused is not tried again with less time than this left.
 _ATTEMPT_S_MIN: Final = 0.2
 
@@ -56,18 +41,19 @@ class Client:
     """
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
-        self._links = [_Link(self, address) for address in parse_endpoints(endpoints)]
-        self._timeout = _seconds(timeout)
+        self._connected = asyncio.Event()
+        hooks = Hooks(self._admit, self._connected.set, self._route)
+        self._links = [Link(address, hooks) for address in parse_endpoints(endpoints)]
+        self._timeout = seconds_of(timeout)
         self._preferred = _choose(self._links, prefer)
         # In an order that does not depend on the order in which this client was told of them.
         self._ring = sorted(self._links, key=lambda link: (link.host, link.port))
-        self._connected = asyncio.Event()
         self._closing = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         """The event loop that it began in, and where its connections are."""
         self._rng = random.Random()
         self._conflict = ""
-        self._favoured: _Link | None = None
+        self._favoured: Link | None = None
         """The node that takes writes with the least detour, if one does and is among the endpoints."""
 
     # Life.
@@ -97,7 +83,7 @@ class Client:
                 raise self._not_reached(self._timeout) from None
             if self._preferred is not None and not self._preferred.usable:
                 # Its own first attempt deserves a moment before operations go elsewhere.
-                await self._preferred.first_attempt(min(_CONNECT_S, self._timeout))
+                await self._preferred.first_attempt(min(CONNECT_S, self._timeout))
             self._check_open()
         except BaseException:
             await self.close()  # Nobody else will close what was never opened.
@@ -151,14 +137,16 @@ class Client:
         if keep_ttl and ttl is not None:
             raise BadRequest("give ttl or keep_ttl, not both")
         expiry = operations.KEEP if keep_ttl else None
-        condition = _version(if_version)
+        condition = version_of(if_version)
         return (
-            await self._call(operations.PUT, key, _bytes(value, "value"), condition, timeout, expiry, _lifetime_ms(ttl))
+            await self._call(
+                operations.PUT, key, bytes_of(value, "value"), condition, timeout, expiry, lifetime_ms_of(ttl)
+            )
         )[2]
 
     async def expire(self, key: Data, ttl: float, *, timeout: float | None = None) -> bool:
         """Have the key cease to exist after so many seconds; whether it was there. It gets a new version."""
-        lifetime_ms = _lifetime_ms(ttl)
+        lifetime_ms = lifetime_ms_of(ttl)
         status, *_ = await self._call(operations.EXPIRE, key, None, None, timeout, None, lifetime_ms)
         return status == operations.OK
 
@@ -193,8 +181,8 @@ class Client:
             raise BadRequest("give a prefix, or start and end, not both")
         if limit is not None and limit < 1:
             raise BadRequest(f"the limit of a scan is 1 or above, not {limit}")
-        first = _bytes(prefix if start is None else start, "bound")
-        last = prefix_end(first) if start is None and end is None else None if end is None else _bytes(end, "bound")
+        first = bytes_of(prefix if start is None else start, "bound")
+        last = prefix_end(first) if start is None and end is None else None if end is None else bytes_of(end, "bound")
         cursor: bytes | None = None
         left = limit
         wanted = None if limit is None else min(limit, PAGE_KEYS_MAX)
@@ -220,9 +208,9 @@ class Client:
         timeout: float | None,
     ) -> tuple[Any, bytes | None]:
         loop = self._start()
-        seconds = self._timeout if timeout is None else _seconds(timeout)
+        seconds = self._timeout if timeout is None else seconds_of(timeout)
         deadline = loop.time() + seconds
-        avoid: set[_Link] = set()
+        avoid: set[Link] = set()
         error: PaxosKVError | None = None
         while True:
             self._check_open()
@@ -241,7 +229,7 @@ class Client:
             patience = max(left / 3, min(left, 0.25))
             try:
                 async with asyncio.timeout(patience):
-                    timeout_ms = max(1, int((patience - min(_MARGIN_S, patience / 10)) * 1000))
+                    timeout_ms = node_timeout_ms(patience)
                     status, reason, items, following = await link.connection.scan(
                         start, end, cursor, keys_only, timeout_ms, limit
                     )
@@ -250,14 +238,14 @@ class Client:
             else:
                 if status == operations.OK:
                     return items, following
-                error = _error(status, reason, 0, link.address)
+                error = answers.error_of(status, reason, 0, link.address)
                 if not error.retryable:
                     raise error
             avoid.add(link)
 
     async def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
         """Remove the key; whether it was there. Raises ConditionFailed as `put` does."""
-        status, *_ = await self._call(operations.DELETE, key, None, _version(if_version), timeout)
+        status, *_ = await self._call(operations.DELETE, key, None, version_of(if_version), timeout)
         return status == operations.OK
 
     async def cas(self, key: Data, expected: Data | None, value: Data, *, timeout: float | None = None) -> int:
@@ -265,8 +253,8 @@ class Client:
 
         Raises ConditionFailed, with the current value and version, if it is not.
         """
-        condition = None if expected is None else _bytes(expected, "expected value")
-        return (await self._call(operations.CAS, key, _bytes(value, "value"), condition, timeout))[2]
+        condition = None if expected is None else bytes_of(expected, "expected value")
+        return (await self._call(operations.CAS, key, bytes_of(value, "value"), condition, timeout))[2]
 
     async def incr(self, key: Data, by: int = 1, *, timeout: float | None = None) -> Counter:
         """Add to the signed 64-bit decimal number that the value is (an absent key counts as 0).
@@ -279,13 +267,13 @@ class Client:
 
     async def append(self, key: Data, suffix: Data, *, timeout: float | None = None) -> Appended:
         """Add bytes at the end of the value (an absent key counts as empty). Raises ValueTooLarge."""
-        _, value, version, *_ = await self._call(operations.APPEND, key, _bytes(suffix, "suffix"), None, timeout)
+        _, value, version, *_ = await self._call(operations.APPEND, key, bytes_of(suffix, "suffix"), None, timeout)
         assert type(value) is int
         return Appended(value, version)
 
     async def swap(self, key: Data, value: Data, *, timeout: float | None = None) -> Swapped:
         """Set the value, and answer the one that it replaced."""
-        _, old, version, *_ = await self._call(operations.SWAP, key, _bytes(value, "value"), None, timeout)
+        _, old, version, *_ = await self._call(operations.SWAP, key, bytes_of(value, "value"), None, timeout)
         assert not isinstance(old, int)
         return Swapped(old, version)
 
@@ -293,7 +281,7 @@ class Client:
         """One dictionary for each node, in the order of the endpoints; ``{"address", "up": False, "error"}`` for those
         that do not answer."""
         self._start()  # An answer does not need anybody to be up, so neither does asking.
-        seconds = self._timeout if timeout is None else _seconds(timeout)
+        seconds = self._timeout if timeout is None else seconds_of(timeout)
         return await asyncio.gather(*[link.status(seconds) for link in self._links])
 
     # How.
@@ -308,16 +296,16 @@ class Client:
         expiry: Expiry = None,
         lifetime_ms: int | None = None,
     ) -> Answered:
-        key = _bytes(key, "key")
+        key = bytes_of(key, "key")
         if not operations.is_well_formed(
             kind, argument, condition, expiry if lifetime_ms is None else operations.EXPIRY_MAX
         ):
             # A node would close the connection, to the harm of other calls.
-            raise BadRequest(_MALFORMED[kind])
+            raise BadRequest(answers.MALFORMED[kind])
         loop = self._start()
-        seconds = self._timeout if timeout is None else _seconds(timeout)
+        seconds = self._timeout if timeout is None else seconds_of(timeout)
         deadline = loop.time() + seconds
-        avoid: set[_Link] = set()
+        avoid: set[Link] = set()
         pause = _PAUSE_S_MIN
         error: PaxosKVError | None = None
         while True:
@@ -349,17 +337,17 @@ class Client:
             answer = await link.exchange(kind, key, argument, condition, patience, expiry, lifetime_ms)
             status, value, version = answer[:3]
             if 0 <= status < operations.CONDITION_FAILED:
-                if type(value) not in _ANSWERED[kind] or type(version) is not int:
+                if type(value) not in answers.TYPES[kind] or type(version) is not int:
                     raise OutcomeUnknown(f"{link.address} answered a {operations.KIND_NAMES[kind]} with nonsense")
                 return answer
             if status == UNSENT:
-                error = Unavailable(f"{link.address}: {_text(value)}; it was not sent")
+                error = Unavailable(f"{link.address}: {answers.text_of(value)}; it was not sent")
             elif status == LOST:
                 if kind != operations.GET:
-                    _raise_outcome_unknown(kind, link.address, _text(value))
-                error = Unavailable(f"{link.address}: {_text(value)}; no node answered this read in time")
+                    raise answers.unknown_outcome(kind, link.address, answers.text_of(value))
+                error = Unavailable(f"{link.address}: {answers.text_of(value)}; no node answered this read in time")
             else:
-                error = _error(status, value, version, link.address)
+                error = answers.error_of(status, value, version, link.address)
                 if not error.definite and kind == operations.GET:
                     error = Unavailable(str(error))
                 if not error.retryable:
@@ -383,7 +371,7 @@ class Client:
         address = favoured([link.connection for link in self._links])
         self._favoured = next((link for link in self._links if link.address == address), None)
 
-    def _pick(self, key: bytes, avoid: "set[_Link]", kind: int) -> "_Link | None":
+    def _pick(self, key: bytes, avoid: set[Link], kind: int) -> Link | None:
         preferred = self._preferred
         if preferred is None and kind != operations.GET:
             preferred = self._favoured
@@ -412,7 +400,7 @@ class Client:
         except TimeoutError:
             raise (error or self._not_reached(seconds)) from None
 
-    def _admit(self, link: "_Link", connection: Connection) -> bool:
+    def _admit(self, link: Link, connection: Connection) -> bool:
         """Whether this connection leads to the same cluster as the others."""
         assert connection.hello is not None
         cluster = connection.hello.cluster
@@ -436,265 +424,7 @@ class Client:
         return NotReached(f"no node could be reached within {seconds:g} s: {reasons}")
 
 
-class _Link:
-    """One node of the cluster: its connection while there is one, and the task that makes a new one when not."""
-
-    def __init__(self, client: Client, address: str) -> None:
-        self.host, self.port = split_endpoint(address)
-        self.address = address
-        self.connection: Connection | None = None
-        self.reason = ""
-        self.admitted = False
-        """It has been a node of this cluster before."""
-        self._client = client
-        self._task: asyncio.Task[None] | None = None
-        self._lost = asyncio.Event()
-        self._attempted = asyncio.Event()
-        self._waiting: collections.deque[asyncio.Future[bool]] = collections.deque()
-        self._suspected_at = 0.0
-        self._verdict: asyncio.TimerHandle | None = None
-
-    @property
-    def usable(self) -> bool:
-        """Connected, and not known to be hanging."""
-        return self.connection is not None and not self.connection.suspect
-
-    @property
-    def has_room(self) -> bool:
-        """Whether another operation may be sent now."""
-        connection = self.connection
-        assert connection is not None
-        return connection.writable and len(connection.in_flight) < _IN_FLIGHT_MAX
-
-    def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=f"paxoskv {self.address}")
-
-    async def stop(self) -> None:
-        self._attempted.set()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])  # And not `await`, which would hide that we are cancelled ourselves.
-        if self.connection is not None:
-            self._lost.clear()
-            self.connection.close()
-            await self._lost.wait()
-
-    async def first_attempt(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._attempted.wait()
-
-    async def _keep_connected(self) -> None:
-        backoff = _BACKOFF_S_MIN
-        while True:
-            try:
-                connection = await Connection.open(self.host, self.port, _CONNECT_S, self._on_lost)
-            except NotReached as error:
-                self.reason = str(error)
-            else:
-                # It may have been lost before we came to hear of it.
-                if not connection.closed and not self._client._admit(self, connection):
-                    connection.close(self.reason)
-                elif not connection.closed:
-                    self.connection = connection
-                    connection.on_room = self._wake
-                    connection.on_route = self._client._route
-                    self._client._route()
-                    self._lost.clear()
-                    self._attempted.set()
-                    self._client._connected.set()
-                    began = asyncio.get_running_loop().time()
-                    await self._lost.wait()
-                    if asyncio.get_running_loop().time() - began > _BACKOFF_S_MAX:
-                        backoff = _BACKOFF_S_MIN
-            self._attempted.set()
-            await asyncio.sleep(backoff * self._client._rng.uniform(0.5, 1.0))
-            backoff = min(backoff * 2, _BACKOFF_S_MAX)
-
-    def _on_lost(self, connection: Connection, reason: str) -> None:
-        if self.connection is connection or self.connection is None:
-            self.connection = None
-            self._client._route()
-            self.reason = f"{self.address}: {reason}"
-            self._lost.set()
-            if self._verdict is not None:
-                self._verdict.cancel()
-                self._verdict = None
-            while self._waiting:
-                self._wake()
-
-    def check(self, key: bytes, argument: Argument, condition: Argument) -> None:
-        """Refuse here what the node would refuse."""
-        assert self.connection is not None
-        hello = self.connection.hello
-        assert hello is not None
-        if not 0 < len(key) <= hello.key_bytes_max:
-            raise BadRequest(f"a key has 1 to {hello.key_bytes_max} bytes, this one {len(key)}")
-        for data in (argument, condition):
-            if type(data) is bytes and len(data) > hello.value_bytes_max:
-                raise BadRequest(f"a value has at most {hello.value_bytes_max} bytes, this one {len(data)}")
-
-    def check_bounds(self, start: bytes, end: bytes | None) -> None:
-        """The same for a scan: no key lies beyond what has one byte more than a key may have."""
-        assert self.connection is not None
-        hello = self.connection.hello
-        assert hello is not None
-        if max(len(start), len(end or b"")) > hello.key_bytes_max + 1:
-            raise BadRequest(f"a bound of a scan has at most {hello.key_bytes_max + 1} bytes")
-
-    async def wait_for_room(self, deadline: float) -> None:
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        timer = asyncio.get_running_loop().call_at(deadline, _resolve, future, False)
-        try:
-            room = await future
-        except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
-                self._wake()  # In place of this one, which has no use for it any more.
-            raise
-        finally:
-            timer.cancel()
-        if not room:
-            raise Unavailable(
-                f"{self.address}: too many calls of this client wait for this node, so this one was never sent"
-            )
-
-    def _wake(self) -> None:
-        """Let one call go on that waits for room, the first that still does."""
-        waiting = self._waiting
-        while waiting:
-            future = waiting.popleft()
-            if not future.done():
-                future.set_result(True)
-                return
-
-    async def exchange(
-        self,
-        kind: int,
-        key: bytes,
-        argument: Argument,
-        condition: Argument,
-        seconds: float,
-        expiry: Expiry = None,
-        lifetime_ms: int | None = None,
-    ) -> Answered:
-        """Send one operation, and wait so long for its answer; LOST as status when none came."""
-        connection = self.connection
-        assert connection is not None
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Answered] = loop.create_future()
-
-        def answered(status: int, value: Argument, version: int, *expiry: int) -> None:
-            if not future.done():
-                left = (expiry[0], expiry[1]) if expiry else ()
-                future.set_result((status, value, version, *left))
-
-        def expired() -> None:
-            if not future.done():
-                self._suspect(connection)
-                future.set_result((LOST, b"no answer within %.3g s" % seconds, 0))
-
-        timeout_ms = max(1, int((seconds - min(_MARGIN_S, seconds / 10)) * 1000))
-        identifier = connection.submit(kind, key, argument, condition, timeout_ms, answered, expiry, lifetime_ms)
-        timer = loop.call_later(seconds, expired)
-        if self._waiting and self.has_room:
-            self._wake()
-        try:
-            return await future
-        finally:
-            timer.cancel()
-            connection.forget(identifier)
-            if self._waiting:
-                self._wake()
-
-    def _suspect(self, connection: Connection) -> None:
-        """Use another node until this one says something, and see to it that it has a reason to."""
-        if connection.closed or connection.suspect:
-            return
-        connection.suspect = True
-        loop = asyncio.get_running_loop()
-        self._suspected_at = loop.time()
-        if self._verdict is None:  # Else it was asked a moment ago. A node that is late needs no more work.
-            connection.probe()
-            self._verdict = loop.call_later(_SILENCE_S_MAX, self._judge, connection)
-
-    def _judge(self, connection: Connection) -> None:
-        self._verdict = None
-        if connection.suspect:
-            silent = asyncio.get_running_loop().time() - self._suspected_at
-            if silent >= _SILENCE_S_MAX * 0.99:
-                connection.close(f"it has said nothing for {silent:.3g} s")
-            else:
-                connection.suspect = False
-                self._suspect(connection)
-
-    async def status(self, seconds: float) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(seconds):
-                if self.connection is None:
-                    await self.first_attempt(min(seconds, _CONNECT_S))
-                if self.connection is None:
-                    return {"address": self.address, "up": False, "error": self.reason or "no answer"}
-                return {**await self.connection.status(), "address": self.address, "up": True}
-        except (TimeoutError, PaxosKVError) as error:
-            return {"address": self.address, "up": False, "error": str(error) or f"no answer within {seconds:g} s"}
-
-
-def connect(endpoints: str | Iterable[str], *, timeout: float = 5.0, prefer: str | int | None = None) -> Client:
-    """A client of the cluster with these nodes, ``"host:port,host:port"`` or an iterable of them.
-
-    Use it as ``async with connect(...) as kv`` or ``kv = await connect(...)`` with ``await kv.close()``. `timeout`, in
-    seconds, is for connecting and for every call that has none of its own. `prefer` is the endpoint, or its index,
-    that gets all operations while it can be reached. Raises NotReached when no node answers, and BadRequest
-    for what is no endpoint and for nodes of different clusters.
-    """
-    return Client(endpoints, timeout=timeout, prefer=prefer)
-
-
-_ENDPOINT: Final = re.compile(r"(?:[^\s\[\]\0]+|\[[0-9A-Fa-f:.%\w]+\]):([0-9]{1,5})")
-
-
-def parse_endpoints(endpoints: str | Iterable[str]) -> list[str]:
-    """The addresses. Raises BadRequest with what is wrong."""
-    given: object = endpoints
-    if isinstance(given, bytes) or not isinstance(given, Iterable):
-        raise BadRequest(f"endpoints are a str of host:port,host:port or an iterable of such, not {given!r}")
-    texts = endpoints.split(",") if isinstance(endpoints, str) else list(endpoints)
-    found = []
-    for text in texts:
-        if not isinstance(text, str):
-            raise BadRequest(f"an endpoint is a str such as '127.0.0.1:7401', not {text!r}")
-        address = text.strip()
-        if (match := _ENDPOINT.fullmatch(address)) is None or not 0 < int(match[1]) < 65536:
-            raise BadRequest(f"{text!r} is no endpoint; it must be host:port, such as 127.0.0.1:7401")
-        if address not in found:
-            found.append(address)
-    if not found:
-        raise BadRequest("there must be at least one endpoint, such as 127.0.0.1:7401")
-    return found
-
-
-def split_endpoint(address: str) -> tuple[str, int]:
-    """Host and port of an address that `parse_endpoints` has checked; clients order nodes by them."""
-    host, _, port = address.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def next_limit(limit: int, found: int, left: int) -> int:
-    """Of how many keys a scan's next page is made that wants `left` more, after one of `limit` that had `found`.
-
-    Deleted keys that are not yet forgotten count. Where there were some, twice as many are asked for as before, or else
-    a scan that wants one key would look at one deleted key in each round trip.
-    """
-    return min(left if found == limit else max(left, 2 * limit), PAGE_KEYS_MAX)
-
-
-def home(key: bytes, nodes: int) -> int:
-    """Which of so many nodes, in the order of `split_endpoint`, a key goes to as long as nothing is down."""
-    return zlib.crc32(key) % nodes
-
-
-def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:
+def _choose(links: list[Link], prefer: str | int | None) -> Link | None:
     if prefer is None:
         return None
     if not isinstance(prefer, str):
@@ -710,88 +440,12 @@ def _choose(links: list[_Link], prefer: str | int | None) -> _Link | None:
     raise BadRequest(f"prefer is {prefer!r}, which is none of the endpoints; those are {known}")
 
 
-def _resolve(future: asyncio.Future[bool], result: bool) -> None:
-    if not future.done():
-        future.set_result(result)
+def connect(endpoints: str | Iterable[str], *, timeout: float = 5.0, prefer: str | int | None = None) -> Client:
+    """A client of the cluster with these nodes, ``"host:port,host:port"`` or an iterable of them.
 
-
-def _seconds(timeout: float) -> float:
-    # Negated, so that NaN is refused too.
-    if not isinstance(timeout, int | float) or not timeout > 0:
-        raise BadRequest(f"a timeout is a number of seconds above 0, not {timeout!r}")
-    return min(timeout, _TIMEOUT_S_MAX)
-
-
-def _bytes(data: Data, what: str) -> bytes:
-    if type(data) is bytes:
-        return data
-    if isinstance(data, str):
-        try:
-            return data.encode()
-        except UnicodeEncodeError:
-            raise BadRequest(f"the {what} is a str that UTF-8 cannot encode; give bytes") from None
-    if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
-    raise BadRequest(f"a {what} is bytes or str, not {type(data).__name__}")
-
-
-def _lifetime_ms(ttl: float | None) -> int | None:
-    # Negated, so that NaN is refused too.
-    if ttl is not None and (not isinstance(ttl, int | float) or not 0 < ttl <= TTL_S_MAX):
-        raise BadRequest(
-            f"a time to live is a number of seconds above 0 and up to {TTL_S_MAX:,}, a thousand years, not {ttl!r}"
-        )
-    return None if ttl is None else max(1, round(ttl * 1000))
-
-
-def _version(if_version: int | None) -> int | None:
-    if if_version is None or (type(if_version) is int and 0 <= if_version <= operations.VERSION_MAX):
-        return if_version
-    raise BadRequest(f"if_version is a version that an answer named, or 0 for an absent key, not {if_version!r}")
-
-
-def _text(value: Argument) -> str:
-    return value.decode(errors="replace") if type(value) is bytes else str(value)
-
-
-def _raise_outcome_unknown(kind: int, address: str, reason: str) -> NoReturn:
-    name = operations.KIND_NAMES[kind]
-    raise OutcomeUnknown(
-        f"{address}: {reason}, after the {name} was sent; it may or may not have happened, or happen yet"
-    )
-
-
-_NOTHING: Final = type(None)
-# What an answer's value may be, by kind.
-_ANSWERED: Final = {
-    operations.GET: (bytes, _NOTHING),
-    operations.PUT: (_NOTHING,),
-    operations.DELETE: (_NOTHING,),
-    operations.CAS: (_NOTHING,),
-    operations.INCR: (int,),
-    operations.APPEND: (int,),
-    operations.SWAP: (bytes, _NOTHING),
-    operations.EXPIRE: (_NOTHING,),
-}
-_MALFORMED: Final = {
-    operations.INCR: "incr adds a signed 64-bit integer",
-}
-_FAILURES: Final = {
-    operations.CONDITION_FAILED: "the condition does not hold",
-    operations.NOT_AN_INTEGER: "the value is no signed 64-bit decimal number",
-    operations.INTEGER_OVERFLOW: "the number would leave the signed 64-bit range",
-    operations.VALUE_TOO_LARGE: "the value would become longer than the cluster allows",
-    operations.NOT_A_NUMBER: "the value is no number that a long double can hold",
-    operations.NUMBER_OVERFLOW: "the number would become infinite",
-}
-
-
-def _error(status: int, value: Argument, version: int, address: str) -> PaxosKVError:
-    kind = errors.BY_STATUS.get(status)
-    if kind is None or type(version) is not int:
-        return OutcomeUnknown(f"{address} answered with status {status}, which this client does not know")
-    if issubclass(kind, errors.ConditionFailed):
-        current = value if type(value) is bytes else None
-        now = f"has version {version}" if version else "is absent"
-        return kind(f"{_FAILURES[status]}; the key {now} and was not changed", current, version)
-    return kind(f"{address}: {_text(value)}")
+    Use it as ``async with connect(...) as kv`` or ``kv = await connect(...)`` with ``await kv.close()``. `timeout`, in
+    seconds, is for connecting and for every call that has none of its own. `prefer` is the endpoint, or its index,
+    that gets all operations while it can be reached. Raises NotReached when no node answers, and BadRequest
+    for what is no endpoint and for nodes of different clusters.
+    """
+    return Client(endpoints, timeout=timeout, prefer=prefer)

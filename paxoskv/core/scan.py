@@ -301,3 +301,12 @@ class Assembly:
         self._take(operation.key, value, result.version, result.expires_at)
         if not self._waits:
             self.advance()
+
+
+def next_limit(limit: int, found: int, left: int) -> int:
+    """Of how many keys a scan's next page is made that wants `left` more, after one of `limit` that had `found`.
+
+    Deleted keys that are not yet forgotten count. Where there were some, twice as many are asked for as before, or else
+    a scan that wants one key would look at one deleted key in each round trip.
+    """
+    return min(left if found == limit else max(left, 2 * limit), PAGE_KEYS_MAX)

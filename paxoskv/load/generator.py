@@ -14,12 +14,12 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from paxoskv.client import client
 from paxoskv.client.connection import UNSENT, Connection, favoured
+from paxoskv.client.endpoints import parse_endpoints, split_endpoint
 from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
-from paxoskv.core.scan import prefix_end
+from paxoskv.core.scan import next_limit, prefix_end
 from paxoskv.load.calls import Call, Lane, Loading, ScanUnderWay, Shot, error_class
 from paxoskv.load.keys import Keys
 from paxoskv.load.plan import Outcome, Plan
@@ -49,7 +49,7 @@ class Generator:
         """When the measurement, or the warm-up, began; 0 before."""
         self._rng = random.Random(plan.seed)
         # In the client library's order, so that a key's node is the same one.
-        self._endpoints = sorted(client.parse_endpoints(plan.endpoints), key=client.split_endpoint)
+        self._endpoints = sorted(parse_endpoints(plan.endpoints), key=split_endpoint)
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
         self._favoured: int | None = None
         """Whose connection writes go to, whatever their key, where a leader takes them."""
@@ -173,7 +173,7 @@ class Generator:
             )
 
     async def _dial(self, index: int) -> str:
-        host, port = client.split_endpoint(self._endpoints[index])
+        host, port = split_endpoint(self._endpoints[index])
         try:
             connection = self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
         except NotReached as error:
@@ -316,7 +316,7 @@ class Generator:
             left = scan.length - scan.found
             if cursor is not None and left > 0:
                 scan.cursor = cursor
-                scan.limit = client.next_limit(scan.limit, items, left)
+                scan.limit = next_limit(scan.limit, items, left)
                 if self._submit_page(call, call.target):
                     self._in_flight -= 1  # It is one operation all the while.
                     return None

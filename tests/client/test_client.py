@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import paxoskv
-from paxoskv.client import client as client_module
+from paxoskv.client import link as link_module
 from paxoskv.core import errors, operations
 
 Pair = tuple[FakeNode, FakeNode]
@@ -661,7 +661,7 @@ async def test_a_node_that_went_silent_is_avoided_until_it_speaks(pair: Pair) ->
 
 async def test_a_node_that_stays_silent_gets_a_new_connection(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old one may lead to a machine that lost its power."""
-    monkeypatch.setattr(client_module, "_SILENCE_S_MAX", 0.05)
+    monkeypatch.setattr(link_module, "_SILENCE_S_MAX", 0.05)
     first, _ = pair
     async with both(pair) as kv:
         first.hang = True
@@ -722,7 +722,7 @@ async def test_a_call_cancelled_before_the_loop_turned_does_not_disturb_the_othe
 async def test_a_call_that_is_cancelled_while_it_waits_for_room_passes_its_turn_on(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_IN_FLIGHT_MAX", 1)
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 1)
     async with paxoskv.connect(node.address) as kv:
         node.hold = True
         waiting: list[asyncio.Task[int]] = []
@@ -746,7 +746,7 @@ async def test_a_call_that_is_cancelled_while_it_waits_for_room_passes_its_turn_
 async def test_a_call_that_was_given_up_takes_no_room_from_others(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_IN_FLIGHT_MAX", 1)
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 1)
     async with paxoskv.connect(node.address, timeout=ENDLESS) as kv:
         node.hold = True
         with pytest.raises(paxoskv.OutcomeUnknown):
@@ -763,7 +763,7 @@ async def test_a_call_that_was_given_up_takes_no_room_from_others(
 async def test_close_ends_calls_in_flight_with_what_is_known_of_them(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_module, "_IN_FLIGHT_MAX", 2)
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 2)
     kv = await paxoskv.connect(node.address, timeout=ENDLESS)
     node.hang = True
     sent_write = asyncio.create_task(kv.put("k", "v"))

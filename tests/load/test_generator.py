@@ -10,8 +10,8 @@ import pytest
 from client.fake_node import FakeNode, ThreadedNodes
 
 import paxoskv
-from paxoskv.client.client import split_endpoint
 from paxoskv.client.connection import LOST, UNSENT
+from paxoskv.client.endpoints import split_endpoint
 from paxoskv.core import errors, operations
 from paxoskv.load import generator as generator_module
 from paxoskv.load.calls import error_class
