@@ -149,7 +149,7 @@ def main(
             raise SystemExit(INTERRUPTED) from None
         found = Results.load(out)
     if found.records:
-        if not interrupted and "more-nodes" in names and not plan.pace.quick:
+        if not interrupted and found.systems("more-nodes") and not found.predictions and not plan.pace.quick:
             _predict(found, out)
         _write(found, out)
     raise SystemExit(_code(found, interrupted))

@@ -87,6 +87,8 @@ def run(plan: Plan, say: Callable[[str], None]) -> Results:
                 break
             scenario, repeat, kind = turn
             found.forget(scenario.name, kind.name, repeat)
+            if scenario.calibrates:
+                found.predictions = {}
             progress = f"{index + 1}/{len(everything)} {names[turn]}"
             _take_turn(plan, found, scenario, repeat, kind, functools.partial(_tell, say, progress))
             found.skipped.remove(names[turn])
@@ -162,7 +164,6 @@ def _begin(plan: Plan) -> Results:
         "minutes": plan.minutes,
         "scenarios": list(dict.fromkeys([*before["options"]["scenarios"], *about["options"]["scenarios"]])),
     }
-    found.predictions = {}
     found.complete = False
     return found
 

@@ -87,6 +87,8 @@ class Scenario(ABC):
     measurements: ClassVar[tuple[int, int]]
     """How many a turn makes, usually and if quick; and seconds of it that do not depend on how long one takes."""
     other_s: ClassVar[tuple[float, float]]
+    calibrates: ClassVar[bool] = False
+    """The prediction for more machines is made from it, so new figures of it make an old prediction worthless."""
 
     def expected_s(self, pace: Pace) -> float:
         """About how long one system's turn takes, where nothing was measured yet."""

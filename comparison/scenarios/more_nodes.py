@@ -31,6 +31,7 @@ _ABOUT_MODEL: Final = (
 
 class MoreNodes(Scenario):
     name = "more-nodes"
+    calibrates = True
     measurements, other_s = (3, 3), (25.0, 20.0)
     title = "More nodes"
     question = "What do 256 clients get of 5 and 7 nodes on this machine, and what would 100 machines give?"

@@ -18,6 +18,7 @@ _ENOUGH: Final = 0.9
 
 class Throughput(Scenario):
     name = "throughput"
+    calibrates = True
     measurements, other_s = (20, 6), (6.0, 5.0)
     title = "Throughput and latency by number of clients"
     question = (

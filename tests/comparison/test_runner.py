@@ -100,6 +100,7 @@ class Asks(Scenario):
     name = "asks"
     title = question = "?"
     measurements, other_s = (1, 1), (60.0, 30.0)
+    calibrates: bool = False
 
     def __init__(self, then: Any = None) -> None:
         self.then = then
@@ -234,6 +235,18 @@ def test_a_run_is_gone_on_with_where_turns_did_not_end_well(tmp_path: Path) -> N
     assert len(second.about["resumed"]) == 1
     third = run(plan(tmp_path, [Frail, Idle], scenario, repeats=2, resume=True))
     assert (len(scenario.pids) - taken, third.complete) == (9, True), "there was nothing left"
+
+
+@pytest.mark.parametrize("calibrates", [False, True])
+def test_a_prediction_outlives_what_it_is_not_made_from(tmp_path: Path, calibrates: bool) -> None:
+    scenario = Asks()
+    found = run(plan(tmp_path, [Frail], scenario))
+    found.predictions = {"raft": 1}
+    found.save(tmp_path / "out.json")
+    scenario.calibrates = calibrates
+    assert run(plan(tmp_path, [Frail], scenario, resume=True)).predictions == {"raft": 1}, "nothing was measured"
+    found = run(plan(tmp_path, [Idle], scenario, resume=True))
+    assert (len(found.records), found.predictions) == (2, {} if calibrates else {"raft": 1})
 
 
 def test_what_a_scenario_has_learned_since_is_added_to_a_run(tmp_path: Path) -> None:
