@@ -219,7 +219,7 @@ def value_fields(value: bytes | None) -> dict[str, object]:
         3    a definite error: what was asked for did not happen
         4    outcome unknown: it may or may not have happened
         70   a defect of paxoskv, or a node's disk that failed
-        130  interrupted with Ctrl-C: a write that was under way may or may not have happened
+        130  interrupted: a write under way may or may not have happened
 
     bench, demo, verify, simulate, explore and check say in their --help what 1 and 3 mean there.
     """,

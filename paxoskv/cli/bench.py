@@ -200,6 +200,7 @@ def bench(
     if counted:
         # A key of its own, so that nobody else's increments are in the count.
         plan = dataclasses.replace(plan, prefix=f"{plan.prefix}{secrets.token_hex(4)}/")
+    processes = min(processes, plan.clients)  # None may have nobody to work for.
     outcome = _run(plan, processes)
     result = outcome.to_json() | {"clients": plan.clients, "processes": processes, "route": plan.route}
     if counted:

@@ -16,6 +16,7 @@ def _operations(
     context: click.Context, parameter: click.Parameter, text: str
 ) -> tuple[tuple[int, tuple[int, bytes, bytes | int | None, bytes | int | None]], ...]:
     """`1: incr a; 2: cas a new if old` as (node, request) pairs."""
+    from paxoskv.check.history import KINDS
     from paxoskv.core import operations
 
     found = []
@@ -23,9 +24,10 @@ def _operations(
         node, colon, request = part.partition(":")
         words, _, condition = request.partition(" if ")
         name, *rest = words.split() or [""]
-        if not colon or not node.strip().isdecimal() or name not in operations.KIND_NAMES or not rest:
+        if not colon or not node.strip().isdecimal() or name not in KINDS or not rest:
             raise click.BadParameter(
-                f"{part.strip()!r} is no operation; write NODE: KIND KEY [VALUE] [if VALUE], as {_EXAMPLES!r}"
+                f"{part.strip()!r} is no operation; write NODE: KIND KEY [VALUE] [if VALUE], as {_EXAMPLES!r}; "
+                f"kinds are {', '.join(KINDS)}"
             )
         kind = operations.KIND_NAMES.index(name)
         value = rest[1] if len(rest) > 1 else None

@@ -96,7 +96,7 @@ class Size(click.ParamType[int]):
     "--fault-injection",
     is_flag=True,
     envvar="PAXOSKV_FAULT_INJECTION",
-    help="Let clients make this node's disk hang, for tests. Never in production.",
+    help="Let any client make this node's disk hang and its clock jump, for tests. Never in production.",
 )
 @click.option(
     "--lease-reads",

@@ -30,7 +30,16 @@ CONFIG_NAME: Final = "cluster.toml"
 # What is one node's own, and must not come to all of them by the environment.
 _ONE_NODE_VARIABLES: Final = frozenset(
     "PAXOSKV_" + name
-    for name in ("CONFIG", "NODE", "DATA", "LISTEN_CLIENT", "LISTEN_PEER", "ADVERTISE_CLIENT", "ADVERTISE_PEER")
+    for name in (
+        "CONFIG",
+        "NODE",
+        "DATA",
+        "LISTEN_CLIENT",
+        "LISTEN_PEER",
+        "ADVERTISE_CLIENT",
+        "ADVERTISE_PEER",
+        "TRACE",
+    )
 )
 
 

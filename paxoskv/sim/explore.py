@@ -15,6 +15,7 @@ from paxoskv.check.history import Operation as Checked
 from paxoskv.core import errors, operations
 from paxoskv.core.operations import Result
 from paxoskv.core.text import shown
+from paxoskv.sim.history import outcome_of
 from paxoskv.sim.paxos_world import PaxosWorld
 from paxoskv.sim.raft_world import RaftWorld
 from paxoskv.sim.world import Bounds, Step, World
@@ -22,11 +23,6 @@ from paxoskv.wire import framing, peer
 from paxoskv.workload import Request
 
 _OK_MAX: Final = operations.ERROR_STATUS_MIN
-_OUTCOMES: Final = {
-    operations.CONDITION_FAILED: "condition-failed",
-    operations.NOT_AN_INTEGER: "not-an-integer",
-    operations.INTEGER_OVERFLOW: "integer-overflow",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +223,7 @@ def _judge(events: list[tuple[int, Result | None]], bounds: Bounds) -> str:
         outcome, value, version = "unknown", None, None
         if result is not None:
             if result.status < _OK_MAX:
-                outcome = _OUTCOMES.get(result.status, "ok")
+                outcome = outcome_of(result.status)
                 value, version = result.value, result.version
                 if kind == operations.DELETE and outcome == "ok":
                     value = result.status == operations.OK

@@ -7,25 +7,17 @@ from collections.abc import Iterator, Sequence
 from paxoskv import check
 from paxoskv.check.history import History
 from paxoskv.check.history import Operation as Checked
-from paxoskv.core import operations
+from paxoskv.core import errors, operations
 from paxoskv.core.scan import ScanOperation
 from paxoskv.sim.universe import FAILED, OK, Call
 
 # States for one key. Where many outcomes are unknown the search explodes; a universe with such a key is not worth it.
 _BUDGET = 20_000
-_OUTCOMES = {
-    operations.OK: "ok",
-    operations.ABSENT: "ok",
-    operations.CONDITION_FAILED: "condition-failed",
-    operations.NOT_AN_INTEGER: "not-an-integer",
-    operations.INTEGER_OVERFLOW: "integer-overflow",
-    operations.VALUE_TOO_LARGE: "value-too-large",
-}
 
 
-def of_calls(calls: Sequence[Call]) -> History:
-    """A history as a file of it would hold it."""
-    return History(_operations(calls)[0])
+def outcome_of(status: int) -> str:
+    """An answer that is not a failure, in the checker's words."""
+    return "ok" if status in (operations.OK, operations.ABSENT) else errors.BY_STATUS[status].code
 
 
 def _operations(calls: Sequence[Call]) -> tuple[list[Checked], dict[int, int]]:
@@ -109,7 +101,7 @@ def _expiry(number: int, put: int, key: bytes, start: float, version: int | None
 
 def _checked(number: int, call: Call) -> Checked:
     kind, key, argument, condition = call.request
-    outcome = _OUTCOMES[call.status] if call.outcome == OK else "failed" if call.outcome == FAILED else "unknown"
+    outcome = outcome_of(call.status) if call.outcome == OK else "failed" if call.outcome == FAILED else "unknown"
     result: bytes | int | bool | None = call.value
     if kind == operations.DELETE and outcome == "ok":
         result = call.status == operations.OK

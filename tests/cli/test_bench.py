@@ -42,6 +42,11 @@ def test_increments_of_one_key_add_up(paxoskv: Call) -> None:
     assert counter["final"] == counter["acknowledged"] > 0
 
 
+def test_no_process_is_without_a_client(paxoskv: Call) -> None:
+    result = paxoskv(*SHORT, "--clients", "1", "--processes", "3", "--json")
+    assert json.loads(result.stdout)["processes"] == 1
+
+
 def test_scans_of_several_processes_are_measured(paxoskv: Call) -> None:
     command = [*SHORT, "--op", "scan", "--prefix", "scanned/", "--scan-length", "20", "--processes", "2"]
     result = paxoskv(*command, "--json")

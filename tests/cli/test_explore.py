@@ -30,6 +30,7 @@ def test_a_search_that_its_bound_ends_says_so() -> None:
         (["--mode", "raft", "--begin", "earlier-term", "--nodes", "5"], "a story of three nodes"),
         (["--operations", "4: incr a"], "there is no node 4"),
         (["--operations", "incr a"], "is no operation"),
+        (["--operations", "1: take a"], "kinds are get, put, delete, cas, incr, append, swap"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], said: str) -> None:

@@ -43,6 +43,14 @@ def test_what_one_node_took_another_answers(ports: list[int], door: redis.Redis)
             assert other.execute_command("INCR", "hits") == number + 1
 
 
+def test_counters_of_info_begin_again_when_they_are_told_to(door: redis.Redis) -> None:
+    with pytest.raises(redis.ResponseError):
+        door.execute_command("GET")
+    assert door.info("stats")["total_error_replies"] > 0
+    door.config_resetstat()
+    assert door.info("stats")["total_error_replies"] == 0
+
+
 def test_values_and_versions_are_conditions(door: redis.Redis) -> None:
     assert door.execute_command("GETV", "k") == [None, 0]
     version = door.execute_command("SETV", "k", "a", 0)

@@ -108,11 +108,13 @@ def test_nodes_are_not_confused_by_the_environment_of_their_launcher(
     monkeypatch.setenv("PAXOSKV_LISTEN_CLIENT", "127.0.0.1:1")
     monkeypatch.setenv("PAXOSKV_CONFIG", "nowhere")
     monkeypatch.setenv("PAXOSKV_NODE", "9")
+    monkeypatch.setenv("PAXOSKV_TRACE", str(tmp_path / "one trace for all"))
     monkeypatch.setenv("PAXOSKV_LOG_LEVEL", "debug")
     with stopped(cluster):
         cluster.start_all()
         assert (tmp_path / "cluster" / "node-1" / datafile.FILE).exists()
     assert not (tmp_path / "elsewhere").exists()
+    assert not (tmp_path / "one trace for all").exists()
 
 
 def test_waiting_for_a_node_can_be_given_up_once_all_have_their_data(tmp_path: Path) -> None:

@@ -242,7 +242,8 @@ def config_set(session: Session, arguments: Arguments) -> bytes:
 
 @command("config|resetstat", 2, _ADMIN, NO_KEY, "server", "2.0.0", "Sets the counters of INFO to 0.")
 def config_resetstat(session: Session, arguments: Arguments) -> bytes:
-    session.sessions.commands_processed = session.sessions.connections_received = 0
+    sessions = session.sessions
+    sessions.commands_processed = sessions.connections_received = sessions.error_replies = 0
     return replies.OK
 
 
