@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Refusal
-from paxoskv.paxos.records import Record, Records
+from paxoskv.paxos.records import Record, Records, Shadow
 from paxoskv.paxos.register import EMPTY
 
 
@@ -154,13 +154,32 @@ class Acceptor:
         """Everything up to that turn is on disk; the shadows of older states are not needed any more."""
         self.durable = sequence
         turns = self._changes
+        changed_since: dict[Record, None] = {}
         while turns and turns[0][0] <= sequence:
             for record in turns.popleft()[1]:
                 if record.sequence <= sequence:
                     record.shadow = None
+                else:
+                    changed_since[record] = None
+        for record in changed_since:
+            # A key that changes during every commit is never durable as it stands, and would keep all that it ever was.
+            record.shadow = _cut(record.shadow, sequence)
 
     def end_turn(self) -> None:
         """Begin the next turn; what was changed in this one is in the journal's next entry."""
         self._changes.append((self.sequence, self._changed))
         self._changed = []
         self.sequence += 1
+
+
+def _cut(shadow: Shadow | None, durable: int) -> Shadow | None:
+    """Without what is older than the newest state that is on disk."""
+    newer: list[Shadow] = []
+    while shadow is not None and shadow[0] > durable:
+        newer.append(shadow)
+        shadow = shadow[3]
+    if shadow is not None:
+        shadow = (shadow[0], shadow[1], shadow[2], None)
+    for state in reversed(newer):
+        shadow = (state[0], state[1], state[2], shadow)
+    return shadow

@@ -87,6 +87,22 @@ def test_a_promise_names_the_register_unless_its_asker_has_it() -> None:
     assert (lacking, having) == (value(b"x"), None)
 
 
+def test_a_key_that_changes_during_every_commit_keeps_no_more_of_its_past_than_the_disk_lacks() -> None:
+    voter = acceptor()
+    for step in range(1, 101):
+        voter.accept([KEY], [version(1, 1, step)], [value(b"%d" % step)])
+        voter.end_turn()
+        if step > 3:
+            voter.committed(voter.sequence - 4)
+            assert voter.read([KEY]) == ([version(1, 1, step - 3)], [value(b"%d" % (step - 3))])
+    depth, state = 0, voter.records.resident[KEY].shadow
+    while state is not None:
+        depth, state = depth + 1, state[3]
+    assert depth == 3
+    voter.committed(voter.sequence - 1)
+    assert voter.records.resident[KEY].shadow is None
+
+
 commands = st.lists(
     st.tuples(st.booleans(), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3), st.booleans()), max_size=40
 )
