@@ -28,7 +28,8 @@ RunLoop = Callable[[Callable[[], Coroutine[Any, Any, int]]], int]
 def run(plan: Plan, processes: int, run_loop: RunLoop, show: Show) -> Outcome:
     """Carry out the plan, with its clients and its rate divided over so many processes.
 
-    There are as many clients as processes, or more. SIGINT ends the measurement; a second one raises KeyboardInterrupt. Raises as `Generator.run` does.
+    There are as many clients as processes, or more. SIGINT ends the measurement; a second one raises
+    KeyboardInterrupt. Raises as `Generator.run` does.
     """
     if processes == 1:
         return _run_here(plan, run_loop, show)

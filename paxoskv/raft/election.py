@@ -79,6 +79,10 @@ class Election:
         if self.role == CANDIDATE:
             self._count(self._context.node)
 
+    def peer_restarted(self, peer: int) -> None:
+        """Votes that wait for this node's disk were asked for by an incarnation that is gone."""
+        self._held = [held for held in self._held if held[0] != peer]
+
     # Roles.
 
     def _become(self, role: str, term: int, leader: int) -> None:

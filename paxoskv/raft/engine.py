@@ -82,7 +82,8 @@ class RaftEngine:
         self.scanner = Scanner(self.context, self.records, self.pages, self._get)
         self.sweep = Sweep(self.pages, self._expiries, self._get) if sweeps else None
         self.origin.on_scan = self.scanner.take
-        self._incarnation = incarnation
+        self._incarnations: dict[int, int] = {}
+        """Of the peers, as far as they are known."""
         self._value_bytes_max = value_bytes_max
         self._lease_reads = lease_reads
         self._log_bytes = log_bytes
@@ -403,6 +404,13 @@ class RaftEngine:
 
     def peer_up(self, peer: int, incarnation: int, now: float) -> None:
         self.context.advance(now)
+        if self._incarnations.get(peer) != incarnation:
+            # What waits here for its former incarnation must not reach the new one (B9): a vote above all, which that
+            # one asked for with a log, and in a term, of which this one may know nothing.
+            self._incarnations[peer] = incarnation
+            self.election.peer_restarted(peer)
+            self._stored = deque(stored for stored in self._stored if stored[1] != peer)
+            self.context.sends.pop(peer, None)
         self.context.up.add(peer)
         if self.leader is not None:
             self.leader.peer_up(peer)

@@ -99,7 +99,7 @@ _TURNS: Final = frozenset(("_durable_sequence", "_journaled", "_sequence"))
 # Nodes; of `leader`, an engine's is an object.
 _NODE: Final = frozenset(("vote", "leader", "target"))
 _NODES: Final = frozenset(("_voters", "_notify"))
-_BY_NODE: Final = frozenset(("followers", "sessions", "_sessions"))
+_BY_NODE: Final = frozenset(("_incarnations", "followers", "sessions", "_sessions"))
 # Tuples that begin with one.
 _OF_NODES: Final = frozenset(("_held", "_early", "_requests", "requests"))
 

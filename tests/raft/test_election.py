@@ -36,6 +36,27 @@ def test_nobody_leads_before_its_own_vote_is_on_its_disk() -> None:
     assert cluster.engine(1).election.role == LEADER
 
 
+def test_a_vote_that_waits_for_the_disk_is_not_for_the_candidates_next_incarnation() -> None:
+    """B9. That one may lack what the log held that the vote was asked for with, and stand in the same term: with the
+    vote it led without an entry that was committed meanwhile, by four of five."""
+    cluster = Cluster(5)
+    election = cluster.engine(1).election
+    while election.role != TRYING:
+        cluster.tick(0.05, 1)
+    for other in (3, 4):
+        cluster.hand(1, other, messages.VoteRequest)
+        cluster.hand(other, 1, messages.Vote)
+    assert election.role == CANDIDATE
+    cluster.hand(1, 3, messages.VoteRequest)
+    assert cluster.engine(3).election.vote == 1
+    cluster.packets.clear()
+    cluster.crash(1, notice=False)
+    cluster.restart(1)
+    while cluster.commit(3):
+        pass
+    assert not cluster.of(3, 1, messages.Vote)
+
+
 def test_a_term_has_one_log_though_its_leader_forgot_that_it_was_elected() -> None:
     """Node 5 hands over to node 1, which crashes before its disk has its vote, and is told to stand again: with the
     same term, and those who voted for it vote for it once more. If it led before its vote was on its disk, there were
