@@ -86,6 +86,9 @@ class Node:
         self.incarnation = storage.incarnation
         self.log = log
         self.stopping = False
+        """No operation is taken any more."""
+        self._stopped = False
+        """The engine takes no turn any more: storage is about to close, and takes no row then."""
         self.started_at = time.monotonic()
         self.connections: set[ClientConnection] = set()
         self.silent_connections: set[ClientPort] = set()
@@ -197,6 +200,8 @@ class Node:
             self._schedule()
 
     def _on_committed(self, sequence: int) -> None:
+        if self._stopped:
+            return
         self._committed = sequence
         if not self._scheduled:
             self._schedule()
@@ -215,6 +220,8 @@ class Node:
 
     def _turn(self) -> None:
         self._scheduled = False
+        if self._stopped:
+            return
         engine = self._engine
         now = self.now()
         engine.wall(self.wall_ms())
@@ -508,7 +515,8 @@ class Node:
         return len(self._operations) + len(self._scans) + int(self._engine.status()["operations_in_flight"])
 
     async def stop(self) -> None:
-        """End the background tasks and close every connection."""
+        """End the background tasks and close every connection. What peers say from here on is not heard."""
+        self._stopped = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

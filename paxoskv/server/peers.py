@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core.errors import ProtocolError
 from paxoskv.server.config import NodeConfig
-from paxoskv.server.sockets import keep_alive
+from paxoskv.server.sockets import give_up_soon, keep_alive
 from paxoskv.wire import framing, peer
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class PeerLink:
                 reason = str(error)
             except OSError as error:
                 reason = error.strerror or str(error)
+            except UnicodeError:
+                reason = "no such name"
             was_up = self._connection is not None
             self._connection = None
             if connection is not None:
@@ -134,6 +136,7 @@ class _Outgoing(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         keep_alive(transport)
+        give_up_soon(transport)
         self.transport.set_write_buffer_limits(high=_BLOCKED_BYTES)
         self.transport.write(peer.pack_hello(self._node.hello))
 

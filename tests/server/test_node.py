@@ -1,6 +1,94 @@
 """What a node decides by itself."""
 
-from paxoskv.server.node import slice_records
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from paxoskv.paxos import ballot, register
+from paxoskv.paxos.messages import Proposals
+from paxoskv.server import config
+from paxoskv.server.launcher import free_base_port
+from paxoskv.server.logs import NodeLog
+from paxoskv.server.modes import MODES
+from paxoskv.server.node import Node, slice_records
+from paxoskv.server.peers import _Outgoing
+from paxoskv.storage.contract import Identity
+from paxoskv.storage.sqlite import SqliteStorage
+
+
+@pytest.fixture
+async def node(tmp_path: Path) -> AsyncIterator[Node]:
+    """Node 1 of three, on a disk; the addresses of the others are no good, and it listens nowhere."""
+    base = free_base_port(1)
+    hosts = ["127.0.0.1", "a..b", "127.0.0.1"]
+    entries = [
+        (number, f"{host}:{base + number}", f"{host}:{base + 100 + number}", f"node-{number}")
+        for number, host in enumerate(hosts, 1)
+    ]
+    path = tmp_path / "cluster.toml"
+    path.write_text(config.render("c", "paxos", entries))
+    loaded = config.load(path)
+    storage = await SqliteStorage.open(tmp_path / "node-1", Identity("c", 1, "paxos", (1, 2, 3)))
+    options = config.Options()
+    engine = MODES["paxos"].build(loaded, 1, options, storage)
+    made = Node(loaded, 1, options, storage, engine, MODES["paxos"].codec, NodeLog(1, "info"))
+    await made.recover()
+    yield made
+    await made.stop()
+    await storage.close()
+
+
+async def turns() -> None:
+    """Let the event loop go round a few times."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def a_write(number: int) -> Proposals:
+    version = ballot.make_ballot(1, 2) << ballot.STEP_BITS | number
+    return Proposals(number, (), (), (), (b"k",), (version,), (register.encode(register.Register()),))
+
+
+async def test_what_a_peer_says_while_the_node_stops_is_not_heard(node: Node) -> None:
+    """It had been journaled after the journal was closed, and the node ended as if its disk had failed."""
+    storage = node._storage
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    node.start()
+    node.receive(2, [a_write(1)])
+    await turns()
+    assert storage.boundary() or storage.changing_s, "it is journaled"
+    await node.stop()
+    node.receive(2, [a_write(2)])
+    await storage.close()
+    await turns()
+    assert not raised
+
+
+async def test_a_name_that_cannot_be_one_is_a_peer_that_is_not_there(node: Node) -> None:
+    """Python raises UnicodeError for it, which is no OSError."""
+    link = node.links[2]
+    trying = asyncio.create_task(link.run())
+    while link.reason == "not connected yet":
+        assert not trying.done()
+        await asyncio.sleep(0)
+    trying.cancel()
+    assert link.reason == "no such name"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux'")
+async def test_the_way_to_a_peer_does_not_outlive_its_silence(node: Node) -> None:
+    """Or else TCP would send again after ever longer pauses, long after the network is well again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(lambda: _Outgoing(node), *server.getsockname())
+        timeout_ms = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        transport.abort()
+    assert 1000 <= timeout_ms <= 10_000
 
 
 def test_a_checkpoint_that_does_not_keep_up_writes_more_at_a_time() -> None:
