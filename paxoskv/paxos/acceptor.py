@@ -30,8 +30,6 @@ class Acceptor:
         self.durable = 0
         self.floor = 0
         """A version; see protocol.md section 6. Nothing raises it yet."""
-        self.journaled_bytes = 0
-        """Size of all changes ever, to bound what waits for a slow disk."""
         self._changed: list[Record] = []
         self._changes: deque[tuple[int, list[Record]]] = deque()
 
@@ -105,7 +103,6 @@ class Acceptor:
             size += len(register) - len(record.register)
             record.accepted = version
             record.register = register
-            self.journaled_bytes += len(register)
         records.bytes += size
         return refusals, wait
 

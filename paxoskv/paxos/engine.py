@@ -42,6 +42,8 @@ from paxoskv.paxos.repair import Repair
 from paxoskv.paxos.scanner import Scanner
 
 _ANSWER_BYTES_MAX: Final = 512 * 1024
+# What a change of one key keeps in memory besides key and register: its record, for one that is new, and what it was.
+_CHANGE_BYTES: Final = 512
 _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
 # So long past its time, a value is swept by whoever finds it.
@@ -52,11 +54,12 @@ _NEVER: Final = float("inf")
 class _ParkedMessage:
     """A peer's message, or the own vote, until the records of its keys are in memory."""
 
-    __slots__ = ("message", "missing", "sender")
+    __slots__ = ("bytes", "message", "missing", "sender")
 
-    def __init__(self, sender: int, message: Message, missing: int) -> None:
+    def __init__(self, sender: int, message: Message, missing: int, bytes_: int) -> None:
         self.sender = sender
         self.message = message
+        self.bytes = bytes_
         self.missing = missing
         """How many of its keys have not come."""
 
@@ -109,12 +112,14 @@ class PaxosEngine:
         self._backlog: deque[tuple[int, int]] = deque()
         """(turn, bytes) of what is journaled and not on disk."""
         self._backlog_bytes = 0
-        self._journaled_bytes = 0
+        self._turn_bytes = 0
+        """Of what this turn has journaled so far."""
         self._incarnations: dict[int, int] = {}
         self._loading: set[bytes] = set()
         self._parked_operations: dict[bytes, _ParkedOperations] = {}
         self._parked_messages: dict[_ParkedMessage, None] = {}
         """In the order of their arrival,"""
+        self._parked_bytes = 0
         self._awaited: dict[bytes, list[_ParkedMessage]] = {}
         """and by the keys that they wait for."""
         self._handlers = {
@@ -215,6 +220,7 @@ class PaxosEngine:
             # Unless its sender has been restarted meanwhile.
             if waiting in self._parked_messages:
                 del self._parked_messages[waiting]
+                self._parked_bytes -= waiting.bytes
                 self._handlers[type(waiting.message)](waiting.sender, waiting.message)
 
     def _expiries(self, keys: list[bytes], blobs: dict[bytes, bytes]) -> Iterable[tuple[bytes, int, bool]]:
@@ -260,13 +266,19 @@ class PaxosEngine:
         missing = self.records.missing(keys)
         if not missing:
             return True
-        if len(self._parked_messages) >= self.context.capacity.parked_messages:
+        capacity = self.context.capacity
+        size = _changes_bytes(message) if type(message) is Proposals else _CHANGE_BYTES * len(keys)
+        if len(self._parked_messages) >= capacity.parked_messages or (
+            # All that wait for one record go into one row of the journal.
+            self._parked_messages and self._parked_bytes + size > capacity.backlog_bytes
+        ):
             self.counters["parked_dropped"] += 1
             return False
         # Looked at again when all of its keys have come, not at each: there may be many messages of many keys.
         wanted = dict.fromkeys(missing)
-        parked = _ParkedMessage(sender, message, len(wanted))
+        parked = _ParkedMessage(sender, message, len(wanted), size)
         self._parked_messages[parked] = None
+        self._parked_bytes += size
         for key in wanted:
             self._awaited.setdefault(key, []).append(parked)
         self._load(missing)
@@ -310,6 +322,7 @@ class PaxosEngine:
             refusals = refusals + refused
         if wait == acceptor.sequence:
             self._effects.journal.append(message)
+            self._turn_bytes += _changes_bytes(message)
         if wait <= acceptor.durable:
             self._deliver(sender, answers)
             return
@@ -381,6 +394,7 @@ class PaxosEngine:
             self._incarnations[peer] = incarnation
             self._held = deque(held for held in self._held if held[1] != peer)
             self._parked_messages = {parked: None for parked in self._parked_messages if parked.sender != peer}
+            self._parked_bytes = sum([parked.bytes for parked in self._parked_messages])
             self.context.sends.pop(peer, None)
             self.proposer.peer_restarted(peer)
             self.scanner.peer_restarted(peer)
@@ -520,10 +534,9 @@ class PaxosEngine:
         acceptor = self.acceptor
         if effects.journal:
             effects.sequence = acceptor.sequence
-            size = acceptor.journaled_bytes - self._journaled_bytes
-            self._journaled_bytes = acceptor.journaled_bytes
-            self._backlog.append((acceptor.sequence, size))
-            self._backlog_bytes += size
+            self._backlog.append((acceptor.sequence, self._turn_bytes))
+            self._backlog_bytes += self._turn_bytes
+            self._turn_bytes = 0
             acceptor.end_turn()
         self._evict()
         return effects
@@ -552,6 +565,16 @@ class PaxosEngine:
             "evictions": self.records.evictions,
             "loads": self.records.loads,
         }
+
+
+def _changes_bytes(message: Proposals) -> int:
+    """About what the changes keep in memory until they are on disk: the row, the records, and what those were."""
+    return (
+        sum(map(len, message.accept_registers))
+        + sum(map(len, message.accept_keys))
+        + sum(map(len, message.prepare_keys))
+        + _CHANGE_BYTES * (len(message.accept_keys) + len(message.prepare_keys))
+    )
 
 
 def _promised(

@@ -238,7 +238,7 @@ def _draw_capacity(seed: int) -> dict[str, int]:
         "scanners": rng.choice((0, 0, 0, 1, 2)),
         "page_bytes": rng.choice((usual.page_bytes, 200, 1)),
         "in_flight": rng.choice((*[usual.operations] * 7, 4)),
-        "backlog_bytes": rng.choice((*[usual.backlog_bytes] * 5, 1000)),
+        "backlog_bytes": rng.choice((*[usual.backlog_bytes] * 5, 8000)),
         "parked_messages": rng.choice((*[usual.parked_messages] * 5, 1)),
         "repairs": rng.choice((*[usual.repairs] * 5, 1)),
         "unapplied_bytes": rng.choice((*[usual.unapplied_bytes] * 5, 100)),

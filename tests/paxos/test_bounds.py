@@ -1,12 +1,18 @@
 """What clients can make an engine hold and send: however much they ask for, no more than fits."""
 
+import random
+from typing import Any
+
 import pytest
 from harness.cluster import Cluster
 
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation, Result
+from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import ballot as ballots
+from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.paxos.messages import Fetch, Fetches, Message, Proposals, RelayAnswers, Relays
+from paxoskv.paxos.register import Register, encode
 from paxoskv.paxos.relays import cut, fitting, is_too_much
 from paxoskv.wire import paxos
 
@@ -185,6 +191,67 @@ def test_fetches_of_many_long_keys_are_cut() -> None:
     sent = sizes(engine.take_effects().sends[2], Fetches)
     assert max(sent) < FRAME_BYTES_MAX
     assert sum(sent) > 3200 * 1024
+
+
+def accept(number: int, key: bytes, value: bytes) -> Proposals:
+    said = Register()
+    said.value = value
+    version = ballots.make_ballot(1, 2) << ballots.STEP_BITS | number
+    return Proposals(number, (), (), (), (key,), (version,), (encode(said),))
+
+
+def alone(**more: Any) -> PaxosEngine:
+    """Node 1 of three, which has heard of node 2."""
+    engine = PaxosEngine(1, 1, EveryNode((1, 2, 3)), random.Random(0), **more)
+    engine.recover([])
+    engine.take_effects()
+    engine.peer_up(2, 1, 1.0)
+    return engine
+
+
+def test_what_waits_for_one_record_fits_a_row_of_the_journal() -> None:
+    """All of it is voted on when the record comes. Of a gigabyte SQLite would have refused the row."""
+    engine = alone()
+    for number in range(1, 101):
+        engine.receive(2, [accept(number, b"cold", b"v" * MEGABYTE)], 1.0)
+        engine.take_effects()
+    assert engine.counters["parked_dropped"] > 60
+    engine.loaded({b"cold": None}, 2.0)
+    journal = engine.take_effects().journal
+    assert 20 < len(journal) < 34
+    engine.receive(2, [accept(101, b"another", b"v")], 3.0)
+    assert engine.counters["ignored_while_disk_hangs"] == 0, "it just fits what may be on its way to the disk"
+    engine.loaded({b"another": None}, 4.0)
+    assert engine.take_effects().journal
+
+
+@pytest.mark.parametrize("kind", ["accept", "prepare"])
+def test_what_is_on_its_way_to_a_disk_that_hangs_counts_with_all_that_it_costs(kind: str) -> None:
+    """Small values of new keys, or promises: their records cost many times what their registers do."""
+    engine = alone(empty=True)
+    count = 0
+    while not engine.muted:
+        keys = tuple([b"%08d" % (count + number) for number in range(100)])
+        if kind == "accept":
+            versions = (ballots.make_ballot(1, 2) << ballots.STEP_BITS | 1,) * 100
+            message = Proposals(count, (), (), (), keys, versions, (encode(Register()),) * 100)
+        else:
+            message = Proposals(count, keys, (ballots.make_ballot(1, 2),) * 100, (0,) * 100, (), (), ())
+        engine.receive(2, [message], 1.0)
+        engine.take_effects()
+        count += 100
+    assert 20_000 < count < 100_000
+
+
+def test_what_was_replayed_is_no_backlog() -> None:
+    engine = PaxosEngine(1, 2, EveryNode((1, 2, 3)), random.Random(0), empty=True)
+    for number in range(1, 41):
+        engine.recover([accept(number, b"k", b"v" * MEGABYTE)])
+    engine.take_effects()
+    engine.peer_up(2, 1, 1.0)
+    for number in (100, 101):
+        engine.receive(2, [accept(number, b"k", b"v")], 1.0)
+        assert engine.take_effects().journal
 
 
 def test_keys_once_found_expired_are_forgotten_though_reads_never_cease() -> None:
