@@ -1,6 +1,6 @@
 """Ballots and versions, packed into integers that compare as the tuples do.
 
-A ballot is (round, node) in 44 bits, a version is (round, node, step) in 64: 36 bits of round, 8 of node, 20 of
+A ballot is (round, node) in 43 bits, a version is (round, node, step) in 63: 35 bits of round, 8 of node, 20 of
 step. Packed, because they are compared and stored for every key of every message, and CPython compares two
 integers several times faster than two tuples. 0 is "none" for both; step 0 is never proposed.
 """
@@ -11,9 +11,11 @@ NODE_BITS: Final = 8
 STEP_BITS: Final = 20
 NODE_MAX: Final = 2**NODE_BITS - 1
 STEP_MAX: Final = 2**STEP_BITS - 1
-ROUND_MAX: Final = 2**36 - 1
-BALLOT_MAX: Final = 2**44 - 1
-VERSION_MAX: Final = 2**64 - 1
+ROUND_MAX: Final = 2**35 - 1
+"""No higher one is proposed, nor taken from a peer. A key that nodes take from each other a thousand times a second has
+rounds for a year; then it can be taken no more, and its writes fail."""
+BALLOT_MAX: Final = 2**43 - 1
+VERSION_MAX: Final = 2**63 - 1
 
 
 def make_ballot(round_: int, node: int) -> int:

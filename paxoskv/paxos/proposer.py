@@ -393,6 +393,12 @@ class Proposer:
         round_ = max(chain.round_seen, self._round_min, ballots.round_of(chain.ballot))
         if record is not None:
             round_ = max(round_, ballots.round_of(record.promised))
+        if round_ >= ballots.ROUND_MAX:
+            # No peer would take a higher one, nor this node itself when it starts again. Operations time out.
+            chain.phase = BACKING_OFF
+            chain.wake = context.now + context.timing.backoff_s_max
+            self._soonest = min(self._soonest, chain.wake)
+            return
         chain.ballot = ballots.make_ballot(round_ + 1, context.node)
         chain.phase = PREPARING
         chain.promises = 0

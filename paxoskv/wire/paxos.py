@@ -5,14 +5,11 @@ from typing import Any, Final
 
 from paxoskv.core import operations
 from paxoskv.paxos import messages
+from paxoskv.paxos.ballot import BALLOT_MAX, VERSION_MAX
 from paxoskv.paxos.messages import Message
 from paxoskv.paxos.register import is_shaped
 from paxoskv.wire.tagged import make_codec
 
-# Rounds grow by one at a time, so no honest node comes near the half of what 36 bits hold; what claims to is refused
-# before it can exhaust a key.
-_VERSION_MAX: Final = 2**63 - 1
-_BALLOT_MAX: Final = _VERSION_MAX >> 20
 _NUMBER_MAX: Final = 2**64 - 1
 _INT: Final = frozenset((int,))
 _BYTES: Final = frozenset((bytes,))
@@ -82,7 +79,7 @@ def _exceptions(column: Any) -> tuple[messages.Refusal, ...]:
     for key, promised, by_floor in column:
         if type(key) is not bytes or type(by_floor) is not bool:
             raise ValueError(column)
-        [promised] = _integers((promised,), 0, _BALLOT_MAX)
+        [promised] = _integers((promised,), 0, BALLOT_MAX)
         found.append(messages.Refusal(key, promised, by_floor))
     return tuple(found)
 
@@ -93,10 +90,10 @@ def _decode_proposals(
     message = messages.Proposals(
         _number(number),
         _keys(prepare_keys),
-        _integers(ballots, 1, _BALLOT_MAX),
-        _integers(known, 0, _VERSION_MAX),
+        _integers(ballots, 1, BALLOT_MAX),
+        _integers(known, 0, VERSION_MAX),
         _keys(accept_keys),
-        _integers(versions, 1, _VERSION_MAX),
+        _integers(versions, 1, VERSION_MAX),
         _registers(registers),
     )
     _equal_lengths(prepare_keys, ballots, known)
@@ -111,8 +108,8 @@ def _decode_accepted(number: Any, exceptions: Any) -> messages.Accepted:
 def _decode_promised(
     number: Any, start: Any, accepted: Any, registers: Any, exceptions: Any, floor: Any
 ) -> messages.Promised:
-    _integers((floor,), 0, _VERSION_MAX)
-    _integers(accepted, 0, _VERSION_MAX)
+    _integers((floor,), 0, VERSION_MAX)
+    _integers(accepted, 0, VERSION_MAX)
     if type(registers) is not tuple or not all(
         [register is None or register == b"" or is_shaped(register) for register in registers]
     ):
@@ -130,8 +127,8 @@ def _decode_reads(number: Any, keys: Any) -> messages.Reads:
 
 
 def _decode_versions(number: Any, versions: Any, floor: Any) -> messages.Versions:
-    _integers((floor,), 0, _VERSION_MAX)
-    return messages.Versions(_number(number), _integers(versions, 0, _VERSION_MAX), floor)
+    _integers((floor,), 0, VERSION_MAX)
+    return messages.Versions(_number(number), _integers(versions, 0, VERSION_MAX), floor)
 
 
 def _decode_fetches(items: Any) -> messages.Fetches:
@@ -143,7 +140,7 @@ def _decode_fetches(items: Any) -> messages.Fetches:
 def _decode_registers(items: Any) -> messages.Registers:
     fetched = []
     for number, version, register in items:
-        _integers((version,), 0, _VERSION_MAX)
+        _integers((version,), 0, VERSION_MAX)
         if register != b"" and not is_shaped(register):
             raise ValueError(register)
         fetched.append(messages.Fetched(_number(number), version, register))
@@ -152,7 +149,7 @@ def _decode_registers(items: Any) -> messages.Registers:
 
 def _relayed_operation(item: Any) -> messages.RelayedOperation:
     number, exposed, kind, argument, condition, expiry = item
-    _integers((exposed,), 1, _BALLOT_MAX)
+    _integers((exposed,), 1, BALLOT_MAX)
     if type(kind) is not int or not 0 < kind < len(operations.KIND_NAMES):
         raise ValueError(kind)
     if not operations.is_well_formed(kind, argument, condition, expiry):
@@ -164,7 +161,7 @@ def _decode_relays(items: Any) -> messages.Relays:
     relays = []
     for number, key, ballot, relayed in items:
         _keys((key,))
-        _integers((ballot,), 1, _BALLOT_MAX)
+        _integers((ballot,), 1, BALLOT_MAX)
         if not relayed:
             raise ValueError("an empty relay")
         relays.append(
@@ -176,11 +173,11 @@ def _decode_relays(items: Any) -> messages.Relays:
 def _decode_relay_answers(items: Any) -> messages.RelayAnswers:
     answers = []
     for number, promised, start, results in items:
-        _integers((promised,), 0, _BALLOT_MAX)
+        _integers((promised,), 0, BALLOT_MAX)
         for status, value, version, expires_at in results:
             if type(status) is not int or not (value is None or type(value) in (bytes, int)):
                 raise ValueError(results)
-            _integers((version, expires_at), 0, _VERSION_MAX)
+            _integers((version, expires_at), 0, VERSION_MAX)
         answers.append(messages.RelayAnswer(_number(number), promised, _number(start), results))
     return messages.RelayAnswers(tuple(answers))
 
@@ -202,7 +199,7 @@ def _decode_pages(number: Any, start: Any, end: Any, limit: Any) -> messages.Pag
 def _decode_page(number: Any, start: Any, keys: Any, versions: Any, following: Any) -> messages.Page:
     if type(start) is not bytes:
         raise ValueError(start)
-    _equal_lengths(_keys(keys), _integers(versions, 0, _VERSION_MAX))
+    _equal_lengths(_keys(keys), _integers(versions, 0, VERSION_MAX))
     return messages.Page(_number(number), start, keys, versions, _bound(following))
 
 

@@ -11,7 +11,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.engine import PaxosEngine
-from paxoskv.paxos.messages import Fetch, Fetches, Message, Proposals, RelayAnswers, Relays
+from paxoskv.paxos.messages import Fetch, Fetches, Message, Proposals, Refusal, Refused, RelayAnswers, Relays
 from paxoskv.paxos.register import Register, encode
 from paxoskv.paxos.relays import cut, fitting, is_too_much
 from paxoskv.wire import paxos
@@ -241,6 +241,23 @@ def test_what_is_on_its_way_to_a_disk_that_hangs_counts_with_all_that_it_costs(k
         engine.take_effects()
         count += 100
     assert 20_000 < count < 100_000
+
+
+def test_a_key_whose_rounds_are_used_up_fails_and_nothing_else_does() -> None:
+    """A node had proposed beyond what anybody decodes: peers hung up, and its own journal could not be replayed."""
+    cluster = Cluster(watched=False)
+    operation = Operation(operations.PUT, KEY, b"v", deadline=cluster.now + 1)
+    cluster.submit(1, operation)
+    [prepare] = cluster.of(1, 2, Proposals)
+    last = ballots.make_ballot(ballots.ROUND_MAX, 2)
+    said = cluster.engine(1)
+    said.receive(2, [Refused(prepare.message.number, (Refusal(KEY, last, False),))], cluster.now)
+    cluster.turn(1)
+    cluster.settle(3)
+    result = cluster.result(operation)
+    assert result is not None
+    assert result.status >= operations.ERROR_STATUS_MIN
+    assert cluster.run(1, Operation(operations.PUT, b"other", b"v")).status == operations.OK
 
 
 def test_what_was_replayed_is_no_backlog() -> None:
