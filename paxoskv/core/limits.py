@@ -29,6 +29,8 @@ class Capacity:
     """Journaled and not on disk. Past it nothing more is taken: this disk hangs, not others', and memory is finite."""
     parked_messages: int = 1024
     """Of peers, which wait for records from storage; further ones are dropped, as the network might have."""
+    loads: int = 65_536
+    """Records that storage was asked for and has not brought; while a disk hangs no more are asked for."""
     repairs: int = 65_536
     """Keys that each peer is known to lack; what is not remembered, a later read finds."""
     unapplied_bytes: int = 64 * 1024 * 1024

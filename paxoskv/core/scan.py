@@ -19,6 +19,8 @@ PAGE_KEYS_MAX: Final = 2048
 _RUN_KEYS: Final = 8192
 # Gets of one page that are under way at a time: values may be large.
 _GETS_MAX: Final = 64
+# Of this node's own keys, on their way; further ones never come, as while the disk hangs.
+_PAGES_MAX: Final = 1024
 
 
 class Item(NamedTuple):
@@ -143,6 +145,7 @@ class LocalPages:
         self._ask = ask
         self._number = 0
         self._asked: dict[int, tuple[bytes, bytes | None, int | None, Found]] = {}
+        self._waiting: list[tuple[bytes, bytes | None, int | None, Found]] = []
         self._saved: dict[int, Found] = {}
         self._ready: deque[
             tuple[bytes, bytes | None, int | None, Found, Sequence[tuple[bytes, bytes]], bytes | None]
@@ -160,18 +163,28 @@ class LocalPages:
         """Have `found` called with the page that begins at `start`, of at most `limit` keys, or never while the disk
         hangs."""
         self._used_at = now
+        if len(self._asked) + len(self._waiting) >= _PAGES_MAX:
+            return  # The disk hangs.
+        self._waiting.append((start, end, limit, found))
+        self._begin()
+
+    def _begin(self) -> None:
+        """Ask storage for the pages that wait, unless the order has to be made anew before, for which those that are
+        under way have to end: they need the one that there is."""
         records = self._records
         order = records.order
-        if order is None or (
-            not self._asked and not self._ready and order.size > 2 * _RUN_KEYS + 2 * self._unsaved_max
-        ):
+        if order is None or order.size > 2 * _RUN_KEYS + 2 * self._unsaved_max:
+            if self._asked or self._ready:
+                return
             # Before storage is asked: what is saved while it answers is in the order then.
             unsaved = records.unsaved()
             self._unsaved_max = len(unsaved)
             records.order = KeyOrder(unsaved)
-        self._number += 1
-        self._asked[self._number] = (start, end, limit, found)
-        self._ask(Scan(start, end, b"", self._number, limit))
+        waiting, self._waiting = self._waiting, []
+        for start, end, limit, found in waiting:
+            self._number += 1
+            self._asked[self._number] = (start, end, limit, found)
+            self._ask(Scan(start, end, b"", self._number, limit))
 
     def scanned(self, number: int, records: Sequence[tuple[bytes, bytes]], beyond: bytes | None) -> None:
         """Storage has answered."""
@@ -212,6 +225,8 @@ class LocalPages:
                 goes_on = keys[limit]
                 del keys[limit:]
             found(keys, blobs, goes_on)
+        if self._waiting:
+            self._begin()
 
     def tick(self, now: float) -> None:
         """Forget the order when nobody scans any more."""

@@ -48,6 +48,8 @@ class Sweep:
         self._wall_ms = 0
         self._now = 0.0
         self._inner = Inner(self._answered)
+        self._gets = 0
+        """That are under way."""
         self.counters: dict[str, Any] = {"swept_keys": 0, "sweeps": 0}
 
     def tick(self, now: float, wall_ms: int, with_memory: bool) -> None:
@@ -55,6 +57,10 @@ class Sweep:
         self._now = now
         self._wall_ms = wall_ms
         if now < self._wake:
+            return
+        if self._gets:
+            # Without a majority they take as long as they may. More of them would not make it sooner.
+            self._wake = now + _PAGE_S
             return
         self._number += 1
         number = self._page = self._number
@@ -88,11 +94,13 @@ class Sweep:
         self._start = following
         self._wake = self._now + pause
         self.counters["swept_keys"] += len(due)
+        self._gets += len(due)
         for key in due:
             self._get(Operation(operations.GET, key, deadline=self._now + _PATIENCE_S, reply=self._inner))
 
     def _answered(self, operation: Operation, result: Result) -> None:
         """Whatever it says: what is left is found in the next pass."""
+        self._gets -= 1
 
     def deadline(self) -> float:
         """When the next tick is of use."""

@@ -11,7 +11,7 @@ from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Refusal
 from paxoskv.paxos.records import Record, Records, Shadow
-from paxoskv.paxos.register import EMPTY
+from paxoskv.paxos.register import EMPTY, EXPIRING
 
 
 class Acceptor:
@@ -30,6 +30,8 @@ class Acceptor:
         self.durable = 0
         self.floor = 0
         """A version; see protocol.md section 6. Nothing raises it yet."""
+        self.expiry_seen = False
+        """Something that expires was accepted, since the start or in the journal."""
         self._changed: list[Record] = []
         self._changes: deque[tuple[int, list[Record]]] = deque()
 
@@ -103,6 +105,8 @@ class Acceptor:
             size += len(register) - len(record.register)
             record.accepted = version
             record.register = register
+            if register[0] == EXPIRING:
+                self.expiry_seen = True
         records.bytes += size
         return refusals, wait
 

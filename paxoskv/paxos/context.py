@@ -52,8 +52,6 @@ class Context(EngineContext[Message]):
         self.timing = timing
         self.value_bytes_max = value_bytes_max
         self.now = 0.0
-        self.expiry_seen = False
-        """Something that expires was proposed here."""
         self.heard: dict[int, float] = {}
         """When each peer last said anything."""
         self.round_s = 0.0

@@ -191,7 +191,12 @@ class PaxosEngine:
         for key in keys:
             # A resident record is newer than storage. Asked for all the same, it could change, be written and leave
             # memory before the answer comes, and an older copy would take its place.
-            if key not in self._loading and key not in self.records.resident:
+            # While the disk hangs they pile up. What is asked for beyond that is not read from here: see `tick`.
+            if (
+                key not in self._loading
+                and key not in self.records.resident
+                and len(self._loading) < self.context.capacity.loads
+            ):
                 self._loading.add(key)
                 self._effects.loads.append(key)
 
@@ -268,7 +273,9 @@ class PaxosEngine:
             return True
         capacity = self.context.capacity
         size = _changes_bytes(message) if type(message) is Proposals else _CHANGE_BYTES * len(keys)
-        if len(self._parked_messages) >= capacity.parked_messages or (
+        if (
+            len(self._parked_messages) >= capacity.parked_messages or len(self._loading) + len(missing) > capacity.loads
+        ) or (
             # All that wait for one record go into one row of the journal.
             self._parked_messages and self._parked_bytes + size > capacity.backlog_bytes
         ):
@@ -413,7 +420,8 @@ class PaxosEngine:
     # The disk.
 
     def wall(self, milliseconds: int) -> None:
-        self.context.wall_ms = milliseconds
+        # A clock before 1970 says nothing, and is no reason to write what no node would decode.
+        self.context.wall_ms = max(0, milliseconds)
 
     def committed(self, sequence: int, now: float) -> None:
         self.context.advance(now)
@@ -482,7 +490,7 @@ class PaxosEngine:
         self.scanner.tick()
         self.pages.tick(now)
         if self.sweep is not None:
-            self.sweep.tick(now, self.context.wall_ms, self.context.expiry_seen)
+            self.sweep.tick(now, self.context.wall_ms, self.acceptor.expiry_seen)
 
     def retire(self, now: float) -> None:
         """Nobody depends on this node more than on any other."""

@@ -499,7 +499,6 @@ class Proposer:
                 self._close(chain)
             return
         if tail.expires_at:
-            context.expiry_seen = True
             # What was put with an expiry in the past is gone at once.
             lapse(chain, wall_ms)
         if chain.step == step:

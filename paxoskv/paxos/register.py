@@ -24,7 +24,7 @@ EMPTY: Final = b""
 # The flags say that there is an expiry, so that a read need not look for one.
 _ABSENT: Final = 0
 _PRESENT: Final = 1
-_EXPIRING: Final = 3
+EXPIRING: Final = 3
 
 
 class Register:
@@ -54,7 +54,7 @@ def encode(register: Register) -> bytes:
     value = register.value
     lineage = register.lineage
     expires_at = register.expires_at
-    flags = _ABSENT if value is None else _EXPIRING if expires_at else _PRESENT
+    flags = _ABSENT if value is None else EXPIRING if expires_at else _PRESENT
     if len(lineage) == 1:
         [(origin, (number, version))] = lineage.items()
         head = _HEAD_AND_ENTRY.pack(flags, 1, register.modified, expires_at, register.horizon, origin, number, version)
@@ -80,7 +80,7 @@ def decode(encoded: bytes) -> Register:
         flags, _, register.modified, expires_at, register.horizon = _HEAD.unpack_from(encoded)
         for origin, number, version in _ENTRY.iter_unpack(encoded[HEAD_BYTES:start]):
             register.lineage[origin] = (number, version)
-    if flags == _EXPIRING:
+    if flags == EXPIRING:
         # Without the flag the field means nothing, as reads take it (`user_view`).
         register.expires_at = expires_at
     if flags:
@@ -92,7 +92,7 @@ def user_view(encoded: bytes) -> tuple[bytes | None, int, int]:
     """Value, user-visible version and expiry alone, which is all that a read needs."""
     if not encoded or not encoded[0]:
         return None, 0, 0
-    expires_at = expiry(encoded) if encoded[0] == _EXPIRING else 0
+    expires_at = expiry(encoded) if encoded[0] == EXPIRING else 0
     return encoded[HEAD_BYTES + encoded[1] * ENTRY_BYTES :], int.from_bytes(encoded[2:10], "big"), expires_at
 
 
@@ -107,7 +107,7 @@ def is_shaped(encoded: Any) -> bool:
         return False
     flags = encoded[0]
     end = HEAD_BYTES + encoded[1] * ENTRY_BYTES
-    if flags in (_PRESENT, _EXPIRING):
+    if flags in (_PRESENT, EXPIRING):
         return len(encoded) >= end
     return flags == _ABSENT and len(encoded) == end
 

@@ -426,7 +426,8 @@ class RaftEngine:
     # The disk.
 
     def wall(self, milliseconds: int) -> None:
-        self.context.wall_ms = milliseconds
+        # A clock before 1970 says nothing, and is no reason to write what no node would decode.
+        self.context.wall_ms = max(0, milliseconds)
 
     @property
     def is_muted(self) -> bool:

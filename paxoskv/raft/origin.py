@@ -328,7 +328,8 @@ class Origin:
         for request in self._requests.values():
             request.operations = expire(request.operations, _UNAVAILABLE)
         self._ready = deque([(index, expire(reads, _UNAVAILABLE)) for index, reads in self._ready])
-        self._parked = {key: expire(reads, _UNAVAILABLE) for key, reads in self._parked.items()}
+        parked = {key: expire(reads, _UNAVAILABLE) for key, reads in self._parked.items()}
+        self._parked = {key: reads for key, reads in parked.items() if reads}
         before = self.counters["timeouts"]
         for pending in self._pending:
             # A batch stays as it is: its results come for all of it.

@@ -752,8 +752,12 @@ class SqliteStorage:
                 self._pass_complete_at = self._begun
             if self._wal_frames - before <= RESTART_FRAMES_MAX:
                 break
+        await self._in_turn(self._restart_alone, first=True)
+
+    async def _restart_alone(self) -> None:
+        # Only now: held while the writer's turn is waited for, it would keep reads from a disk whose commits hang.
         async with self._reading:
-            await self._in_turn(self._restart, first=True)
+            await self._restart()
 
     async def _restart(self) -> None:
         # However it ends, the next try comes when as much again has been written, or nothing fits any more.

@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxoskv.core import operations
+from paxoskv.core.engine import Scan
 from paxoskv.core.operations import Operation, Result
-from paxoskv.core.scan import Assembly, Inner, KeyOrder, ScanOperation, after, prefix_end
+from paxoskv.core.scan import Assembly, Inner, KeyOrder, LocalPages, ScanOperation, after, prefix_end
+from paxoskv.paxos.records import Record, Records
 
 keys = st.binary(min_size=1, max_size=3)
 
@@ -65,6 +67,47 @@ def test_a_page_ends_once_it_is_full_and_says_where_the_next_one_begins() -> Non
     assert [result.status for result in answered] == [operations.OK]
     assert [item.key for item in operation.items] == [b"a", b"b", b"c"]
     assert operation.following == b"d"
+
+
+def test_the_order_does_not_grow_for_ever_where_somebody_always_scans() -> None:
+    """It was made anew only at a moment at which no page was under way."""
+    records = Records(1 << 20)
+    asked: list[Scan] = []
+    before: list[Scan] = []
+    pages = LocalPages(records, asked.append)
+    found = 0
+
+    def note(keys: list[bytes], blobs: dict[bytes, bytes], following: bytes | None) -> None:
+        nonlocal found
+        found += 1
+
+    for number in range(3000):
+        pages.page(b"", None, note, number * 0.001)
+        for new in range(20):
+            records.soil(records.add(Record(b"%08d" % (number * 20 + new))))
+        if number % 50 == 0:
+            records.begin_checkpoint()
+            while records.order_checkpoint():
+                pass
+            while saved := records.checkpoint_slice(1024, 1 << 18):
+                records.folded([key for key, _ in saved])
+        # What was asked in the round before: whenever a page begins, another one is under way.
+        for scan in before:
+            pages.scanned(scan.number, [], b"\0")
+        while pages.busy:
+            pages.advance()
+        before, asked[:] = asked[:], []
+    assert found > 2500
+    assert records.order is not None
+    assert records.order.size < 40_000
+
+
+def test_pages_of_a_disk_that_hangs_do_not_pile_up() -> None:
+    asked: list[Scan] = []
+    pages = LocalPages(Records(1 << 20), asked.append)
+    for _ in range(10_000):
+        pages.page(b"", None, lambda *_: None, 1.0)
+    assert len(asked) <= 1024
 
 
 def test_a_key_that_is_written_again_and_again_is_kept_once() -> None:

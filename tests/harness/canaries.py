@@ -69,7 +69,7 @@ SCANS_OF_BOTH = (
     Canary(
         "a scan is blind for what storage does not have",
         "section 4",
-        _PAGES + "page",
+        _PAGES + "_begin",
         "records.order = KeyOrder(unsaved)",
         "records.order = KeyOrder(())",
     ),

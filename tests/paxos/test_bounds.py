@@ -7,6 +7,7 @@ import pytest
 from harness.cluster import Cluster
 
 from paxoskv.core import operations
+from paxoskv.core.limits import Capacity
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import EveryNode
 from paxoskv.paxos import ballot as ballots
@@ -258,6 +259,27 @@ def test_a_key_whose_rounds_are_used_up_fails_and_nothing_else_does() -> None:
     assert result is not None
     assert result.status >= operations.ERROR_STATUS_MIN
     assert cluster.run(1, Operation(operations.PUT, b"other", b"v")).status == operations.OK
+
+
+def test_a_disk_that_does_not_read_is_asked_for_no_more_than_so_many_records() -> None:
+    """A node whose disk hangs goes on through the others for as long as it takes, with ever more keys."""
+    engine = alone(capacity=Capacity(loads=10))
+    loads: list[bytes] = []
+    for number in range(100):
+        now = 1.0 + number
+        operation = Operation(operations.GET, b"%d" % number, deadline=now + 0.5)
+        engine.submit([operation], now)
+        engine.receive(2, [accept(number + 1, b"other %d" % number, b"v")], now)
+        loads += engine.take_effects().loads
+        engine.tick(now + 0.9)
+        loads += engine.take_effects().loads
+    assert len(loads) == 10
+    engine.tick(150.0)
+    engine.take_effects()
+    assert engine.context.in_flight == 0
+    engine.loaded(dict.fromkeys(loads), 200.0)
+    engine.submit([Operation(operations.GET, b"99", deadline=300.0)], 200.0)
+    assert engine.take_effects().loads == [b"99"]
 
 
 def test_what_was_replayed_is_no_backlog() -> None:

@@ -139,3 +139,35 @@ def test_readers_at_all_nodes_that_find_a_value_expired_do_not_preempt_each_othe
         cluster.submit(index % 2 + 2, read)
     cluster.settle()
     assert [cluster.result(read) for read in reads] == [Result(operations.OK, None, 0, 0)] * 6
+
+
+def test_a_sweep_without_a_majority_has_no_more_than_a_pages_gets_under_way() -> None:
+    """They had come to as many as clients may have operations, who were refused."""
+    cluster = Cluster(sweeps=True)
+    set_clocks(cluster, 1000)
+    cluster.submit(1, *[Operation(operations.PUT, b"%04d" % n, b"v", deadline=1e9, expiry=60_000) for n in range(1500)])
+    cluster.settle(1.0)
+    cluster.crash(2)
+    cluster.crash(3)
+    set_clocks(cluster, 70_000, 1)
+    most = 0
+    for _ in range(300):
+        cluster.tick(0.1)
+        cluster.commit(1)
+        cluster.load(1)
+        cluster.packets.clear()
+        most = max(most, cluster.engine(1).context.inner)
+    assert 0 < most <= 256
+
+
+def test_what_is_in_the_journal_alone_is_swept_after_a_restart() -> None:
+    cluster = Cluster(sweeps=True)
+    set_clocks(cluster, 1000)
+    cluster.run(1, put(b"v", expiry=60_000))
+    for number in cluster.nodes:
+        cluster.crash(number)
+        cluster.restart(number)
+    set_clocks(cluster, 200_000)
+    cluster.settle(100.0)
+    register = cluster.engine(1).records.resident[KEY].register
+    assert registers.user_view(register)[0] is None

@@ -360,3 +360,25 @@ async def test_no_room_for_the_index_of_the_wal_is_a_full_disk(
     assert heard.failures == []
     assert storage.disk_full is False
     await storage.close()
+
+
+async def test_reads_go_on_while_a_commit_hangs_and_a_checkpoint_waits_for_its_turn(
+    sqlite_kit: Any, let_turn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await sqlite_kit.open()
+    await storage.fold([(b"k", b"record")])
+    run, goes_on = storage._run, asyncio.Event()
+
+    async def hangs(connection: Any, sql: str, parameters: Any = ()) -> Any:
+        if connection is storage._writer and "INTO journal" in sql:
+            await goes_on.wait()
+        return await run(connection, sql, parameters)
+
+    monkeypatch.setattr(storage, "_run", hangs)
+    storage.append(1, b"row")
+    storage._checkpoint_due.set()
+    while not storage._jobs:
+        await let_turn()
+    assert await storage.load([b"k"]) == {b"k": b"record"}
+    goes_on.set()
+    await storage.close()
