@@ -51,7 +51,8 @@ class Connection(asyncio.Protocol):
         self.hello: wire.NodeHello | None = None
         self.in_flight: dict[int, Callback] = {}
         self.suspect = False
-        """A call to this node has timed out, and it has not said anything since."""
+        """Another node is better asked: a call to this one has timed out, and it has not said anything since; or it is
+        about to stop."""
         self.closed = False
         self.writable = True
         """False while the transport holds more than it should; submitting then only grows its buffer."""
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
         """The address of the node that takes writes with the least detour, as far as this one knows one."""
         self.on_route: Callable[[], object] | None = None
         """Called when `writes_to` has changed."""
+        self._leaving = False
         self._on_lost = on_lost
         self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = framing.FrameBuffer(framing.FRAME_BYTES_CEILING - 1)
@@ -262,10 +264,12 @@ class Connection(asyncio.Protocol):
             self.on_room()
 
     def data_received(self, data: bytes) -> None:
-        self.suspect = False
+        self.suspect = self._leaving
         try:
             for body in self._frames.feed(data):
                 self._receive(framing.unpack(body))
+            if self._leaving:
+                self._leave()
         except ProtocolError as error:
             self._reason = str(error)
             if self._transport is not None:
@@ -296,10 +300,18 @@ class Connection(asyncio.Protocol):
             self.writes_to = body[1]
             if self.on_route is not None:
                 self.on_route()
+        elif kind == wire.LEAVING:
+            self._leaving = self.suspect = True
         elif kind == wire.GOODBYE and len(body) == 2:
             raise ProtocolError(f"the node closed the connection: {body[1]}")
         else:
             raise ProtocolError("the node sent a frame that no client understands")
+
+    def _leave(self) -> None:
+        """Close the connection once nothing is asked any more of a node that is about to stop."""
+        if self._transport is not None and not (self.in_flight or self._scans or self._asked):
+            self._reason = "the node is stopping"
+            self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True

@@ -121,7 +121,7 @@ class ClientConnection(asyncio.Protocol):
         self._node.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._node.connections.discard(self)
+        self._node.left(self)
         self._transport = None
         if self._unread is not None:
             self._unread.rest()
@@ -191,6 +191,13 @@ class ClientConnection(asyncio.Protocol):
         """Tell the client which node takes writes with the least detour."""
         if self._has_greeted:
             self._write(framing.pack((wire.WRITES_TO, self._node.writes_to)))
+
+    def leave(self) -> None:
+        """Have the client send nothing more, and close the connection when it has all answers."""
+        if self._has_greeted:
+            self._write(framing.pack((wire.LEAVING,)))
+        else:
+            self.close()
 
     def _submit(self, requests: tuple[Any, ...]) -> None:
         if len(requests) > _IN_FLIGHT_MAX:

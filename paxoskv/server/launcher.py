@@ -232,6 +232,14 @@ class LocalCluster:
         process.wait()
         _close_pipe(process)
 
+    def stop(self, number: int) -> int:
+        """SIGTERM one node and wait until it is gone; its exit code. Raises TimeoutExpired when it does not go."""
+        process = self.nodes[number].process
+        process.terminate()
+        code = process.wait(STOP_S_MAX)
+        _close_pipe(process)
+        return code
+
     def stop_all(self) -> None:
         """SIGTERM all nodes, and SIGKILL after a while those that do not listen."""
         for node in self.nodes.values():

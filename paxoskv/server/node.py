@@ -44,6 +44,8 @@ _HOUSEKEEPING_S: Final = 0.5
 _DISK_PATIENCE_S: Final = 1.0
 _REPLAY_ROWS: Final = 64
 _CLOCK_JUMP_S_MAX: Final = 3600.0
+# So long clients have to take leave of a node that stops.
+_FAREWELL_S_MAX: Final = 1.0
 
 
 def _clients_max() -> int:
@@ -124,6 +126,7 @@ class Node:
         self._turns = 0
         self._turn_operations = 0
         self._drained = asyncio.Event()
+        self._left = asyncio.Event()
 
     # Start.
 
@@ -503,13 +506,26 @@ class Node:
         Answers how many operations are left when time is up.
         """
         self.stopping = True
+        for connection in list(self.connections):
+            connection.leave()
         self._engine.retire(self.now())
         if not self._scheduled:
             self._schedule()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._drained.wait()
+        with contextlib.suppress(TimeoutError):
+            # What a client has sent by now lies unread somewhere, and would be in doubt if the connection broke.
+            async with asyncio.timeout(_FAREWELL_S_MAX):
+                while self.connections:
+                    self._left.clear()
+                    await self._left.wait()
         return self._in_flight()
+
+    def left(self, connection: ClientConnection) -> None:
+        """The client is gone."""
+        self.connections.discard(connection)
+        self._left.set()
 
     def _in_flight(self) -> int:
         return len(self._operations) + len(self._scans) + int(self._engine.status()["operations_in_flight"])

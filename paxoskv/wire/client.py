@@ -8,7 +8,7 @@ Every frame is an array whose first element is its type:
 - node to client: ``[HELLO, wire_version, cluster, node, key_bytes_max, value_bytes_max]``,
   ``[ANSWERS, [answer, ...]]``, ``[STATUS, id, json]``, ``[FAULT, id, error or ""]``, ``[GOODBYE, reason]``,
   ``[PAGE, id, status, reason, [[key, value, version, expires_at], ...], cursor]``, ``[COMMAND, id, error or ""]``,
-  ``[WRITES_TO, address]``
+  ``[WRITES_TO, address]``, ``[LEAVING]``
 
 A request is ``[id, kind, key, argument, condition, timeout_ms]``, an answer ``[id, status, value, version]``,
 as in `core.operations`. A request goes on with ``expiry, lifetime_ms`` if it has an expiry: as in `core.operations`,
@@ -16,7 +16,8 @@ or, with a lifetime, so many milliseconds from when the node takes it; the other
 ``expires_at, left_ms`` if the key expires: the time in milliseconds since the epoch, and how long until then by the
 node's clock. Answers come in any order; `id` is the client's, unsigned 32-bit, unique while in flight. WRITES_TO comes
 after HELLO, and again when it changes: the client address of the node that takes writes with the least detour, "" when
-that is any, or not known. GOODBYE says why the node closes the connection.
+that is any, or not known. GOODBYE says why the node closes the connection. LEAVING says that the node is about to stop:
+the client sends nothing more, and closes the connection when it has all answers; so none is lost.
 
 A page is made of at most `limit` keys, if that is not nil. It may have fewer, even none, and a cursor all the same:
 those that were deleted count.
@@ -43,6 +44,7 @@ SCAN: Final = 6
 PAGE: Final = 7
 COMMAND: Final = 8
 WRITES_TO: Final = 9
+LEAVING: Final = 10
 
 ID_MAX: Final = 2**32 - 1
 TIMEOUT_MS_MAX: Final = 3_600_000
