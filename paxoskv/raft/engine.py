@@ -29,7 +29,7 @@ from paxoskv.raft.leader import Leader
 from paxoskv.raft.log import Log
 from paxoskv.raft.machine import Base, StateMachine
 from paxoskv.raft.messages import Message
-from paxoskv.raft.origin import Origin
+from paxoskv.raft.origin import BEHIND, HANGING, Origin
 from paxoskv.raft.records import Records
 from paxoskv.raft.scanner import Scanner
 from paxoskv.raft.snapshot import Sender
@@ -781,7 +781,10 @@ class RaftEngine:
         if not leader or leader not in self.context.up:
             return
         if self._leader_committed > self.machine.applied + self.context.capacity.lag:
-            self.origin.refuse()
+            self.origin.refuse(BEHIND)
+        elif self._disk_hangs:
+            # It is sent no more entries than it acknowledges, so what it would answer comes to it no more.
+            self.origin.refuse(HANGING)
         else:
             self.origin.request(self._read_there)
             if self._verified:

@@ -272,8 +272,8 @@ class Origin:
         else:
             self._context.answer(operation, result)
 
-    def refuse(self) -> None:
-        """Send clients to other nodes, but for those whose operations are in batches: these have to wait."""
+    def refuse(self, result: Result) -> None:
+        """Send clients to other nodes, with this result; but those whose operations are in batches have to wait."""
         waiting, self._waiting = self._waiting, []
         reads, self._reads = self._reads, []
         requests, self._requests = self._requests, {}
@@ -287,7 +287,7 @@ class Origin:
         for operations_ in refused:
             for operation in operations_:
                 self.counters["refused_while_behind"] += not operation.done
-                self._context.answer(operation, _BEHIND)
+                self._context.answer(operation, result)
 
     # Time.
 
@@ -353,10 +353,13 @@ _UNKNOWN: Final = Result(
     b"the operation may or may not have happened: it was handed to the leader, and nothing was heard of it in time",
     0,
 )
-_BEHIND: Final = Result(
+BEHIND: Final = Result(
     errors.Unavailable.status,
     b"this node was away and is catching up with the others; nothing was changed, ask another node",
     0,
+)
+HANGING: Final = Result(
+    errors.Unavailable.status, b"this node's disk hangs, or is full; nothing was changed, ask another node", 0
 )
 _UNAVAILABLE: Final = Result(
     errors.Unavailable.status,

@@ -293,6 +293,8 @@ class Schedule:
 
     def _is_quiet(self) -> bool:
         cluster = self.cluster
+        if any(node.disk.queued for node in cluster.nodes.values()):
+            return False
         return bool(cluster.leader()) and all(cluster.engine(number).context.in_flight == 0 for number in cluster.nodes)
 
     def _is_converged(self) -> bool:

@@ -3,6 +3,7 @@
 from harness.raft import Cluster
 
 from paxoskv.core import operations
+from paxoskv.core.errors import Unavailable
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
 
@@ -35,3 +36,26 @@ def test_a_follower_forwards_only_so_much_and_the_rest_follows() -> None:
     assert 3 * MEGABYTE < sum(forwarded) < 6 * MEGABYTE
     cluster.settle(5.0)
     assert all(cluster.result(put) is not None for put in asked)
+
+
+def test_a_follower_whose_disk_hangs_sends_its_clients_to_other_nodes() -> None:
+    """It is sent no more than it acknowledges, so it would hear of no answer to them."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.submit(1, *puts(3))
+    for _ in range(30):
+        for packet in cluster.packets[:]:
+            if packet in cluster.packets:
+                cluster.deliver(packet)
+        cluster.commit(1)
+        cluster.commit(2)
+        cluster.tick(0.05)
+    for kind, argument in ((operations.PUT, b"v"), (operations.GET, None)):
+        asked = Operation(kind, b"k", argument, deadline=1e9)
+        cluster.submit(3, asked)
+        result = cluster.result(asked)
+        assert result is not None
+        assert result.status == Unavailable.status
+        assert b"this node's disk hangs" in (result.value or b"")  # type: ignore[operator]
+    cluster.settle(3.0)
+    assert cluster.run(3, Operation(operations.PUT, b"k", b"v")).status == operations.OK
