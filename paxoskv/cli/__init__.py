@@ -1,14 +1,17 @@
 """The command line. Commands are imported when they are called, so that `paxoskv get` need not load the server."""
 
+import contextlib
 import importlib
 import itertools
 import json
+import math
 import os
 import shlex
 import shutil
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -27,6 +30,7 @@ DEFINITE_ERROR = 3
 OUTCOME_UNKNOWN = 4
 # Beyond those: what shells and supervisors understand.
 DEFECT = 70
+IO_ERROR = 74
 INTERRUPTED = 130
 _BROKEN_PIPE = 141
 _AS_JSON = "paxoskv.json"
@@ -109,6 +113,13 @@ class _Group(click.Group):
             raise SystemExit(_BROKEN_PIPE) from None
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
+        except OSError as error:
+            # Standard output above all, on a disk that is full. What was asked for may have been done all the same.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+            with contextlib.suppress(OSError):
+                click.echo(f"failed: something could not be read or written: {what}", err=True)
+            raise SystemExit(IO_ERROR) from None
         except Exception:
             # Python's own exit code for this is 1, by which a script would understand that a key is absent.
             traceback.print_exc()
@@ -140,6 +151,36 @@ def to_write(context: click.Context, parameter: click.Parameter, path: Path | No
         if not os.access(path if path.exists() else folder, os.W_OK):
             raise click.BadParameter(f"{path} cannot be written")
     return path
+
+
+def check_not_input(path: Path | None, source: str | Path, option: str) -> None:
+    """Refuse to write over what is read."""
+    if path is not None and source != "-" and path.is_file() and Path(source).exists() and path.samefile(source):
+        raise click.UsageError(f"{option} {path} is the file that is read; give another one")
+
+
+class Number(click.FloatRange):
+    """A number within bounds, and neither infinite nor none at all."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no number that can be used here", param, ctx)
+        return found
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM end what goes on here as Ctrl-C does: with everything put back in order."""
+
+    def on_terminate(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, on_terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def check_folder(out: Path, option: str) -> None:
@@ -219,6 +260,7 @@ def value_fields(value: bytes | None) -> dict[str, object]:
         3    a definite error: what was asked for did not happen
         4    outcome unknown: it may or may not have happened
         70   a defect of paxoskv, or a node's disk that failed
+        74   a file, or the output, could not be read or written
         130  interrupted: a write under way may or may not have happened
 
     bench, demo, verify, simulate, explore and check say in their --help what 1 and 3 mean there.

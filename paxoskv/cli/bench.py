@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paxoskv import sync
-from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.cli import DEFINITE_ERROR, Number, json_option
 from paxoskv.cli.data import endpoints_option
 from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.core.errors import PaxosKVError
@@ -49,7 +49,7 @@ _SCAN_LENGTH: Final = 100
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0.1),
+    type=Number(0.1),
     metavar="SECONDS",
     default=10.0,
     show_default=True,
@@ -57,7 +57,7 @@ _SCAN_LENGTH: Final = 100
 )
 @click.option(
     "--warmup",
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="SECONDS",
     default=0.0,
     show_default=True,
@@ -65,7 +65,7 @@ _SCAN_LENGTH: Final = 100
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0.01, 3600),
+    type=Number(0.01, 3600),
     metavar="SECONDS",
     default=5.0,
     show_default=True,
@@ -77,7 +77,7 @@ _SCAN_LENGTH: Final = 100
 @click.option("--value-size", type=click.IntRange(0), metavar="BYTES", default=64, show_default=True, help="Of puts.")
 @click.option(
     "--read-ratio",
-    type=click.FloatRange(0, 1),
+    type=Number(0, 1),
     metavar="SHARE",
     help="Of gets among the operations, or of scans with --op scan, 0 to 1.  [default: 0; 0.95 with --op scan]",
 )
@@ -112,7 +112,7 @@ _SCAN_LENGTH: Final = 100
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0),
+    type=Number(0),
     metavar="N",
     default=0.0,
     help="Operations a second, sent when they are due whether earlier ones were answered or not; latency counts from "

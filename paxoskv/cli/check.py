@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from paxoskv.check.formats import FORMATS, MODELS, Unreadable
-from paxoskv.cli import to_write
+from paxoskv.cli import check_not_input, to_write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -96,6 +96,8 @@ def check(
         paxoskv check --format jepsen-edn history.edn
         zcat history.jsonl.gz | paxoskv check -
     """
+    check_not_input(html, file, "--html")
+    check_not_input(linearization, file, "--linearization")
     from paxoskv.check import check as run
 
     with _progress() as progress:

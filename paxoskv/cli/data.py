@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from paxoskv import sync
-from paxoskv.cli import NOT_THERE, json_option, value_fields
+from paxoskv.cli import NOT_THERE, Number, json_option, value_fields
 from paxoskv.client.arguments import TTL_S_MAX
 from paxoskv.client.blocking import BlockingClient
 
@@ -38,7 +38,7 @@ def timeout_option(command: F) -> F:
     """--timeout."""
     return click.option(
         "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
+        type=Number(min=0, min_open=True),
         default=5.0,
         envvar="PAXOSKV_TIMEOUT",
         show_default=True,

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.text import Text
 from paxoskv import demo as demonstration
 from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
 from paxoskv.check.sentences import quote
-from paxoskv.cli import DEFINITE_ERROR, check_folder, json_option
+from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, ended_by_sigterm, json_option
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
 from paxoskv.server.config import MODES
@@ -40,7 +39,7 @@ _VERDICTS = {
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(1, 3600),
+    type=Number(1, 3600),
     metavar="N",
     default=12.0,
     show_default=True,
@@ -96,7 +95,7 @@ def demo(
 
     out = out or folder or Path(_OUT)
     check_folder(out, "--out")
-    with _folder(folder) as place:
+    with ended_by_sigterm(), _folder(folder) as place:
         cluster = launcher.LocalCluster(
             launcher.prepare(place, nodes, base_port or launcher.free_base_port(nodes), mode)
         )
@@ -150,11 +149,6 @@ def _folder(given: Path | None) -> Iterator[Path]:
     if given is not None and (given / launcher.CONFIG_NAME).exists():
         raise ConfigurationError(f"{given} holds a cluster already; give the demo a folder of its own")
     place = given or Path(tempfile.mkdtemp(prefix="paxoskv-demo-"))
-
-    def on_terminate(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, on_terminate)
     try:
         yield place
     except BaseException:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from paxoskv.cli import BAD_USAGE, json_option, to_write
+from paxoskv.cli import BAD_USAGE, Number, check_not_input, json_option, to_write
 
 if TYPE_CHECKING:
     from paxoskv.film import Cut, Reel
@@ -35,8 +35,8 @@ _MODES = ("paxos", "raft", _BOTH)
     help="Who plays the scenario; both: side by side, on one clock.",
 )
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
-@click.option("--from", "start", type=float, metavar="SECONDS", help="Begin there, in the trace's seconds.")
-@click.option("--to", "end", type=float, metavar="SECONDS", help="End there.")
+@click.option("--from", "start", type=Number(), metavar="SECONDS", help="Begin there, in the trace's seconds.")
+@click.option("--to", "end", type=Number(), metavar="SECONDS", help="End there.")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only what concerns this key; may be repeated.")
 @click.option(
     "--events-max",
@@ -85,6 +85,8 @@ def film(
         raise click.UsageError("give trace files, or --scenario; `paxoskv film --list` names the scenarios")
     if start is not None and end is not None and start >= end:
         raise click.UsageError(f"--from {start:g} is not before --to {end:g}")
+    for trace in traces:
+        check_not_input(target, trace, "--html")
     from paxoskv.film import REELS_MAX, Cut, write_html
     from paxoskv.film.footage import make_reels
     from paxoskv.trace.reading import NotATrace

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxoskv.cli import check_folder
+from paxoskv.cli import Number, check_folder, ended_by_sigterm
 
 if TYPE_CHECKING:
     from paxoskv.verify.run import Report
@@ -40,9 +40,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 @click.option(
     "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine it runs."
 )
-@click.option(
-    "--duration", type=click.FloatRange(0.5), default=30.0, show_default=True, help="Seconds of load and faults."
-)
+@click.option("--duration", type=Number(0.5), default=30.0, show_default=True, help="Seconds of load and faults.")
 @click.option("--clients", type=click.IntRange(1, 10_000), default=24, show_default=True, help="Spread over the nodes.")
 @click.option("--keys", type=click.IntRange(1, 1000), default=8, show_default=True, help="Few, so that clients meet.")
 @click.option(
@@ -133,7 +131,8 @@ def verify(
         if not as_json:
             click.echo(f"{time.monotonic() - began:6.1f} s  {text}", err=True)
 
-    report = asyncio.run(run(plan, say))
+    with ended_by_sigterm():
+        report = asyncio.run(run(plan, say))
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:

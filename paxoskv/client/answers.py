@@ -37,6 +37,7 @@ TYPES: Final = {
 """What an answer's value may be, by kind of operation."""
 MALFORMED: Final = {
     operations.INCR: "incr adds a signed 64-bit integer",
+    operations.EXPIRE: "expire takes a time to live, a number of seconds; persist takes it away",
 }
 """What an operation of a kind takes."""
 _FAILURES: Final = {

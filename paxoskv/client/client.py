@@ -17,7 +17,7 @@ from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
 from paxoskv.core.operations import Argument, Expiry
-from paxoskv.core.scan import PAGE_KEYS_MAX, next_limit, prefix_end
+from paxoskv.core.scan import LIMIT_MAX, PAGE_KEYS_MAX, next_limit, prefix_end
 
 CLOSED: Final = "the client is closed; make a new one with connect()"
 
@@ -179,8 +179,8 @@ class Client:
         """
         if prefix and (start is not None or end is not None):
             raise BadRequest("give a prefix, or start and end, not both")
-        if limit is not None and limit < 1:
-            raise BadRequest(f"the limit of a scan is 1 or above, not {limit}")
+        if limit is not None and (type(limit) is not int or not 1 <= limit <= LIMIT_MAX):
+            raise BadRequest(f"the limit of a scan is a whole number from 1 up, not {limit!r}")
         first = bytes_of(prefix if start is None else start, "bound")
         last = prefix_end(first) if start is None and end is None else None if end is None else bytes_of(end, "bound")
         cursor: bytes | None = None
@@ -234,7 +234,8 @@ class Client:
                         start, end, cursor, keys_only, timeout_ms, limit
                     )
             except (TimeoutError, NotReached, ProtocolError) as failure:
-                error = Unavailable(f"{link.address}: {failure or 'no answer in time'}; the scan can be begun again")
+                reason = str(failure) or f"{link.address}: no answer in time"
+                error = Unavailable(f"{reason}; the scan can be begun again")
             else:
                 if status == operations.OK:
                     return items, following

@@ -16,6 +16,7 @@ from paxoskv.core.engine import Scan
 from paxoskv.core.operations import Operation, Result
 
 PAGE_KEYS_MAX: Final = 2048
+LIMIT_MAX: Final = 2**63 - 1
 _RUN_KEYS: Final = 8192
 # Gets of one page that are under way at a time: values may be large.
 _GETS_MAX: Final = 64

@@ -1,6 +1,7 @@
 """Many universes, one after the other or on all cores; and the smallest one that still fails."""
 
 import gc
+import math
 import multiprocessing
 import signal
 import typing
@@ -181,9 +182,19 @@ _TYPES: Final[dict[type, dict[str, Any]]] = {
 
 def _parse(kind: Any, text: str, value: str) -> Any:
     try:
-        return value == "True" if kind is bool else kind(value)
+        found = value == "True" if kind is bool else kind(value)
     except ValueError:
         raise ValueError(f"{text!r}: {value!r} is no {kind.__name__}") from None
+    name = text.partition("=")[0]
+    least, most = (1 if name in _ONE_AT_LEAST else 0), (1 if name in _SHARES else math.inf)
+    if kind in (int, float) and not (least <= found <= most and math.isfinite(found)):
+        bounds = f"from {least} to {most}" if most == 1 else f"{least} or above"
+        raise ValueError(f"{text!r} makes no universe: {name} is a number {bounds}")
+    return found
+
+
+_ONE_AT_LEAST: Final = frozenset(("clients", "in_flight", "keys", "nodes", "operations"))
+_SHARES: Final = frozenset(("duplicate", "expiring", "hot", "loss", "reads", "sticky", "straggle"))
 
 
 def shrink(configuration: Configuration, kind: str, tried: Callable[[int], object] = lambda count: None) -> list[str]:

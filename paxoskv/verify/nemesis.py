@@ -93,12 +93,18 @@ class Nemesis:
                     break
                 task = asyncio.create_task(self._strike(rng.choice(self._kinds), lasts_s))
                 self._lasting[task] = None
-                task.add_done_callback(lambda task: self._lasting.pop(task, None))
+                task.add_done_callback(self._ended)
                 if rng.random() >= _OVERLAP:
                     await asyncio.wait({task})
         finally:
             if self._lasting:
                 await asyncio.wait(set(self._lasting))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._lasting.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A fault that was not made, or not undone, is no test passed.
+            self.unmended.append(f"the nemesis itself failed: {error!r}")
 
     async def _strike(self, kind: str, lasts_s: float) -> None:
         incident = Incident(kind, "", (), time.monotonic())
@@ -158,12 +164,14 @@ class Nemesis:
         rng = self._rng
         number = self._node()
         others = [other for other in self._endpoints if other != number]
+        if not others:
+            raise NotReached("a cluster of one node has no links")
         way = rng.choice(("both", "both", "out", "in", "link"))
         links = {
             "both": [pair for other in others for pair in ((number, other), (other, number))],
             "out": [(number, other) for other in others],
             "in": [(other, number) for other in others],
-            "link": [(number, rng.choice(others))] if others else [],
+            "link": [(number, rng.choice(others))],
         }[way]
         # Some cuts are noticed, since connections break; through others nothing comes, and nobody is told.
         silent = rng.random() < 0.5
@@ -171,7 +179,7 @@ class Nemesis:
             "both": f"partition: node {number} alone",
             "out": f"partition: nobody hears node {number}",
             "in": f"partition: node {number} hears nobody",
-            "link": f"partition: node {links[0][1] if links else 0} does not hear node {number}",
+            "link": f"partition: node {links[0][1]} does not hear node {number}",
         }
         incident.text = words[way] + (", silently" if silent else "")
         incident.nodes = (number,)
@@ -186,6 +194,8 @@ class Nemesis:
 
     async def _slow_link(self, incident: Incident) -> Undo:
         rng = self._rng
+        if not self._links:
+            raise NotReached("a cluster of one node has no links")
         pair = rng.choice(list(self._links))
         lossy = rng.random() < 0.5
         share, seconds = rng.choice((0.02, 0.2)), rng.choice((0.005, 0.03, 0.2))

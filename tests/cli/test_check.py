@@ -54,3 +54,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_line_and_what_was_expect
     assert result.exit_code == 2
     assert "line 2" in result.output
     assert "expected one of get, put" in result.output
+
+
+@pytest.mark.parametrize("option", ["--html", "--linearization"])
+def test_the_history_is_not_written_over(tmp_path: Path, option: str) -> None:
+    history = tmp_path / "history.jsonl"
+    history.write_text("")
+    done = CliRunner().invoke(main, ["check", str(history), option, str(history)])
+    assert done.exit_code == 2
+    assert history.read_text() == ""

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cli.conftest import PROGRAM, Call, program
@@ -15,7 +16,7 @@ from client.fake_node import FakeNode, threaded_nodes
 
 from paxoskv.server.launcher import LocalCluster
 
-DONE, NOT_THERE, BAD_USAGE, DEFINITE, UNKNOWN, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, NOT_THERE, BAD_USAGE, DEFINITE, UNKNOWN, IO_ERROR, INTERRUPTED = 0, 1, 2, 3, 4, 74, 130
 NOBODY = "127.0.0.1:1"
 
 
@@ -298,6 +299,20 @@ def test_a_reader_that_has_seen_enough_is_no_absent_key(environment: dict[str, s
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["put", "k", "v"], ["get", "k"], ["get", "k", "--json"], ["scan"]])
+def test_an_output_that_is_full_is_no_defect_and_no_absent_key(
+    environment: dict[str, str], arguments: list[str]
+) -> None:
+    subprocess.run([*PROGRAM, "put", "k", "v"], env=environment, check=True, capture_output=True)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*PROGRAM, *arguments], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == IO_ERROR
+    assert done.stderr == "failed: something could not be read or written: No space left on device\n"
 
 
 # Ctrl-C.

@@ -35,6 +35,15 @@ def test_the_list_has_a_sentence_for_each() -> None:
     assert [each["name"] for each in json.loads(call("film", "--list", "--json").stdout)["scenarios"]] == names
 
 
+def test_the_film_is_not_written_over_its_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "17.jsonl"
+    trace.write_text(BEGIN)
+    done = call("film", trace, "--html", trace)
+    assert done.exit_code == 2
+    assert "is the file that is read" in " ".join(done.stderr.split())
+    assert trace.read_text() == BEGIN
+
+
 def test_a_simulated_trace_becomes_a_film(tmp_path: Path) -> None:
     trace, html = tmp_path / "17.jsonl", tmp_path / "17.html"
     assert call("simulate", "--seeds", "17", "--ops", "40", "--trace", trace).exit_code == 0

@@ -43,6 +43,13 @@ def test_seeds_that_are_none_are_refused(seeds: str, sentence: str) -> None:
     assert sentence in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("change", ["nodes=0", "operations=-1", "loss=2", "loss=nan", "turn_s=-1", "turn_s=inf"])
+def test_changes_that_make_no_universe_are_refused(change: str) -> None:
+    result = simulate("--seeds", "1", "--change", change)
+    assert result.exit_code == 2
+    assert f"'{change}' makes no universe" in result.stderr
+
+
 def test_changes_that_make_no_universe_of_a_seed_are_refused_whichever_it_is() -> None:
     result = simulate("--seeds", "0:1000", "--ops", "5", "--jobs", "1", "--change", "faults=4")
     assert result.exit_code == 2

@@ -3,6 +3,8 @@
 import time
 from typing import Any, cast
 
+import pytest
+
 from paxoskv.check import Result, Verdict
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server.launcher import LocalCluster
@@ -62,3 +64,22 @@ def test_where_something_was_left_broken_there_is_no_verdict_of_ok() -> None:
     assert verdict(Verdict.OK) is Verdict.OK
     assert verdict(Verdict.OK, "node 1 is not ready") is Verdict.UNKNOWN
     assert verdict(Verdict.ILLEGAL, "node 1 is not ready") is Verdict.ILLEGAL
+
+
+@pytest.mark.parametrize("kind", [nemesis.SLOW_LINK, nemesis.PARTITION])
+async def test_one_node_alone_has_no_links_to_cut(kind: str) -> None:
+    adversary = Nemesis([kind], 1, {1: "127.0.0.1:1"}, None, {}, lambda text: None)
+    await adversary._strike(kind, 0.0)
+    assert (adversary.incidents, adversary.unmended) == ([], [])
+
+
+async def test_a_nemesis_that_fails_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    adversary = Nemesis([nemesis.SLOW_LINK], 1, {1: "127.0.0.1:1"}, None, {}, lambda text: None)
+
+    async def fail(incident: nemesis.Incident) -> nemesis.Undo:
+        raise IndexError("of nothing")
+
+    monkeypatch.setitem(adversary._begin, nemesis.SLOW_LINK, fail)
+    monkeypatch.setattr(nemesis, "_PAUSE_S", (0.0, 0.001))
+    await adversary.run(time.monotonic() + 0.05)
+    assert "the nemesis itself failed: IndexError('of nothing')" in adversary.unmended[0]
