@@ -1,8 +1,9 @@
 """One connection: commands to the engine, answers back in the order of the commands.
 
 Commands of one connection on different keys go to the engine together, and so do unconditional changes of one key,
-which an engine makes in the order in which it is given them. Any other command that touches a key on which an earlier
-one still waits, waits too, and all behind it. So a client sees its own writes, whatever it pipelines.
+which an engine makes in the order in which it is given them. Any other command on a key on which an earlier one still
+waits, waits too; those on other keys overtake it, unless it has several keys. So a client sees its own writes, whatever
+it pipelines.
 """
 
 import asyncio
@@ -54,6 +55,8 @@ class RedisConnection(asyncio.Protocol):
         self._commands: deque[list[bytes]] = deque()
         self._busy: dict[bytes, int] = {}
         """Keys on which commands wait, and how many unconditional changes these are; _ONE_ELSE if it is another one."""
+        self._behind: dict[bytes, deque[tuple[One, bool]]] = {}
+        """Commands that wait for a busy key, in their order, and whether each is an unconditional change."""
         self._alone: Call | None = None
         """The command that is about all keys, while it waits."""
         self._submitting: list[Operation] = []
@@ -87,6 +90,7 @@ class RedisConnection(asyncio.Protocol):
         self._transport = None
         # What is under way goes on; nothing else is begun for somebody who is gone.
         self._ended = True
+        self._behind.clear()
         if self._session is not None:
             self._sessions.remove(self._session)
         self._sessions.connections.discard(self)
@@ -212,20 +216,17 @@ class RedisConnection(asyncio.Protocol):
                 reason = "ERR this is no web server"
             return self._append(session, Call(replies.error(reason)))
         busy = self._busy
-        if busy:
-            for key in keys:
-                if key in busy and not (is_change and busy[key] > 0):
-                    return False
+        waits = busy and any([not self._may_begin(key, is_change) for key in keys])
+        if waits and not isinstance(outcome, One):
+            return False
         session.last_command = found.name
         self._append(session, outcome)
         outcome.keys = keys
         if isinstance(outcome, One):
-            busy[operation.key] = busy.get(operation.key, 0) + 1 if is_change else _ONE_ELSE
-            operation.deadline = now + OPERATION_S_MAX
-            operation.reply = (self, outcome)
-            # In a circle, the two would live until the collector comes: a tenth of all work under load.
-            del outcome.operation
-            self._submitting.append(operation)
+            if waits:
+                self._behind.setdefault(operation.key, deque()).append((outcome, is_change))
+            else:
+                self._begin(outcome, is_change, now)
         else:
             busy.update(dict.fromkeys(keys, _ONE_ELSE))
             if found.covers_all:
@@ -233,6 +234,29 @@ class RedisConnection(asyncio.Protocol):
             self._plans += 1
             self._carry_out(outcome, outcome)
         return True
+
+    def _may_begin(self, key: bytes, is_change: bool) -> bool:
+        """Whether nothing has to be done on the key before."""
+        count = self._busy.get(key, 0)
+        return not count or (is_change and count > 0 and key not in self._behind)
+
+    def _begin(self, call: One, is_change: bool, now: float) -> None:
+        operation = call.operation
+        self._busy[operation.key] = self._busy.get(operation.key, 0) + 1 if is_change else _ONE_ELSE
+        operation.deadline = now + OPERATION_S_MAX
+        operation.reply = (self, call)
+        # In a circle, the two would live until the collector comes: a tenth of all work under load.
+        del call.operation
+        self._submitting.append(operation)
+
+    def _go_on(self, key: bytes) -> None:
+        """Nothing is under way on the key any more: begin what waited for it."""
+        waiting = self._behind.pop(key)
+        while waiting and self._may_begin(key, waiting[0][1]):
+            call, is_change = waiting.popleft()
+            self._begin(call, is_change, self._host.now())
+        if waiting:
+            self._behind[key] = waiting
 
     def _append(self, session: Session, call: Call) -> bool:
         call.protocol = session.protocol
@@ -305,6 +329,8 @@ class RedisConnection(asyncio.Protocol):
                 count = busy.pop(key, 0)
                 if count > 1:
                     busy[key] = count - 1
+                elif key in self._behind:
+                    self._go_on(key)
             if self._alone is call:
                 self._alone = None
         first, self._flush_due = not self._flush_due, True

@@ -21,8 +21,12 @@ def simple(text: str) -> bytes:
 
 def error(text: str) -> bytes:
     """An error whose first word is its code."""
-    line = text.encode(errors="replace").replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"-%b\r\n" % line
+    try:
+        # What the client said is shown to it byte by byte, as it was taken for text.
+        line = text.encode("latin-1")
+    except UnicodeEncodeError:
+        line = text.encode(errors="replace")
+    return b"-%b\r\n" % line.rstrip(b"\r\n").replace(b"\r", b" ").replace(b"\n", b" ")
 
 
 def integer(number: int) -> bytes:

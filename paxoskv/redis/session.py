@@ -11,6 +11,8 @@ ON: Final = "on"
 OFF: Final = "off"
 SKIP_NEXT: Final = "skip next"
 SKIP: Final = "skip"
+# Of CLIENT LIST, what Redis knows of its buffers; clients' libraries look for the fields.
+_MEMORY: Final = ("qbuf", "qbuf-free", "argv-mem", "multi-mem", "rbs", "rbp", "obl", "oll", "omem", "tot-mem")
 
 
 @dataclass(slots=True, eq=False)
@@ -40,8 +42,9 @@ class Session:
         """As when it had just connected."""
         self.protocol = 2
         self.name = b""
-        self.no_evict = self.no_touch = False
-        self.replies = ON
+        self.no_touch = False
+        if self.replies != SKIP:
+            self.replies = ON
 
     def describe(self) -> str:
         """One line of CLIENT LIST."""
@@ -54,11 +57,14 @@ class Session:
             "name": self.name.decode(),
             "age": int(now - self.connected_at),
             "idle": int(now - self.last_command_at),
-            "flags": "".join(("N", "e" * self.no_evict, "T" * self.no_touch)),
+            "flags": "".join(("e" * self.no_evict, "T" * self.no_touch)) or "N",
             "db": 0,
             "sub": 0,
             "psub": 0,
+            "ssub": 0,
             "multi": -1,
+            **dict.fromkeys(_MEMORY, 0),
+            "events": "r",
             "cmd": self.last_command,
             "user": "default",
             "redir": -1,

@@ -7,7 +7,7 @@ _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\
 _PLAIN: Final = re.compile(rb"[^\s\"']+")
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"(?=\s|\Z)', re.DOTALL)
-_VERBATIM: Final = re.compile(rb"'((?:[^'\\]|\\.)*)'(?=\s|\Z)", re.DOTALL)
+_VERBATIM: Final = re.compile(rb"'((?:\\'|[^'])*+)'(?=\s|\Z)", re.DOTALL)
 _WHITE: Final = b" \n\r\t\v\f\0"
 
 

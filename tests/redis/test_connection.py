@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -122,12 +123,11 @@ class Door:
         await self._server.wait_closed()
 
 
-async def eventually(holds: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    while True:
-        if holds():
-            return
-        await asyncio.sleep(0.01)
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until it holds; a minute, at most, for the worst of machines."""
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -152,6 +152,38 @@ async def test_answers_keep_their_order_while_a_key_waits_and_nobody_else_waits_
     assert host.submitted == 4
     host.release()
     assert await reader.readexactly(19) == b"$-1\r\n$1\r\n1\r\n+PONG\r\n"
+
+
+async def test_commands_on_other_keys_overtake_one_that_waits_for_its_key(door: Door) -> None:
+    """A pipeline of SET and GET in turns, each pair of another key, had taken a round trip for each pair."""
+    host = door.host
+    host.held_keys |= {b"a", b"b", b"c"}
+    reader, writer = await door.connect()
+    writer.write(b"SET a 1\r\nGET a\r\nSET a 2\r\nINCR a\r\nGET a\r\nSET b 5\r\nGET b\r\nSET c 7\r\nMGET a c\r\n")
+    await eventually(lambda: len(host.held) == 3)
+    assert [operation.key for operation in host.held] == [b"a", b"b", b"c"]
+    while host.held:
+        host.release()
+        await asyncio.sleep(0)
+    expected = b"+OK\r\n$1\r\n1\r\n+OK\r\n:3\r\n$1\r\n3\r\n+OK\r\n$1\r\n5\r\n+OK\r\n*2\r\n$1\r\n3\r\n$1\r\n7\r\n"
+    assert await reader.readexactly(len(expected)) == expected
+    assert not door.connections[0]._busy
+    assert not door.connections[0]._behind
+
+
+async def test_what_waits_for_a_key_is_not_begun_for_somebody_who_is_gone(door: Door) -> None:
+    host = door.host
+    host.held_keys.add(b"a")
+    _, writer = await door.connect()
+    writer.write(b"SET a 1\r\nGET a\r\nSET a 2\r\n")
+    await eventually(lambda: len(host.held) == 1)
+    # Not the end of what it has to say, after which it would still get its answers, but of the connection.
+    line = writer.get_extra_info("socket")
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await eventually(lambda: not door.sessions.connections)
+    host.release()
+    assert host.submitted == 1
 
 
 async def test_a_command_waits_for_an_earlier_one_on_its_key_but_for_changes_that_follow_changes(door: Door) -> None:

@@ -51,6 +51,26 @@ def test_counters_of_info_begin_again_when_they_are_told_to(door: redis.Redis) -
     assert door.info("stats")["total_error_replies"] == 0
 
 
+def test_a_scan_goes_on_past_what_is_deleted_until_it_has_as_many_as_were_asked_for(door: redis.Redis) -> None:
+    door.flushall()
+    pipeline = door.pipeline(transaction=False)
+    for number in range(6000):
+        pipeline.set(f"tk{number}", "v")
+    pipeline.execute()
+    door.flushall()
+    left = {b"a", b"b", b"za", b"zb"}
+    for key in left:
+        door.set(key, "v")
+    cursor, keys = door.scan(0, count=1000)
+    assert (cursor, set(keys)) == (0, left)
+
+
+def test_clients_show_the_fields_that_libraries_look_for(door: redis.Redis) -> None:
+    [first, *_] = door.client_list()
+    assert {"qbuf", "qbuf-free", "omem", "tot-mem", "events", "ssub"} <= first.keys()
+    assert first["flags"] == "N"
+
+
 def test_values_and_versions_are_conditions(door: redis.Redis) -> None:
     assert door.execute_command("GETV", "k") == [None, 0]
     version = door.execute_command("SETV", "k", "a", 0)

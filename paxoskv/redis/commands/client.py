@@ -40,7 +40,10 @@ def echo(session: Session, arguments: Arguments) -> bytes:
 
 @command("select", 2, "loading stale fast", NO_KEY, "connection", "1.0.0", "Chooses a database; there is 0.", "index")
 def select(session: Session, arguments: Arguments) -> bytes:
-    if integer(arguments[0]) != 0:
+    index = integer(arguments[0])
+    if not -(2**31) <= index < 2**31:
+        raise Refusal("ERR value is out of range, value must between -2147483648 and 2147483647")
+    if index != 0:
         raise Refusal("ERR DB index is out of range")
     return replies.OK
 

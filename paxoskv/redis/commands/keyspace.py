@@ -27,7 +27,7 @@ from paxoskv.redis.commands.table import (
 from paxoskv.redis.session import Session
 
 _CURSORS_MAX: Final = 10_000
-_EMPTY_PAGES_MAX: Final = 16
+_PAGES_MAX: Final = 16
 _CURSOR: Final = re.compile(rb"([+-]?[0-9]{1,40})?")
 _CURSOR_MAX: Final = 2**64 - 1
 
@@ -201,30 +201,30 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
         count = max(count, known[1])
     matches = matcher(pattern, session.host.key_bytes_max)
 
-    def page(start: bytes, pages_left: int) -> Plan:
+    def page(start: bytes, found: list[bytes], pages_left: int) -> Plan:
         operation = ScanOperation(start, end, keys_only=True)
 
         def finish(results: list[Result], protocol: int) -> bytes | Plan:
             failed = failure(results[0])
             if failed is not None:
                 return failed
-            keys = [item.key for item in operation.items]
+            keys = found + [item.key for item in operation.items]
             following = operation.following
-            if not keys and following is not None and pages_left:
-                # All that was here is deleted; that is no news to anybody.
-                return page(following, pages_left - 1)
+            if len(keys) < count and following is not None and pages_left:
+                # Much of what was here is deleted; that is no news to anybody.
+                return page(following, keys, pages_left - 1)
             if len(keys) > count:
                 following = keys[count]
                 keys = keys[:count]
             # A quorum's page takes about as long however little of it is wanted, and COUNT is a hint: who goes on gets
             # twice as many.
             cursor = _CURSORS.begin(following, min(2 * count, PAGE_KEYS_MAX)) if following is not None else 0
-            found = [key for key in keys if matches(key)] if wanted == b"string" else []
-            return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(found)])
+            shown = [key for key in keys if matches(key)] if wanted == b"string" else []
+            return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(shown)])
 
         return Plan([operation], finish)
 
-    return page(start, _EMPTY_PAGES_MAX)
+    return page(start, [], _PAGES_MAX)
 
 
 class _Flush(Taker):

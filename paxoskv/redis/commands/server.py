@@ -292,7 +292,9 @@ def _memory_info(session: Session) -> dict[str, object]:
 def _persistence_info(session: Session) -> dict[str, object]:
     return {
         "loading": 0,
+        "rdb_changes_since_last_save": 0,
         "rdb_bgsave_in_progress": 0,
+        "rdb_last_save_time": int(time.time()),
         "aof_enabled": 1,
         "aof_rewrite_in_progress": 0,
         "aof_last_write_status": "ok",
@@ -309,7 +311,7 @@ def _stats_info(session: Session) -> dict[str, object]:
 
 
 def _replication_info(session: Session) -> dict[str, object]:
-    return {"role": "master", "connected_slaves": 0}
+    return {"role": "master", "connected_slaves": 0, "master_repl_offset": 0}
 
 
 def _cpu_info(session: Session) -> dict[str, object]:
