@@ -9,9 +9,10 @@ INSTALLED := $(VENV)/.installed
 COMPILED_VENV ?= .venv-compiled
 COMPILED := $(COMPILED_VENV)/.installed
 
-.PHONY: help demo test lint types pytest sim verify agreement bench compare can-compile compiled test-compiled clean
+.PHONY: help install demo test lint types pytest sim verify agreement bench compare can-compile compiled test-compiled clean
 
 help:
+	@echo "make install       paxoskv and its tools, into $(VENV); the others do it by themselves"
 	@echo "make demo          three nodes on real disks, one killed under load, nothing lost; a report of every call"
 	@echo "make test          lint, types and tests, as CI runs them"
 	@echo "make sim           2,000 hostile universes in virtual time, on all cores"
@@ -30,6 +31,8 @@ $(INSTALLED): pyproject.toml
 	@echo "installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+install: $(INSTALLED)
 
 demo: $(INSTALLED)
 	@$(BIN)/paxoskv demo --mode $(MODE)

@@ -132,13 +132,6 @@ def free_ports(count: int) -> list[int]:
     raise Missing(f"of ports {_PORTS.start} to {_PORTS.stop - 1} no {count} are free; stop what uses them")
 
 
-def connects(port: int) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 def ask(port: int, request: bytes, end: bytes = b"") -> bytes:
     """What is answered to a request, on a connection of its own: up to `end`, or until it is closed."""
     answer = b""

@@ -23,8 +23,8 @@ from paxoskv.raft.messages import Forward
 from paxoskv.raft.records import Record
 
 BATCH_BYTES_MAX: Final = 256 * 1024
-# Batches on their way, past which operations wait and make the next one larger.
 _REQUEST_BITS: Final = 39
+# Batches on their way, past which operations wait and make the next one larger.
 PENDING_MAX: Final = 32
 PENDING_BYTES_MAX: Final = 4 * 1024 * 1024
 REQUESTS_MAX: Final = 4

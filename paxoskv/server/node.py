@@ -135,7 +135,7 @@ class Node:
         try:
             return await self._replay()
         except (ProtocolError, ValueError, TypeError, msgpack.UnpackException) as error:
-            # SQLite has no checksums, so what is damaged can be well-formed for it.
+            # Every row has a checksum, so a defect of this program wrote it, or another version.
             path = self.config.node(self.id).data / datafile.FILE
             what = f"is damaged (its journal or its records cannot be read: {error or type(error).__name__})"
             raise datafile.refusal(path, what) from error

@@ -1,7 +1,6 @@
 """From a configuration to a running node, and to its end."""
 
 import asyncio
-import contextlib
 import gc
 import os
 import signal
@@ -120,7 +119,7 @@ async def _serve_from(
         await _listen(own.listen_peer, lambda: PeerConnection(node), "peer"),
     ]
     node.start()
-    _tune_gc()
+    _tune()
     log.info(
         "ready",
         client=own.client,
@@ -181,10 +180,8 @@ def _exc_info(error: Any) -> tuple[Any, Any, Any]:
     return (type(error), error, error.__traceback__) if isinstance(error, BaseException) else (RuntimeError, None, None)
 
 
-def _tune_gc() -> None:
-    """Keep the collector out of the latency: what lives now lives on, and hardly anything here is in a cycle."""
+def _tune() -> None:
+    """Keep the interpreter out of the latency: what lives now lives on, and hardly anything here is in a cycle."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    with contextlib.suppress(AttributeError):
-        sys.setswitchinterval(0.0005)

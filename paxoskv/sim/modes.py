@@ -6,7 +6,6 @@ from paxoskv.sim import paxos, raft
 from paxoskv.sim.mode import Mode
 
 _MODES: Mapping[str, Callable[[], Mode]] = {"paxos": paxos.mode, "raft": raft.mode}
-NAMES = tuple(_MODES)
 
 
 def mode_of(name: str) -> Mode:

@@ -153,7 +153,6 @@ class Clients:
         self._endpoints = endpoints
         self._count = count
         self._seed = seed
-        self._stopping = False
 
     async def look_before(self) -> None:
         """Note what the keys hold that are there already. Raises PaxosKVError where that cannot be told."""

@@ -1,6 +1,5 @@
 """A real browser without a window, driven over the pipe of its DevTools protocol: Chromium, if it is installed."""
 
-import base64
 import contextlib
 import json
 import os
@@ -108,10 +107,6 @@ class Page:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
-
-    def screenshot(self, path: Path) -> None:
-        """What is to be seen now, as PNG."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def _receive(self) -> dict[str, Any]:
         deadline = time.monotonic() + _ANSWER_S

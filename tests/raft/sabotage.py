@@ -20,7 +20,6 @@ from paxoskv.raft.log import Log
 from paxoskv.raft.machine import Base, StateMachine
 from paxoskv.raft.messages import HardState, VoteRequest
 from paxoskv.raft.origin import Origin
-from paxoskv.raft.records import Records
 
 
 def _with_election(kind: type[Election]) -> Build:
@@ -294,18 +293,6 @@ class _TakesOldChunks(RaftEngine):
                 record.version = min(record.version, version - 1)
                 record.value = value
         super()._on_chunk(sender, message)
-
-
-class _SkipsUnsavedRecords(Records):
-    """A snapshot of storage alone."""
-
-    @property
-    def writing(self) -> set[bytes]:
-        return set()
-
-    @writing.setter
-    def writing(self, keys: set[bytes]) -> None:
-        pass
 
 
 class _SendsStorageAlone(Leader):
