@@ -110,6 +110,7 @@ def _first(results: Results, pairs: list[tuple[str, float]]) -> str:
 
 def _distance(results: Results) -> str:
     parts, best = [], []
+    fixed: dict[str, None] = {}
     for kind, words in (("own", "its own key"), ("shared", "a key that all regions increment")):
         waits, starved = [], []
         for name in _REPLICATED:
@@ -123,6 +124,8 @@ def _distance(results: Results) -> str:
                     by_leader.setdefault(record["point"]["leader"], []).append(statistics.mean(middles))
                 elif name not in starved:
                     starved.append(name)
+            if len(by_leader) == 1 and None not in by_leader:
+                fixed[results.title(name)] = None
             if by_leader:
                 waits.append((name, min(statistics.median(values) for values in by_leader.values())))
         waits.sort(key=lambda pair: pair[1])
@@ -134,12 +137,12 @@ def _distance(results: Results) -> str:
                 parts[-1] += f", while some regions' clients never got through in {' and '.join(without)}"
     if not parts:
         return ""
+    placed = f" ({' and '.join(fixed)} had theirs in one place only)" if fixed else ""
     shared = f", and for a key of all regions with {best[1]}" if len(best) > 1 else ""
     return (
         f"**Over distance a client waits least for its own key with {best[0]}{shared}.** In three regions, up to "
-        "189 ms apart, it waits, in the mean over the regions and with the leader where it was best placed, "
-        + "; ".join(parts)
-        + "."
+        "189 ms apart, it waits, in the mean over the regions and with the leader where it was best placed"
+        f"{placed}, " + "; ".join(parts) + "."
     )
 
 

@@ -93,10 +93,12 @@ def _how(results: Results, source: Path, folder: Path) -> str:
     about, machine = results.about, results.about["machine"]
     name = source.relative_to(folder) if source.is_relative_to(folder) else source
     options = about["options"]
+    as_made = f"    .venv/bin/python -m comparison --seconds {options['seconds']:g}" + " --quick" * options["quick"]
     return "\n\n".join(
         [
             "## How it was measured, and how to repeat it",
             "    make compare                                       # everything, three rounds: two to three hours\n"
+            f"{as_made:<55}# as this page was made\n"
             "    .venv/bin/python -m comparison --minutes 30        # the same in pieces: the first half hour of it,\n"
             "    .venv/bin/python -m comparison --minutes 30 --resume # and the next, until it exits with 0\n"
             "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"

@@ -70,7 +70,8 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
             async with asyncio.timeout(_CLOSE_S_MAX):
                 await storage.close()
         except TimeoutError:
-            log.error("stopped without a last commit: the disk hangs", path=own.data)
+            reason = "is full" if storage.disk_full else "hangs"
+            log.error(f"stopped without a last commit: the disk {reason}", path=own.data)
             os._exit(EXIT_FAILED_COMMIT)
     log.info("stopped", operations_unfinished=left)
     return 0
