@@ -37,7 +37,8 @@ class Client:
     leader (Raft mode), writes go to that one.
 
     Errors are subclasses of `PaxosKVError`; `error.definite` says whether the operation certainly did not happen. Only
-    what is definite is retried, and reads.
+    what is definite is retried, and reads. A call that is cancelled is not taken back: what was asked for most likely
+    happens.
     """
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:

@@ -16,7 +16,7 @@ from paxoskv.core.operations import Argument, Expiry
 
 CONNECT_S: Final = 2.0
 _BACKOFF_S_MIN: Final = 0.05
-_BACKOFF_S_MAX: Final = 2.0
+_BACKOFF_S_MAX: Final = 0.5
 # A node that let a call expire, and then says nothing for so long, gets a new connection: the old one may lead to a
 # machine that lost its power, of which TCP would never hear.
 _SILENCE_S_MAX: Final = 10.0

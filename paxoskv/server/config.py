@@ -1,5 +1,6 @@
 """What a node is told: the cluster's file, and its own options."""
 
+import ipaddress
 import reprlib
 import tomllib
 from dataclasses import dataclass, field
@@ -29,11 +30,11 @@ class Address(NamedTuple):
     @classmethod
     def parse(cls, text: str, what: str) -> "Address":
         """`host:port` or `[ipv6]:port`. Raises ConfigurationError, which names `what`."""
-        host, colon, port = text.rpartition(":")
-        host = host.removeprefix("[").removesuffix("]")
-        if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        host, _, port = text.rpartition(":")
+        bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
+        if not _is_host(bare) or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
             raise ConfigurationError(f"{what} is {text!r}; it must be host:port, such as 127.0.0.1:7401")
-        return cls(host, int(port))
+        return cls(bare, int(port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +107,10 @@ def load(path: Path) -> ClusterConfig:
     reader = _Reader(path)
     reader.refuse_unknown(document, {"cluster", "mode", "epoch", "limits", "nodes"}, "the file")
     cluster = reader.take(document, "cluster", str, "the file")
-    if not cluster:
+    if not cluster.strip():
         raise ConfigurationError(f"{path}: 'cluster' is empty; give the cluster a name of its own")
+    if not cluster.isprintable():
+        raise ConfigurationError(f"{path}: 'cluster' is {cluster!r}; give a name that can be printed")
     mode = reader.take(document, "mode", str, "the file", "paxos")
     if mode not in MODES:
         raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODES)}")
@@ -144,6 +147,17 @@ def load(path: Path) -> ClusterConfig:
                 )
             taken[address] = f"{name} of node {node.id}"
     return ClusterConfig(cluster, mode, epoch, limits, nodes, path)
+
+
+def _is_host(host: str) -> bool:
+    """Whether it can be a name or an address; whether there is such a host is another question."""
+    try:
+        if ":" in host:
+            ipaddress.ip_address(host.partition("%")[0])
+        host.encode("idna")
+    except ValueError:
+        return False
+    return bool(host) and host.isprintable() and not set(host) & set(" /[]")
 
 
 # The options of `paxoskv serve`, by what they override.
@@ -239,6 +253,8 @@ def _node(reader: _Reader, entry: Any) -> NodeConfig:
     data = reader.take(entry, "data", str, where, f"node-{number}")
     if not data:
         raise ConfigurationError(f"{reader.path}: 'data' of {where} is empty; name a folder of its own")
+    if "\0" in data:
+        raise ConfigurationError(f"{reader.path}: 'data' of {where} is {data!r}, which no folder can be called")
     return NodeConfig(
         number,
         client,

@@ -168,10 +168,12 @@ async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], wha
         return await asyncio.get_running_loop().create_server(factory, address.host, address.port, backlog=1024)
     except OSError as error:
         # The numbers of a name's resolution are none of the system's.
-        if error.errno and not isinstance(error, socket.gaierror):
-            reason = os.strerror(error.errno)
-        else:
-            reason = error.strerror or str(error)
+        if isinstance(error, socket.gaierror):
+            raise ConfigurationError(
+                f"the {what} port {address} cannot be listened on: {error.strerror}; give an address of this machine, "
+                f"in cluster.toml or with --listen-{what}"
+            ) from None
+        reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
         raise ConfigurationError(
             f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
         ) from None

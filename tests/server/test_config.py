@@ -164,6 +164,24 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
         "peer of node 1 is '127.0.0.1:75010'",
         "it must be host:port, such as 127.0.0.1:7401",
     ),
+    **{
+        f"an address that is none: {host!r}": (
+            TEXT.replace("127.0.0.1:7401", host),
+            "client of node 1 is ",
+            "it must be host:port, such as 127.0.0.1:7401",
+        )
+        for host in (
+            "a..b:7401",
+            "x" * 64 + ":7401",
+            "[::1:7401",
+            "http://h:7401",
+            "h h:7401",
+            "127.0.0.1:\u0667\u0664",
+        )
+    },
+    "a cluster of blanks": (TEXT.replace('"c"', '"  "'), "'cluster' is empty", "give the cluster a name"),
+    "a cluster of two lines": (TEXT.replace('"c"', '"c\\n"'), "'cluster' is 'c\\n'", "that can be printed"),
+    "a folder of no name": (TEXT + 'data = "a\\u0000b"\n', "'data' of node 1 is 'a\\x00b'", "no folder can be called"),
     "an empty folder name": (
         TEXT + 'data = ""\n',
         "'data' of node 1 is empty",
