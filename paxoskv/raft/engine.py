@@ -782,8 +782,8 @@ class RaftEngine:
             return
         if self._leader_committed > self.machine.applied + self.context.capacity.lag:
             self.origin.refuse(BEHIND)
-        elif self._disk_hangs:
-            # It is sent no more entries than it acknowledges, so what it would answer comes to it no more.
+        elif self._leader_committed > self.log.last_index and self._disk_hangs:
+            # It is sent few entries beyond those that it acknowledges, so what it would answer comes to it no more.
             self.origin.refuse(HANGING)
         else:
             self.origin.request(self._read_there)

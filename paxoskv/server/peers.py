@@ -98,8 +98,6 @@ class PeerLink:
                 reason = str(error)
             except OSError as error:
                 reason = error.strerror or str(error)
-            except UnicodeError:
-                reason = "no such name"
             was_up = self._connection is not None
             self._connection = None
             if connection is not None:
