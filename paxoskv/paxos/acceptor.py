@@ -6,11 +6,12 @@ later changes nothing, which is what recovery stands on.
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos.messages import Refusal
-from paxoskv.paxos.records import Record, Records, Shadow
+from paxoskv.paxos.records import Record, Records
 from paxoskv.paxos.register import EMPTY, EXPIRING
 
 
@@ -173,14 +174,18 @@ class Acceptor:
         self.sequence += 1
 
 
-def _cut(shadow: Shadow | None, durable: int) -> Shadow | None:
-    """Without what is older than the newest state that is on disk."""
-    newer: list[Shadow] = []
+def _cut(shadow: Any, durable: int) -> Any:
+    """A Shadow, or None, without what is older than the newest state that is on disk.
+
+    Any, since mypyc holds a tuple that grows in a loop to the depth that it had at first.
+    """
+    newer: list[Any] = []
     while shadow is not None and shadow[0] > durable:
         newer.append(shadow)
         shadow = shadow[3]
     if shadow is not None:
         shadow = (shadow[0], shadow[1], shadow[2], None)
-    for state in reversed(newer):
+    while newer:
+        state = newer.pop()
         shadow = (state[0], state[1], state[2], shadow)
     return shadow
