@@ -129,8 +129,8 @@ class Moves:
             gone = self._see_absence(gone, gap, pending)
             placed = gone.deletes | gone.absences
             if all(loose.high > gap or placed & loose.bit for loose in awake):
-                limit = next((loose.finish for loose in open_now if not placed & loose.bit), math.inf)
-                after = self.end(gone, gap, min(until, limit))
+                then = next((loose.finish for loose in open_now if not placed & loose.bit), math.inf)
+                after = self.end(gone, gap, min(until, then))
                 if after:
                     return after
         return [] if due else self.end(now, gap, min(until, limit))
