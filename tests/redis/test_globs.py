@@ -24,8 +24,10 @@ def test_a_class_is_the_bytes_that_it_names(members: bytes, key: bytes) -> None:
     negated, named = members[:1] == b"^", members.removeprefix(b"^")
     allowed: set[int] = set()
     while named:
-        if len(named) > 2 and named[1:2] == b"-":
-            allowed.update(range(min(named[0], named[2]), max(named[0], named[2]) + 1))
+        if named[1:2] == b"-":
+            # Where nothing follows, Redis takes the bracket for the end of the range, and closes the class there.
+            end = named[2] if len(named) > 2 else ord("]")
+            allowed.update(range(min(named[0], end), max(named[0], end) + 1))
             named = named[3:]
         else:
             allowed.add(named[0])
