@@ -157,12 +157,12 @@ def run(targets: Sequence[Target], clients: int, requests: int, rounds: int) -> 
     all."""
     tests = [(test, pipeline) for pipeline in (1, 16) for test in ("set", "get")]
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for target in targets:
-        # So that keys exist, and who holds them was fought over.
-        measure(target, "set", clients, 1, requests)
     for each in range(rounds):
-        for test, pipeline in tests:
-            for target in targets:
+        for target in targets:
+            # So that keys exist, and are in the hands of the nodes that are asked from here on: those of one node alone
+            # have nobody to take them, those of three are fought over in each run.
+            measure(target, "set", clients, 16, requests)
+            for test, pipeline in tests:
                 click.echo(f"round {each + 1} of {rounds}: {test} -P {pipeline}, {target.name}", err=True)
                 figures = measure(target, test, clients, pipeline, requests * (4 if pipeline > 1 else 1))
                 found.setdefault((target.name, f"{test} -P {pipeline}"), []).append(figures)

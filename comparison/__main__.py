@@ -84,6 +84,12 @@ class Names(click.ParamType[tuple[str, ...]]):
     help="Go on with the run that --out has a part of, as it was asked for: take the turns that were skipped, "
     "interrupted or failed, and of those that were not, what their scenario did not measure then.",
 )
+@click.option(
+    "--again",
+    is_flag=True,
+    help="With --resume and --scenario: forget what these scenarios measured, and measure all of them again. Each is "
+    "a run of all systems by itself; the page says which are from when.",
+)
 def main(
     only: tuple[str, ...] | None,
     scenarios: tuple[str, ...] | None,
@@ -96,6 +102,7 @@ def main(
     render: bool,
     predict: bool,
     resume: bool,
+    again: bool,
 ) -> None:
     """Measure paxoskv beside other systems on this machine, and write what came of it.
 
@@ -124,6 +131,8 @@ def main(
             _predict(found, out)
         _write(found, out)
         return
+    if again and (not resume or not scenarios or only):
+        raise click.UsageError("--again goes with --resume and --scenario, and is for all systems, so not with --only")
     try:
         before = asked_before(out) if resume and out.exists() else asked_by_default(quick)
         names = scenarios or before.scenarios
@@ -136,6 +145,7 @@ def main(
             folder.absolute(),
             minutes,
             resume,
+            again,
         )
         signal.signal(signal.SIGTERM, _interrupt)
         interrupted = False

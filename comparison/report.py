@@ -111,9 +111,9 @@ def _how(results: Results, source: Path, folder: Path) -> str:
             "medians of the repeats; where there was no time for all of them, of fewer.",
             f"These are of {about['began']} at commit `{about['commit'] or 'unknown'}`{_resumed(about)}: "
             f"{machine['processors']} processors ({machine['model']}), {machine['memory_gib']} GiB, "
-            f"Linux {machine['kernel']}, CPython "
-            f"{machine['python']}, {options['seconds']:g} s for each figure, an fdatasync takes "
-            f"{machine['fdatasync_ms']} ms there. Raw results: [{name}]({name}).",
+            f"Linux {machine['kernel']}, {_python(machine)}, {options['seconds']:g} s for each figure, an fdatasync "
+            f"takes {machine['fdatasync_ms']} ms there. Raw results: [{name}]({name}).",
+            *(_again(resumed) for resumed in about.get("resumed", []) if "again" in resumed),
             "The nodes and the load generators share the processors: the figures compare, they are no capacity plan. "
             "The load generator for paxoskv is written in Python and takes as much of the machine as its nodes do; "
             "those in Go take less.",
@@ -126,7 +126,25 @@ def _resumed(about: dict[str, Any]) -> str:
     return "".join(
         f", gone on with {resumed['began']} at `{resumed['commit'] or 'unknown'}`"
         for resumed in about.get("resumed", [])
+        if "again" not in resumed
     )
+
+
+def _again(resumed: dict[str, Any]) -> str:
+    """Which scenarios were measured anew, when and on what."""
+    machine = resumed["machine"]
+    return (
+        f"Measured again, {resumed['began']} at commit `{resumed['commit'] or 'unknown'}` with {_python(machine)} (an "
+        f"fdatasync took {machine['fdatasync_ms']} ms), all systems in turns: "
+        + ", ".join(ALL[name].title for name in resumed["again"])
+        + "."
+    )
+
+
+def _python(machine: dict[str, Any]) -> str:
+    """The version, and how quick the build is: with or without a profile makes a third of a difference."""
+    step_ns = machine.get("python_step_ns")
+    return f"CPython {machine['python']}" + (f" ({step_ns:g} ns for a step of a small loop)" if step_ns else "")
 
 
 def _who(results: Results) -> str:

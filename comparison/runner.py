@@ -39,6 +39,8 @@ class Plan:
     """No turn begins after that; None: there is no limit."""
     resume: bool = False
     """Go on with what `output` holds, and take only those turns that did not end well."""
+    again: bool = False
+    """When resumed: first forget what was measured in these scenarios, of all systems."""
 
 
 def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
@@ -158,7 +160,14 @@ def _begin(plan: Plan) -> Results:
                 f"{plan.output} cannot be gone on with: {name} is {new}, and was {old}; "
                 "begin anew, or give another --out"
             )
-    before.setdefault("resumed", []).append({name: about[name] for name in ("began", "commit")})
+    resumed = {name: about[name] for name in ("began", "commit")}
+    if plan.again:
+        names = [scenario.name for scenario in plan.scenarios]
+        for name in names:
+            found.forget_scenario(name)
+        machine = {name: about["machine"][name] for name in ("python", "python_step_ns", "fdatasync_ms")}
+        resumed |= {"again": names, "machine": machine}
+    before.setdefault("resumed", []).append(resumed)
     before["options"] |= {
         "repeats": max(plan.repeats, before["options"]["repeats"]),
         "minutes": plan.minutes,

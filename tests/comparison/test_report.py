@@ -36,6 +36,19 @@ def test_every_scenario_has_its_section_with_question_answer_and_figures(results
     assert not re.search(r"\bNone\b|\bnan\b|\binf\b", text)
 
 
+def test_what_was_measured_again_is_told_with_its_day_and_its_python(results: Results) -> None:
+    assert "Measured again" not in rendered(results)
+    machine = {"python": "3.13.5", "python_step_ns": 21.5, "fdatasync_ms": 0.09}
+    resumed = {"began": "2030-01-01", "commit": "abc", "again": ["throughput", "ycsb"], "machine": machine}
+    results.about["resumed"] = [{"began": "2029-12-31", "commit": "def"}, resumed]
+    text = rendered(results)
+    assert "gone on with 2029-12-31 at `def`:" in text
+    assert (
+        "Measured again, 2030-01-01 at commit `abc` with CPython 3.13.5 (21.5 ns for a step of a small loop) (an "
+        "fdatasync took 0.09 ms), all systems in turns: Throughput and latency by number of clients, " in text
+    )
+
+
 def test_it_begins_with_the_five_sentences(results: Results) -> None:
     lines = rendered(results).splitlines()
     assert lines[0] == "# paxoskv beside other systems"

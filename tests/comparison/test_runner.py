@@ -297,6 +297,23 @@ def test_a_part_that_is_gone_on_with_leaves_the_rest_to_do(tmp_path: Path) -> No
     assert (found.skipped, found.complete) == (["asks, idle, round 1"], False)
 
 
+def test_a_scenario_is_measured_again_by_all_systems_and_the_others_stay(tmp_path: Path) -> None:
+    run(plan(tmp_path, [Idle, Frail], Asks(), repeats=2))
+    grown = Grown("a")
+    run(plan(tmp_path, [Idle, Frail], grown, resume=True))
+    fails = Grown("a")
+    fails.fails = True
+    broken = run(plan(tmp_path, [Idle, Frail], fails, resume=True, again=True))
+    assert [(kept["scenario"], kept["repeat"]) for kept in broken.records] == [("asks", 0)] * 2 + [("asks", 1)] * 2
+    assert len(broken.failures) == 2
+    found = run(plan(tmp_path, [Idle, Frail], grown, resume=True, again=True))
+    assert grown.measured == ["a"] * 4, "by each system, twice"
+    assert len(found.records) == 6
+    assert (found.failures, found.complete) == ([], True)
+    assert [resumed.get("again") for resumed in found.about["resumed"]] == [None, ["grown"], ["grown"]]
+    assert found.about["resumed"][-1]["machine"]["python_step_ns"] > 0
+
+
 def test_results_of_another_pace_are_not_gone_on_with(tmp_path: Path) -> None:
     run(plan(tmp_path, [Idle], Asks()))
     other = Plan([Idle], [Asks()], 1, Pace(9.0), tmp_path / "out.json", tmp_path / "data", resume=True)
@@ -405,6 +422,9 @@ def nodes_in(place: str) -> list[int]:
         (["--only", "mysql"], "'mysql' is none of leaderless, leaderless-compiled, raft"),
         (["--scenario", "weather"], "'weather' is none of throughput"),
         (["--render"], "holds no results of this program"),
+        (["--again", "--scenario", "ycsb"], "--again goes with --resume and --scenario"),
+        (["--again", "--resume"], "--again goes with --resume and --scenario"),
+        (["--again", "--resume", "--scenario", "ycsb", "--only", "etcd"], "so not with --only"),
     ],
 )
 def test_bad_usage_is_a_sentence(tmp_path: Path, arguments: list[str], said: str) -> None:
