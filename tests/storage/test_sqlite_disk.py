@@ -58,6 +58,22 @@ async def test_a_large_queue_is_committed_in_bounded_groups(
     assert await read_journal(await sqlite_kit.open()) == [b"", *rows]
 
 
+async def test_what_comes_within_a_few_rounds_of_the_loop_goes_into_the_same_commit(
+    sqlite_kit: Any, told: Any, read_journal: Any
+) -> None:
+    """It was only what came in the same round."""
+    storage = await sqlite_kit.open()
+    heard = told(storage)
+    for sequence in (1, 2):
+        storage.append(sequence, b"%d" % sequence)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await heard.until_committed(2)
+    assert heard.committed == [2]
+    await storage.close()
+    assert await read_journal(await sqlite_kit.open()) == [b"1", b"2"]
+
+
 async def test_between_two_commits_runs_one_slice_at_most(
     sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
