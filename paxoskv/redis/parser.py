@@ -103,9 +103,10 @@ class Parser:
 
     def _array(self, data: bytes, at: int) -> int:
         """Begin an array; where its elements go on that have not arrived."""
-        line = data.find(b"\r\n", at)
-        if line < 0:
-            if len(data) - at > INLINE_BYTES_MAX:
+        # To the first CR and one byte beyond, whatever that is: so Redis has it.
+        line = data.find(b"\r", at)
+        if line < 0 or line + 1 == len(data):
+            if line < 0 and len(data) - at > INLINE_BYTES_MAX:
                 raise RespError("Protocol error: too big mbulk count string")
             self._cut = True
             return at
@@ -120,17 +121,15 @@ class Parser:
         lengths, size = _LENGTHS.get, len(data)
         begun = at
         while self._left:
-            line = find(b"\r\n", at)
-            if line < 0:
-                if at < size and data[at] != 36:
-                    raise RespError(f"Protocol error: expected '$', got '{_shown(data[at])}'")
-                if size - at > INLINE_BYTES_MAX:
+            line = find(b"\r", at)
+            if line < 0 or line + 1 == size:
+                if line < 0 and size - at > INLINE_BYTES_MAX:
                     raise RespError("Protocol error: too big bulk count string")
                 break
             length = lengths(data[at:line], -1)
             if length < 0:
                 if data[at] != 36:
-                    raise RespError(f"Protocol error: expected '$', got '{_shown(data[at])}'")
+                    raise RespError(f"Protocol error: expected '$', got '{chr(data[at])}'")
                 invalid = "Protocol error: invalid bulk length"
                 length = _integer(data[at + 1 : line], self._bulk_bytes_max, invalid)
                 if length < 0:
@@ -196,7 +195,3 @@ def _integer(text: bytes, largest: int, refusal: str) -> int:
     if not digits.isdigit() or len(digits) > 19 or (digits[:1] == b"0" and text != b"0") or int(text) > largest:
         raise RespError(refusal)
     return int(text)
-
-
-def _shown(byte: int) -> str:
-    return chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}"

@@ -4,11 +4,13 @@ import re
 from typing import Final
 
 _ESCAPES: Final = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"a": b"\a"}
-_PLAIN: Final = re.compile(rb"[^\s\"']+")
+_PLAIN: Final = re.compile(rb"[^ \n\r\t\0\"']+")
 _ESCAPE: Final = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _QUOTED: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"(?=\s|\Z)', re.DOTALL)
 _VERBATIM: Final = re.compile(rb"'((?:\\'|[^'])*+)'(?=\s|\Z)", re.DOTALL)
 _WHITE: Final = b" \n\r\t\v\f\0"
+# Within an argument two of these are as any other byte.
+_ENDS: Final = b" \n\r\t\0"
 
 
 class UnbalancedQuotes(ValueError):
@@ -25,24 +27,24 @@ def split(line: bytes) -> list[bytes]:
         if at == size:
             return arguments
         argument = b""
-        while at < size and line[at] not in _WHITE:
+        is_quoted = False
+        # What was quoted to its end is the end of an argument, too.
+        while not is_quoted and at < size and line[at] not in _ENDS:
             if line[at] == 34:
                 match = _QUOTED.match(line, at)
                 if match is None:
                     raise UnbalancedQuotes
                 argument += _ESCAPE.sub(_unescape, match[1])
+                is_quoted = True
             elif line[at] == 39:
                 match = _VERBATIM.match(line, at)
                 if match is None:
                     raise UnbalancedQuotes
                 argument += match[1].replace(b"\\'", b"'")
+                is_quoted = True
             else:
                 match = _PLAIN.match(line, at)
-                if match is None:
-                    # A NUL, or some other byte that separates only at the edges of arguments.
-                    argument += line[at : at + 1]
-                    at += 1
-                    continue
+                assert match is not None
                 argument += match[0]
             at = match.end()
         arguments.append(argument)

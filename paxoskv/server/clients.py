@@ -31,7 +31,7 @@ _COMMAND_CHARACTERS: Final = 64
 _COMMAND_ARGUMENT: Final = frozenset((int, bool, type(None)))
 _ANSWERS_BYTES_MAX: Final = 512 * 1024
 # Commands of Redis begin with "*" or with something that can be typed.
-_TYPED: Final = frozenset(b"\t\r\n" + bytes(range(0x20, 0x7F)))
+_TYPED: Final = frozenset(b"\t\r\n\v\f" + bytes(range(0x20, 0x7F)))
 _REFUSAL_S: Final = 1.0
 # What an argument holds besides bytes of a value, by kind.
 _BESIDE_VALUE: Final = {operations.SETRANGE: operations.OFFSET_BYTES}

@@ -239,12 +239,17 @@ def pairs(answer: list[Any]) -> dict[str, Any]:
 
 
 def details(answer: list[Any]) -> dict[str, Any]:
-    """Name, arity, flags, keys and categories by name, those of subcommands included."""
+    """Name, arity, flags, keys, categories, tips and what is done to keys by name, those of subcommands included."""
     found = {}
-    for name, arity, flags, first, last, step, categories, _, _, subcommands in answer:
-        found[name] = arity, sorted(flags), first, last, step, sorted(categories)
+    for name, arity, flags, first, last, step, categories, tips, keys, subcommands in answer:
+        found[name] = arity, sorted(flags), first, last, step, sorted(categories), tips, *map(specification, keys)
         found |= details(subcommands)
     return found
+
+
+def specification(answer: list[Any]) -> dict[str, Any]:
+    found = pairs(answer)
+    return found | {"flags": sorted(found["flags"])}
 
 
 def arguments_of(documentation: dict[str, Any]) -> list[Any]:
@@ -269,18 +274,19 @@ OURS = {"cas", "getv", "setv", "delv", "client|setinfo", "client|no-touch"}
 
 def test_commands_are_described_as_redis_describes_them(both: tuple[Line, Line]) -> None:
     names = [name.encode() for name in cast("list[str]", plain(both[0](b"COMMAND", b"LIST")))]
-    assert plain(both[0](b"COMMAND", b"COUNT")) == str(len(names))
+    assert plain(both[0](b"COMMAND", b"COUNT")) == str(len([name for name in names if b"|" not in name]))
     ours, theirs = [
         details(cast("list[Any]", plain(line(b"COMMAND", b"INFO", *set(names) - NOT_THEIRS)))) for line in both
     ]
     assert {name: ours[name] for name in ours.keys() - OURS} == {name: theirs[name] for name in ours.keys() - OURS}
     documents = [pairs(cast("list[Any]", plain(line(b"COMMAND", b"DOCS", *names)))) for line in both]
-    assert documents[0].keys() - documents[1].keys() == {"cas", "getv", "setv", "delv"}
+    assert documents[0].keys() - documents[1].keys() == OURS
     for name in documents[1]:
         mine, real = [pairs(each[name]) for each in documents]
         assert (mine["since"], mine["group"]) == (real["since"], real["group"]), name
         assert mine["summary"]
-        assert arguments_of(mine) == arguments_of(real), name
+        # Redis tells nothing of some subcommands' arguments, and has blocks of one in others.
+        assert "|" in name or arguments_of(mine) == arguments_of(real), name
 
 
 NOT_THEIRS = {name.encode() for name in OURS}
@@ -288,6 +294,11 @@ NOT_THEIRS = {name.encode() for name in OURS}
 
 BROKEN = {
     "a status in a command": b"*1\r\n+PING\r\n",
+    "a line break in a command": b"*1\r\n\r\n",
+    "a byte beyond ASCII in a command": b"*1\r\n\xff\r\n",
+    "a long length": b"*1\r\n$" + b"1" * 70_000 + b"\r\n",
+    "an endless length": b"*1\r\n$" + b"1" * 70_000,
+    "an endless number of elements": b"*" + b"1" * 70_000,
     "too many elements": b"*3000000000\r\n",
     "no number of elements": b"*x\r\n",
     "a negative length": b"*1\r\n$-5\r\n",
@@ -314,7 +325,29 @@ def test_broken_bytes_are_refused_in_the_words_of_redis(ports: list[int], real_p
     assert answers[0] == answers[1]
 
 
-@pytest.mark.parametrize("line", ["PING", "set k 'a \\' b'", 'set k "\\x41\\n\\t"', "  get   k  ", "", "get k\tk"])
+@pytest.mark.parametrize("white", [b"\v", b"\f", b"\t ", b"\r\n"])
+def test_a_connection_may_begin_with_white_space(ports: list[int], white: bytes) -> None:
+    """Some of it was taken for the length of a frame of ours."""
+    with socket.create_connection(("127.0.0.1", ports[0]), timeout=10) as line:
+        line.sendall(white + b"PING\r\n")
+        assert line.recv(64) == b"+PONG\r\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PING",
+        "PING\v",
+        "\vPING",
+        "\fecho a\vb\fc",
+        "ECHO 'a'\v",
+        "set k 'a \\' b'",
+        'set k "\\x41\\n\\t"',
+        "  get   k  ",
+        "",
+        "get k\tk",
+    ],
+)
 def test_lines_typed_by_hand_are_understood(both: tuple[Line, Line], line: str) -> None:
     for text in (line, "get k"):
         answers = []

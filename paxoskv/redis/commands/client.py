@@ -13,6 +13,7 @@ from paxoskv.redis.commands.table import (
     command,
     container,
     integer,
+    shown,
     wrong_number,
 )
 from paxoskv.redis.session import OFF, ON, SKIP_NEXT, Session
@@ -91,7 +92,7 @@ def hello(session: Session, arguments: Arguments) -> bytes:
             # At once, as Redis does, whatever comes of the other options.
             session.name = name
         else:
-            raise Refusal(f"ERR Syntax error in HELLO option '{option.decode('latin-1')}'")
+            raise Refusal(f"ERR Syntax error in HELLO option '{shown(option)}'")
     session.protocol = protocol
     facts = [
         (b"server", replies.bulk(b"redis")),
@@ -140,7 +141,7 @@ _ATTRIBUTES: Final = "(LIB-NAME libname|LIB-VER libver)"
 
 @command("client|setinfo", 4, _OWN, NO_KEY, "connection", "7.2.0", "Says which library this is.", _ATTRIBUTES)
 def client_setinfo(session: Session, arguments: Arguments) -> bytes:
-    attribute, value = arguments[0].decode("latin-1"), arguments[1]
+    attribute, value = shown(arguments[0]), arguments[1]
     if attribute.lower() not in session.library:
         raise Refusal(f"ERR Unrecognized option '{attribute}'")
     _check_name(value, f"ERR {attribute} cannot contain spaces, newlines or special characters.")
@@ -163,12 +164,14 @@ def client_list(session: Session, arguments: Arguments) -> bytes:
         kind = arguments[0].upper()
         if kind == b"TYPE" and len(arguments) == 2:
             if arguments[1].lower() not in _KINDS:
-                raise Refusal(f"ERR Unknown client type '{arguments[1].decode('latin-1')}'")
+                raise Refusal(f"ERR Unknown client type '{shown(arguments[1])}'")
             if arguments[1].lower() != b"normal":
                 chosen = []
         elif kind == b"ID" and len(arguments) > 1:
-            wanted = {integer(each, "ERR Invalid client ID") for each in arguments[1:]}
-            chosen = [each for each in chosen if each.id in wanted]
+            # As often as it was asked for, and in that order.
+            connected = session.sessions.open
+            wanted = [integer(each, "ERR Invalid client ID") for each in arguments[1:]]
+            chosen = [connected[number] for number in wanted if number in connected]
         else:
             raise Refusal(SYNTAX_ERROR)
     return replies.verbatim("".join(each.describe() + "\n" for each in chosen), session.protocol)

@@ -18,7 +18,7 @@ from paxoskv.core.operations import (
     Result,
 )
 from paxoskv.redis import replies
-from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer
+from paxoskv.redis.commands.table import ONE_KEY, Arguments, One, Refusal, command, integer, shown
 from paxoskv.redis.session import Session
 
 KEEPTTL: Final = b"KEEPTTL"
@@ -53,7 +53,7 @@ def _condition(options: Sequence[bytes]) -> int | None:
     given = set()
     for option in options:
         if option.upper() not in (b"NX", b"XX", b"GT", b"LT"):
-            raise Refusal(f"ERR Unsupported option {option.decode('latin-1')}")
+            raise Refusal(f"ERR Unsupported option {shown(option)}")
         given.add(option.upper())
     if b"NX" in given and len(given) > 1:
         raise Refusal("ERR NX and XX, GT or LT options at the same time are not compatible")

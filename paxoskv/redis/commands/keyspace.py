@@ -28,7 +28,7 @@ from paxoskv.redis.session import Session
 
 _CURSORS_MAX: Final = 10_000
 _PAGES_MAX: Final = 16
-_CURSOR: Final = re.compile(rb"([+-]?[0-9]{1,40})?")
+_CURSOR: Final = re.compile(rb"(?:([+-]?)0*([0-9]{1,20}))?")
 _CURSOR_MAX: Final = 2**64 - 1
 
 
@@ -174,7 +174,8 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
     options = deque(arguments)
     text = options.popleft()
     # As strtoul has it: a sign is no error, and neither is nothing at all.
-    number = int(text or b"0") if _CURSOR.fullmatch(text) else _CURSOR_MAX + 1
+    match = _CURSOR.fullmatch(text)
+    number = _CURSOR_MAX + 1 if match is None else int((match[1] or b"") + (match[2] or b"0"))
     if abs(number) > _CURSOR_MAX:
         raise Refusal("ERR invalid cursor")
     pattern, wanted = b"*", b"string"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from paxoskv.redis import replies
+from paxoskv.redis.commands import hints
 from paxoskv.redis.commands.client import REDIS_VERSION
 from paxoskv.redis.commands.globs import matcher
 from paxoskv.redis.commands.syntax import arguments_of
@@ -25,6 +26,7 @@ from paxoskv.redis.commands.table import (
     command,
     container,
     find,
+    shown,
 )
 from paxoskv.redis.session import Session
 
@@ -44,10 +46,11 @@ def _key_specifications(found: Command, protocol: int) -> list[bytes]:
         return replies.mapping([(replies.bulk(name.encode()), value) for name, value in facts.items()], protocol)
 
     last = found.last_key if found.last_key < 0 else 0
-    flags = ("RO", "access") if "readonly" in found.flags else ("RW", "update")
+    note = hints.key_notes(found)
     return [
         pairs(
-            flags=replies.set_of([replies.simple(flag) for flag in flags], protocol),
+            **({"notes": replies.bulk(note.encode())} if note else {}),
+            flags=replies.set_of([replies.simple(flag) for flag in hints.key_flags(found)], protocol),
             begin_search=pairs(type=replies.bulk(b"index"), spec=pairs(index=replies.integer(found.first_key))),
             find_keys=pairs(
                 type=replies.bulk(b"range"),
@@ -68,9 +71,9 @@ def _details(found: Command, protocol: int) -> bytes:
             replies.integer(found.last_key),
             replies.integer(found.key_step),
             replies.set_of([replies.simple(f"@{each}") for each in found.categories], protocol),
-            replies.EMPTY_ARRAY,
-            replies.array(_key_specifications(found, protocol)),
-            replies.array([_details(each, protocol) for each in found.subcommands.values()]),
+            replies.set_of([replies.bulk(tip.encode()) for tip in hints.tips(found)], protocol),
+            replies.set_of(_key_specifications(found, protocol), protocol),
+            replies.set_of([_details(each, protocol) for each in found.subcommands.values()], protocol),
         ]
     )
 
@@ -147,7 +150,7 @@ _FILTER: Final = "[FILTERBY (MODULE module-name|ACLCAT category|PATTERN pattern)
 
 @command("command|list", -2, _ANY, NO_KEY, "server", "7.0.0", "Names of commands.", _FILTER)
 def command_list(session: Session, arguments: Arguments) -> bytes:
-    chosen = list(TABLE.values())
+    chosen = [each for found in TABLE.values() for each in (found, *found.subcommands.values())]
     if arguments:
         if len(arguments) != 3 or arguments[0].upper() != b"FILTERBY":
             raise Refusal(SYNTAX_ERROR)
@@ -204,19 +207,32 @@ _ADMIN: Final = "admin noscript loading stale"
 def config_get(session: Session, arguments: Arguments) -> bytes:
     _check_count(arguments)
     parameters = _parameters(session)
-    shown: dict[bytes, str] = {}
+    listed: dict[str, tuple[bytes, str]] = {}
     for argument in arguments:
-        if argument.decode("latin-1").lower() in parameters:
-            # Under the name that it was asked for by, as Redis has it.
-            shown.setdefault(argument, parameters[argument.decode("latin-1").lower()])
+        name = argument.decode("latin-1").lower()
+        if name in parameters:
+            # Under the name that it was asked for by first, as Redis has it.
+            listed.setdefault(name, (argument, parameters[name]))
         elif re.search(rb"[*?\[]", argument):
             matches = matcher(argument.lower(), _NAME_BYTES_MAX)
             for name, value in parameters.items():
                 if matches(name.encode()):
-                    shown.setdefault(name.encode(), value)
+                    listed.setdefault(name, (name.encode(), value))
     return replies.mapping(
-        [(replies.bulk(name), replies.bulk(value.encode())) for name, value in shown.items()], session.protocol
+        [(replies.bulk(name), replies.bulk(value.encode())) for name, value in listed.values()], session.protocol
     )
+
+
+_UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
+_AMOUNT: Final = re.compile(r"([0-9]{1,19})([kmg]?b?)")
+
+
+def _is_same(given: str, value: str) -> bool:
+    """Whether a parameter's value is as given, numbers perhaps with another unit."""
+    one, other = _AMOUNT.fullmatch(given), _AMOUNT.fullmatch(value)
+    if one is None or other is None:
+        return given == value
+    return int(one[1]) * _UNITS[one[2]] == int(other[1]) * _UNITS[other[2]]
 
 
 @command("config|set", -4, _ADMIN, NO_KEY, "server", "2.0.0", "Takes what is so anyhow.", "(parameter value)...")
@@ -226,13 +242,13 @@ def config_set(session: Session, arguments: Arguments) -> bytes:
     parameters = _parameters(session)
     names = [name.decode("latin-1").lower() for name in arguments[::2]]
     for at, name in enumerate(names):
-        given = arguments[2 * at].decode("latin-1")
+        given = shown(arguments[2 * at])
         if name not in parameters:
             raise Refusal(f"ERR Unknown option or number of arguments for CONFIG SET - '{given}'")
         if name in names[:at]:
             raise Refusal(f"ERR CONFIG SET failed (possibly related to argument '{given}') - duplicate parameter")
     for name, value in zip(names, arguments[1::2], strict=True):
-        if value.decode("latin-1").lower() != parameters[name]:
+        if not _is_same(value.decode("latin-1").lower(), parameters[name]):
             raise Refusal(
                 f"ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config; "
                 "it is set in cluster.toml, or by an option of the node"

@@ -234,23 +234,27 @@ def find(arguments: Sequence[bytes]) -> Command:
             raise refusal(f"ERR {name.upper()} is not supported: {_REFUSED[name]}")
         raise Refusal(_unknown(arguments))
     if found.subcommands and count > 1:
-        given = arguments[1].decode("latin-1")
-        if given.lower() not in found.subcommands:
-            raise Refusal(f"ERR unknown subcommand '{given[:128]}'. Try {name.upper()} HELP.")
-        found = found.subcommands[given.lower()]
+        own = arguments[1].decode("latin-1").lower()
+        if own not in found.subcommands:
+            raise Refusal(f"ERR unknown subcommand '{shown(arguments[1], 128)}'. Try {name.upper()} HELP.")
+        found = found.subcommands[own]
     if not found.fits(count):
         raise Refusal(wrong_number(found.name))
     return found
 
 
 def _unknown(arguments: Sequence[bytes]) -> str:
-    shown = ""
+    beginning = ""
     for argument in arguments[1:]:
-        if len(shown) >= 128:
+        if len(beginning) >= 128:
             break
-        shown += "'" + argument[: 128 - len(shown)].decode("latin-1") + "' "
-    name = arguments[0][:128].decode("latin-1")
-    return f"ERR unknown command '{name}', with args beginning with: {shown}"
+        beginning += f"'{shown(argument, 128 - len(beginning))}' "
+    return f"ERR unknown command '{shown(arguments[0], 128)}', with args beginning with: {beginning}"
+
+
+def shown(argument: bytes, characters_max: int | None = None) -> str:
+    """An argument in an error: as C has it, up to a NUL."""
+    return argument.partition(b"\0")[0][:characters_max].decode("latin-1")
 
 
 def wrong_number(name: str) -> str:
