@@ -181,6 +181,26 @@ def is_well_formed(kind: int, argument: object, condition: object, expiry: objec
     return kind in (GET, DELETE, EXPIRE, TAKE, RENEW) and argument is None
 
 
+_TYPES_WHEN_OK: Final[dict[int, frozenset[type]]] = {
+    GET: frozenset((bytes, type(None))),
+    INCR: frozenset((int,)),
+    APPEND: frozenset((int,)),
+    SETRANGE: frozenset((int,)),
+    INCRFLOAT: frozenset((bytes,)),
+    SWAP: frozenset((bytes, type(None))),
+    TAKE: frozenset((bytes, type(None))),
+    RENEW: frozenset((bytes, type(None))),
+}
+_NOTHING: Final = frozenset((type(None),))
+_TEXT: Final = frozenset((bytes, type(None)))
+
+
+def is_answer(kind: int, result: Result) -> bool:
+    """Whether the result's value has a type that an operation of this kind is answered with."""
+    allowed = _TYPES_WHEN_OK.get(kind, _NOTHING) if result.status == OK else _TEXT
+    return type(result.value) in allowed
+
+
 class Evaluation(NamedTuple):
     """What an operation does to a value. Without `effect` all stays, and `value` and `expires_at` are meaningless."""
 

@@ -247,8 +247,8 @@ class Proposer:
         if ballots.node_of(ballot) != sender:
             return
         end = answer.start + len(answer.results)
-        for operation, fields in zip(operations_[answer.start : end], answer.results, strict=False):
-            _remember(operation, ballot, Result(*fields))
+        for operation, result in _answered(operations_, answer):
+            _remember(operation, ballot, result)
         if end >= len(operations_) or not answer.results:
             del self._given_up[answer.number]
 
@@ -685,12 +685,11 @@ class Proposer:
         self._mail.relay(peer, number, chain.key, ballot, chain.unresolved)
 
     def _relay_answered(self, chain: Chain, answer: RelayAnswer) -> None:
-        answers = []
-        end = answer.start + len(answer.results)
-        for operation, fields in zip(chain.unresolved[answer.start : end], answer.results, strict=False):
-            answers.append((operation, Result(*fields)))
+        answers = _answered(chain.unresolved, answer)
         self._finish(answers, [])
-        if end < len(chain.unresolved):
+        if len(answers) < len(answer.results):
+            return  # The holder talks nonsense: waited for as if it had not answered.
+        if answer.start + len(answers) < len(chain.unresolved):
             return  # The rest follows, in another frame if it is large.
         del self._relays[chain.relay_number]
         # Empty, unless a frame with an earlier part was lost.
@@ -879,6 +878,18 @@ class Proposer:
 def _operations_of(chain: Chain) -> list[Operation]:
     found = [operation for flight in chain.flights for operation, _ in flight.answers]
     return found + chain.unresolved + chain.waiting
+
+
+def _answered(relayed: list[Operation], answer: RelayAnswer) -> list[tuple[Operation, Result]]:
+    """The operations that a holder has answered, and how; up to the first answer that fits no operation of its kind."""
+    found = []
+    end = answer.start + len(answer.results)
+    for operation, fields in zip(relayed[answer.start : end], answer.results, strict=False):
+        result = Result(*fields)
+        if not operations.is_answer(operation.kind, result):
+            break
+        found.append((operation, result))
+    return found
 
 
 def _remember(operation: Operation, ballot: int, result: Result) -> None:

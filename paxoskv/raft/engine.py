@@ -42,6 +42,9 @@ LOG_HELD: Final = 4
 _APPLY_MAX: Final = 20_000
 _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
+# Terms grow by one at a time. A peer that claims to be so far ahead is wrong, and following it there would leave nobody
+# a term to be elected in.
+TERMS_AHEAD_MAX: Final = 2**32
 BASE_KEY: Final = b""
 """Where storage keeps the base; no client's key is empty."""
 
@@ -138,6 +141,7 @@ class RaftEngine:
                 "stepped_down",
                 "ignored_while_disk_hangs",
                 "ignored_while_behind",
+                "ignored_terms",
                 "load_stalls",
                 "chunks_taken",
                 "snapshots_taken",
@@ -209,6 +213,9 @@ class RaftEngine:
         election = self.election
         for message in messages_:
             kind = type(message)
+            if message.term > election.term + TERMS_AHEAD_MAX:
+                self._counters["ignored_terms"] += 1
+                continue
             # Votes decide by themselves whether a later term is taken over.
             if message.term > election.term and kind not in (messages.VoteRequest, messages.Vote):
                 election.follow(message.term, 0)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from paxoskv.core import operations
+from paxoskv.core import errors, operations
 from paxoskv.paxos import messages
 from paxoskv.paxos.ballot import BALLOT_MAX, VERSION_MAX
 from paxoskv.paxos.messages import Message
@@ -13,6 +13,7 @@ from paxoskv.wire.tagged import make_codec
 _NUMBER_MAX: Final = 2**64 - 1
 _INT: Final = frozenset((int,))
 _BYTES: Final = frozenset((bytes,))
+_STATUSES: Final = frozenset((operations.OK, operations.ABSENT, *errors.BY_STATUS))
 
 
 _ENCODERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
@@ -175,7 +176,7 @@ def _decode_relay_answers(items: Any) -> messages.RelayAnswers:
     for number, promised, start, results in items:
         _integers((promised,), 0, BALLOT_MAX)
         for status, value, version, expires_at in results:
-            if type(status) is not int or not (value is None or type(value) in (bytes, int)):
+            if type(status) is not int or status not in _STATUSES or not (value is None or type(value) in (bytes, int)):
                 raise ValueError(results)
             _integers((version, expires_at), 0, VERSION_MAX)
         answers.append(messages.RelayAnswer(_number(number), promised, _number(start), results))

@@ -59,3 +59,21 @@ def test_a_follower_whose_disk_hangs_sends_its_clients_to_other_nodes() -> None:
         assert b"this node's disk hangs" in (result.value or b"")  # type: ignore[operator]
     cluster.settle(3.0)
     assert cluster.run(3, Operation(operations.PUT, b"k", b"v")).status == operations.OK
+
+
+def test_a_term_far_ahead_of_all_is_not_followed() -> None:
+    """One such message spread, and nobody could be elected any more: there was no term left."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    for message in (
+        messages.Appended(2**48, 0, 0),
+        messages.VoteRequest(2**48, 2**40, 2**48, False, True),
+        messages.Vote(2**48, False, False),
+        messages.Campaign(2**48),
+    ):
+        cluster.say(3, 1, message)
+    assert cluster.leader() == 1
+    assert cluster.run(2, Operation(operations.PUT, b"k", b"v")).status == operations.OK
+    cluster.crash(1)
+    cluster.settle(5.0)
+    assert cluster.run(2, Operation(operations.PUT, b"k", b"w")).status == operations.OK

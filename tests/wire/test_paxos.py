@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxoskv.core import operations
+from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.paxos import messages, register
 from paxoskv.paxos.messages import Message
@@ -58,6 +58,7 @@ def relayed(draw: st.DrawFn) -> messages.RelayedOperation:
     return messages.RelayedOperation(draw(numbers), draw(ballots), kind, *drawn)
 
 
+statuses = st.sampled_from([operations.OK, operations.ABSENT, *errors.BY_STATUS])
 any_message: st.SearchStrategy[Message] = st.one_of(
     proposals(),
     promises(),
@@ -88,7 +89,7 @@ any_message: st.SearchStrategy[Message] = st.one_of(
                 st.integers(0, 2**40),
                 numbers,
                 st.lists(
-                    st.tuples(st.integers(0, 40), arguments, st.integers(0, 2**60), st.integers(0, 2**63 - 1)),
+                    st.tuples(statuses, arguments, st.integers(0, 2**60), st.integers(0, 2**63 - 1)),
                     max_size=3,
                 ).map(tuple),
             ),
@@ -155,6 +156,7 @@ def test_any_structure_is_a_message_or_a_protocol_error(tag: int, rest: list[obj
         (0, 1, (), (), (), (b"k",), (1,), (b"\x01\xff",)),  # a register that lies about its lineage
         (0, 1, (), (), (), (b"k",), (1,), (bytes(26) + b"x",)),  # a register without a value, but with one
         (8, ((1, b"k", 1, ()),)),  # an empty relay
+        (9, ((1, 0, 0, ((99, None, 1, 0),)),)),  # a status that there is not
         (8, ((1, b"k", 1, ((1, 1, 0, None, None),)),)),  # a get is never relayed
         (10, 1, b"", None, 0),  # a page of no keys
         (11, 1, b"", (b"k",), (), None),  # a page without all versions
