@@ -88,7 +88,7 @@ def film(
     for trace in traces:
         check_not_input(target, trace, "--html")
     from paxoskv.film import REELS_MAX, Cut, write_html
-    from paxoskv.film.footage import make_reels
+    from paxoskv.film.footage import make_reels, why_empty
     from paxoskv.trace.reading import NotATrace
 
     cut = Cut(start, end, frozenset(keys) if keys else None)
@@ -100,6 +100,10 @@ def film(
                 reels = make_reels(traces, cut, events_max, advance)
     except NotATrace as error:
         _refuse(str(error), as_json)
+    if not any(reel.events for reel in reels):
+        _refuse(f"nothing of {scenario} is left to show: {why_empty(cut)}", as_json)
+    if keys and not any(key in reel.keys for key in keys for reel in reels):
+        _refuse(f"nothing happens there to {' or '.join(map(repr, keys))}; check --key, --from and --to", as_json)
     if len(reels) > REELS_MAX:
         _refuse(f"these are {len(reels)} films, and at most {REELS_MAX} fit side by side; give fewer traces", as_json)
     try:

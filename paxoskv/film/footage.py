@@ -35,12 +35,13 @@ def make_reels(
         reel = make_reel(events, cut, events_max)
         if not reel.events:
             names = ", ".join(map(str, files))
-            raise NotATrace(f"nothing of {names} is left to show: {_why_empty(cut)}")
+            raise NotATrace(f"nothing of {names} is left to show: {why_empty(cut)}")
         reels.append(reel)
     return reels
 
 
-def _why_empty(cut: Cut) -> str:
+def why_empty(cut: Cut) -> str:
+    """Of a film without events."""
     asked = chain(
         [] if cut.start is None else [f"--from {cut.start:g}"],
         [] if cut.end is None else [f"--to {cut.end:g}"],

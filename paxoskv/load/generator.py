@@ -426,9 +426,10 @@ class Generator:
             due = int((clock() - began) * self.plan.rate)
             for number in range(sent, due):
                 if self._in_flight >= _OPEN_LOOP_IN_FLIGHT_MAX:
+                    # Nothing is answered before this loop ends, so that goes for the rest of them, however many.
                     if self._measuring:
-                        self.outcome.errors["not-sent"] += 1
-                    continue
+                        self.outcome.errors["not-sent"] += due - number
+                    break
                 shot = Shot(self, next(homes), began + number / self.plan.rate)
                 shot.sent = clock()
                 if self.send(shot):

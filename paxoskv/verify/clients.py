@@ -15,6 +15,7 @@ from paxoskv.workload import Request, Workload
 _TIMEOUTS_S: Final = (0.3, 2.0)
 _THINK_S: Final = 0.01
 _PAUSE_AFTER_ERROR_S: Final = 0.02
+_LOOK_TIMEOUT_S: Final = 5.0
 _FINAL_TIMEOUT_S: Final = 20.0
 
 
@@ -156,7 +157,7 @@ class Clients:
 
     async def look_before(self) -> None:
         """Note what the keys hold that are there already. Raises PaxosKVError where that cannot be told."""
-        kv = paxoskv.connect(list(self._endpoints.values()), timeout=_FINAL_TIMEOUT_S)
+        kv = paxoskv.connect(list(self._endpoints.values()), timeout=_LOOK_TIMEOUT_S)
         try:
             for key in self.workload.keys:
                 entry = await kv.get(key)

@@ -70,6 +70,8 @@ def test_a_simulated_trace_becomes_a_film(tmp_path: Path) -> None:
         (("other.jsonl",), "it is a trace of version 9; this paxoskv reads version 1"),
         (("trace.jsonl", "--from", "5", "--to", "4"), "--from 5 is not before --to 4"),
         (("trace.jsonl", "--from", "100"), "no event is within --from 100"),
+        (("--scenario", "duel", "--from", "1e9"), "nothing of duel is left to show: no event is within --from 1e+09"),
+        (("--scenario", "duel", "--key", "nope"), "nothing happens there to 'nope'; check --key"),
         (("trace.jsonl", "trace.jsonl", "copy.jsonl"), "give fewer traces"),
         (("trace.jsonl", "--html", "nowhere/film.html"), "there is no folder"),
         (("trace.jsonl", "--html", "."), "is a directory"),
