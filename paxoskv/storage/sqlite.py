@@ -210,6 +210,9 @@ class SqliteStorage:
             # FULL, not NORMAL: in WAL mode NORMAL leaves the fsync at commit out. It also governs the
             # fsyncs of a checkpoint, and belongs to the connection, not to the file.
             "synchronous = FULL",
+            # On macOS a plain fsync leaves what it wrote in the drive's cache; elsewhere these change nothing.
+            "fullfsync = ON",
+            "checkpoint_fullfsync = ON",
             "wal_autocheckpoint = 0",
             # Debian compiles it in as ON, and then every trimmed page is overwritten with zeroes, through the WAL.
             "secure_delete = OFF",
