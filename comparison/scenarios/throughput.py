@@ -11,7 +11,7 @@ from comparison.systems.contract import System
 
 _CLIENTS: Final = (1, 16, 64, 256, 1000)
 _MIXES: Final = {"writes": 0.0, "reads": 1.0, "half reads": 0.5}
-_THROUGH_ONE: Final = "writes through one node"
+THROUGH_ONE: Final = "writes through one node"
 _ENOUGH: Final = 0.9
 """An open loop whose answers come at less than this share of its rate is beyond what the system can do."""
 
@@ -40,8 +40,8 @@ class Throughput(Scenario):
         # Where each key has a coordinator, this has to become all keys' first.
         system.drive(Load(seconds=1.0, fill=True), one)
         for clients in _CLIENTS:
-            turn.say(f"{clients} clients, {_THROUGH_ONE}")
-            turn.keep({"mix": _THROUGH_ONE, "clients": clients}, system.drive(Load(clients, pace.seconds), one))
+            turn.say(f"{clients} clients, {THROUGH_ONE}")
+            turn.keep({"mix": THROUGH_ONE, "clients": clients}, system.drive(Load(clients, pace.seconds), one))
 
     def tell(self, results: Results) -> Section | None:
         systems = results.systems(self.name, mix="writes")
@@ -82,7 +82,7 @@ class Throughput(Scenario):
             "generator, Gryadka):\n\n" + _by_clients(clients, rows)
         )
         notes = []
-        if results.systems(self.name, mix=_THROUGH_ONE):
+        if results.systems(self.name, mix=THROUGH_ONE):
             notes.append(
                 "*Through one node*: all clients are connected to one node, the leader where there is one. Otherwise "
                 "they are spread over all nodes as each system's client does it: paxoskv's sends each key to the node "
