@@ -280,10 +280,10 @@ PAXOS = (
         "a relay's late results are taken for those of any later ballot",
         "B5",
         _PROPOSER + "_remember_late",
-        "_remember(operation, ballot, Result(*fields))",
-        "_remember(operation, ballot, Result(*fields))\n"
+        "_remember(operation, ballot, result)",
+        "_remember(operation, ballot, result)\n"
         "        for chain in [self.chains.get(operation.key)]:\n"
-        "            _remember(operation, chain.ballot if chain else 1, Result(*fields))",
+        "            _remember(operation, chain.ballot if chain else 1, result)",
     ),
     Canary(
         "folds share a version",
