@@ -687,10 +687,10 @@ class Proposer:
     def _relay_answered(self, chain: Chain, answer: RelayAnswer) -> None:
         answers = _answered(chain.unresolved, answer)
         self._finish(answers, [])
-        if len(answers) < len(answer.results):
-            return  # The holder talks nonsense: waited for as if it had not answered.
         if answer.start + len(answers) < len(chain.unresolved):
-            return  # The rest follows, in another frame if it is large.
+            # The rest follows, in another frame if it is large. If the holder talks nonsense, it is waited for as if it
+            # had not answered.
+            return
         del self._relays[chain.relay_number]
         # Empty, unless a frame with an earlier part was lost.
         chain.unresolved = [operation for operation in chain.unresolved if not operation.done]

@@ -42,8 +42,8 @@ LOG_HELD: Final = 4
 _APPLY_MAX: Final = 20_000
 _EVICTION_SWEEP_MAX: Final = 1024
 _SLICE_BYTES_MAX: Final = 256 * 1024
-# Terms grow by one at a time. A peer that claims to be so far ahead is wrong, and following it there would leave nobody
-# a term to be elected in.
+# Terms grow by one at a time. A single peer that claims to be so far ahead is wrong, and following it there could leave
+# nobody a term to be elected in.
 TERMS_AHEAD_MAX: Final = 2**32
 BASE_KEY: Final = b""
 """Where storage keeps the base; no client's key is empty."""
@@ -132,6 +132,8 @@ class RaftEngine:
         """The next committed entry waits for records."""
         self._more_to_apply = False
         self._retiring = False
+        self._ahead: set[int] = set()
+        """Peers that have claimed a term far ahead of this node's."""
         self._ticked_at = float("-inf")
         self._counters = dict.fromkeys(
             (
@@ -213,13 +215,24 @@ class RaftEngine:
         election = self.election
         for message in messages_:
             kind = type(message)
-            if message.term > election.term + TERMS_AHEAD_MAX:
+            if message.term > election.term + TERMS_AHEAD_MAX and not self._are_far_ahead(sender):
                 self._counters["ignored_terms"] += 1
                 continue
             # Votes decide by themselves whether a later term is taken over.
             if message.term > election.term and kind not in (messages.VoteRequest, messages.Vote):
                 election.follow(message.term, 0)
             self._handlers[kind](sender, message)
+
+    def _are_far_ahead(self, sender: int) -> bool:
+        """Whether to believe a peer that claims a term far ahead: where there are several, when another one does, too.
+
+        Or a node that did not follow a lie just short of the bound would be alone for ever with those who did.
+        """
+        self._ahead.add(sender)
+        if len(self._ahead) < min(2, len(self.context.peers)):
+            return False
+        self._ahead.clear()
+        return True
 
     def _on_vote_request(self, sender: int, message: Any) -> None:
         self.election.on_vote_request(sender, message)

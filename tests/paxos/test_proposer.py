@@ -47,8 +47,14 @@ def test_an_answer_of_a_type_that_the_operation_never_has_is_as_none() -> None:
     assert isinstance(relays, Relays)
     [relay] = relays.items
     for nonsense in (b"1", None):
+        # In time; and of a relay that was taken back, whose results are only remembered.
         answer = RelayAnswer(relay.number, 0, 0, ((operations.OK, nonsense, 8, 0),))
         engine.receive(2, [RelayAnswers((answer,))], 0.0)
         assert engine.take_effects().answers == []
-    engine.receive(2, [RelayAnswers((RelayAnswer(relay.number, 0, 0, ((operations.OK, 1, 8, 0),)),))], 0.0)
+        engine.proposer._given_up[9] = (held, [operation])
+        engine.receive(2, [RelayAnswers((RelayAnswer(9, 0, 0, answer.results),))], 0.0)
+        assert operation.evaluations is None
+    # One result more than there are operations changes nothing.
+    results = ((operations.OK, 1, 8, 0), (operations.OK, 2, 9, 0))
+    engine.receive(2, [RelayAnswers((RelayAnswer(relay.number, 0, 0, results),))], 0.0)
     assert engine.take_effects().answers == [(operation, Result(operations.OK, 1, 8))]

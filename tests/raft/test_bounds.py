@@ -6,6 +6,7 @@ from paxoskv.core import operations
 from paxoskv.core.errors import Unavailable
 from paxoskv.core.operations import Operation
 from paxoskv.raft import messages
+from paxoskv.raft.engine import TERMS_AHEAD_MAX
 
 MEGABYTE = 1 << 20
 
@@ -77,3 +78,17 @@ def test_a_term_far_ahead_of_all_is_not_followed() -> None:
     cluster.crash(1)
     cluster.settle(5.0)
     assert cluster.run(2, Operation(operations.PUT, b"k", b"w")).status == operations.OK
+
+
+def test_nobody_is_left_behind_when_the_others_have_followed_a_lie() -> None:
+    """Just short of what is not believed. The next election takes those who did follow beyond it."""
+    cluster = Cluster(3)
+    cluster.elect(1)
+    cluster.say(3, 1, messages.Appended(cluster.engine(1).election.term + TERMS_AHEAD_MAX, 0, 0))
+    cluster.settle(5.0)
+    leader = cluster.leader()
+    assert cluster.run(leader, Operation(operations.PUT, b"k", b"v")).status == operations.OK
+    assert len({cluster.engine(number).election.term for number in (1, 2, 3)}) == 1
+    cluster.crash(leader)
+    cluster.settle(5.0)
+    assert cluster.run(cluster.leader(), Operation(operations.PUT, b"k", b"w")).status == operations.OK
