@@ -191,7 +191,7 @@ class RedisConnection(asyncio.Protocol):
                 for key in keys:
                     if not 0 < len(key) <= self._host.key_bytes_max:
                         raise Refusal(f"ERR a key has 1 to {self._host.key_bytes_max} bytes, this one {len(key)}")
-            before, session.last_command = session.last_command, found.name
+            command_before, session.last_command = session.last_command, found.name
             outcome = found.handler(session, arguments)
             if isinstance(outcome, bytes):
                 self._ended = session.closing
@@ -218,7 +218,7 @@ class RedisConnection(asyncio.Protocol):
         busy = self._busy
         waits = busy and any([not self._may_begin(key, is_change) for key in keys])
         if waits and not isinstance(outcome, One):
-            session.last_command = before
+            session.last_command = command_before
             return False
         self._append(session, outcome)
         outcome.keys = keys

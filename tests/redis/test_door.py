@@ -51,6 +51,15 @@ def test_counters_of_info_begin_again_when_they_are_told_to(door: redis.Redis) -
     assert door.info("stats")["total_error_replies"] == 0
 
 
+def test_clients_are_listed_as_they_were_asked_for_and_not_without_end(door: redis.Redis) -> None:
+    own, listed = door.client_id(), door.execute_command("CLIENT", "LIST", "ID", door.client_id(), 0, door.client_id())
+    text = listed if isinstance(listed, bytes) else str(listed).encode()
+    assert text.count(b"id=%d " % own) + text.count(b"'id': '%d'" % own) == 2
+    assert b"client|list" in text, "the command that is under way is the last"
+    with pytest.raises(redis.ResponseError, match="too many ids: 5000, at most 4096"):
+        door.execute_command("CLIENT", "LIST", "ID", *[own] * 5000)
+
+
 def test_a_scan_goes_on_past_what_is_deleted_until_it_has_as_many_as_were_asked_for(door: redis.Redis) -> None:
     door.flushall()
     pipeline = door.pipeline(transaction=False)

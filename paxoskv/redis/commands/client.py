@@ -116,6 +116,7 @@ def _check_name(name: bytes, refusal: str = _BAD_NAME) -> None:
 container("client", "connection", "2.4.0", "About connections.")
 _OWN: Final = "noscript loading stale"
 _ADMIN: Final = "admin noscript loading stale"
+_IDS_MAX: Final = 4096
 _KINDS: Final = frozenset((b"normal", b"master", b"replica", b"slave", b"pubsub"))
 
 
@@ -168,6 +169,8 @@ def client_list(session: Session, arguments: Arguments) -> bytes:
             if arguments[1].lower() != b"normal":
                 chosen = []
         elif kind == b"ID" and len(arguments) > 1:
+            if len(arguments) > _IDS_MAX + 1:
+                raise Refusal(f"ERR too many ids: {len(arguments) - 1}, at most {_IDS_MAX} at a time")
             # As often as it was asked for, and in that order.
             connected = session.sessions.open
             wanted = [integer(each, "ERR Invalid client ID") for each in arguments[1:]]

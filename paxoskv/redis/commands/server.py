@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from paxoskv.core.numbers import parse_integer
 from paxoskv.redis import replies
 from paxoskv.redis.commands import hints
 from paxoskv.redis.commands.client import REDIS_VERSION
@@ -223,16 +224,23 @@ def config_get(session: Session, arguments: Arguments) -> bytes:
     )
 
 
+_MEMORY: Final = frozenset(("maxmemory", "proto-max-bulk-len"))
+_INTEGERS: Final = frozenset(("maxclients", "timeout"))
 _UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": 1 << 10, "m": 10**6, "mb": 1 << 20, "g": 10**9, "gb": 1 << 30}
 _AMOUNT: Final = re.compile(r"([0-9]{1,19})([kmg]?b?)")
 
 
-def _is_same(given: str, value: str) -> bool:
-    """Whether a parameter's value is as given, numbers perhaps with another unit."""
-    one, other = _AMOUNT.fullmatch(given), _AMOUNT.fullmatch(value)
-    if one is None or other is None:
-        return given == value
-    return int(one[1]) * _UNITS[one[2]] == int(other[1]) * _UNITS[other[2]]
+def _is_same(name: str, given: str, value: str) -> bool:
+    """Whether a parameter's value is as given, memory perhaps with another unit. Raises Refusal for what is none."""
+    failed = f"ERR CONFIG SET failed (possibly related to argument '{name}') - "
+    if name in _MEMORY:
+        amount = _AMOUNT.fullmatch(given)
+        if amount is None:
+            raise Refusal(failed + "argument must be a memory value")
+        return int(amount[1]) * _UNITS[amount[2]] == int(value)
+    if name in _INTEGERS and parse_integer(given.encode("latin-1")) is None:
+        raise Refusal(failed + "argument couldn't be parsed into an integer")
+    return given == value
 
 
 @command("config|set", -4, _ADMIN, NO_KEY, "server", "2.0.0", "Takes what is so anyhow.", "(parameter value)...")
@@ -248,7 +256,7 @@ def config_set(session: Session, arguments: Arguments) -> bytes:
         if name in names[:at]:
             raise Refusal(f"ERR CONFIG SET failed (possibly related to argument '{given}') - duplicate parameter")
     for name, value in zip(names, arguments[1::2], strict=True):
-        if not _is_same(value.decode("latin-1").lower(), parameters[name]):
+        if not _is_same(name, value.decode("latin-1").lower(), parameters[name]):
             raise Refusal(
                 f"ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config; "
                 "it is set in cluster.toml, or by an option of the node"
