@@ -432,7 +432,11 @@ class Generator:
                     break
                 shot = Shot(self, next(homes), began + number / self.plan.rate)
                 shot.sent = clock()
-                if self.send(shot):
-                    self._shots.append(shot)
+                if not self.send(shot):
+                    # No node is connected, and none will be before this loop ends.
+                    if self._measuring:
+                        self.outcome.errors[NotReached.code] += due - number - 1
+                    break
+                self._shots.append(shot)
             sent = due
             await asyncio.sleep(_OPEN_LOOP_TICK_S)

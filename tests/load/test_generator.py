@@ -325,6 +325,18 @@ async def test_an_open_loop_without_bound_says_what_it_could_not_send(
     assert generator.outcome.errors == {"not-sent": rate - 10}
 
 
+async def test_an_open_loop_without_a_node_ends_too(nodes: list[FakeNode]) -> None:
+    """Each operation was tried by itself, and at such a rate the loop did nothing else any more."""
+    clock = Clock()
+    async with running(plan_for(nodes[:1], rate=1e12), clock) as generator:
+        await until(lambda: generator.started_at > 0)
+        await nodes[0].stop()
+        await until(lambda: generator._connections == [None])
+        clock.now += 1.0
+        await until(lambda: bool(generator.outcome.errors))
+    assert generator.outcome.errors == {"not-reached": 10**12}
+
+
 # Before it begins.
 
 
