@@ -87,8 +87,8 @@ class Names(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--again",
     is_flag=True,
-    help="With --resume and --scenario: forget what these scenarios measured, and measure all of them again. Each is "
-    "a run of all systems by itself; the page says which are from when.",
+    help="With --resume and --scenario: measure these scenarios again, with all systems, in place of what they have. "
+    "The page says which are from when. Goes on with --resume alone if it is interrupted.",
 )
 def main(
     only: tuple[str, ...] | None,

@@ -124,10 +124,16 @@ def _how(results: Results, source: Path, folder: Path) -> str:
 def _resumed(about: dict[str, Any]) -> str:
     """When and at which other commits the run was gone on with."""
     return "".join(
-        f", gone on with {resumed['began']} at `{resumed['commit'] or 'unknown'}`"
+        f", gone on with {resumed['began']} at `{resumed['commit'] or 'unknown'}`{_on_another(resumed, about)}"
         for resumed in about.get("resumed", [])
         if "again" not in resumed
     )
+
+
+def _on_another(resumed: dict[str, Any], about: dict[str, Any]) -> str:
+    """The Python of a later sitting, if it was another one."""
+    later = resumed.get("machine", about["machine"])
+    return "" if later["python"] == about["machine"]["python"] else f" with {_python(later)}"
 
 
 def _again(resumed: dict[str, Any]) -> str:

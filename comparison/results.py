@@ -82,11 +82,12 @@ class Results:
             self.records = [record for record in self.records if not _is_turn(record, scenario, system, repeat)]
         self.failures = [failure for failure in self.failures if not _is_turn(failure, scenario, system, repeat)]
 
-    def forget_scenario(self, scenario: str) -> None:
-        """All that was measured in it, by whomever."""
-        self.records, self.done, self.failures = (
-            [each for each in kept if each["scenario"] != scenario] for kept in (self.records, self.done, self.failures)
+    def reopen(self, scenario: str, repeats: int) -> None:
+        """Have all its turns taken again, so many times. What one of them left behind stays until then."""
+        self.done, self.failures = (
+            [each for each in kept if each["scenario"] != scenario] for kept in (self.done, self.failures)
         )
+        self.records = [each for each in self.records if each["scenario"] != scenario or each["repeat"] < repeats]
         self.skipped = [name for name in self.skipped if not name.startswith(f"{scenario}, ")]
 
     def end(self, scenario: str, system: str, repeat: int, seconds: float) -> None:

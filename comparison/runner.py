@@ -40,7 +40,7 @@ class Plan:
     resume: bool = False
     """Go on with what `output` holds, and take only those turns that did not end well."""
     again: bool = False
-    """When resumed: first forget what was measured in these scenarios, of all systems."""
+    """When resumed: measure these scenarios anew, with all systems."""
 
 
 def turns(plan: Plan, systems: Sequence[type[System]]) -> list[tuple[Scenario, int, type[System]]]:
@@ -160,14 +160,18 @@ def _begin(plan: Plan) -> Results:
                 f"{plan.output} cannot be gone on with: {name} is {new}, and was {old}; "
                 "begin anew, or give another --out"
             )
-    resumed = {name: about[name] for name in ("began", "commit")}
+    machine = {name: about["machine"][name] for name in ("python", "python_step_ns", "fdatasync_ms")}
+    resumed = {"began": about["began"], "commit": about["commit"], "machine": machine}
     if plan.again:
         names = [scenario.name for scenario in plan.scenarios]
         for name in names:
-            found.forget_scenario(name)
-        machine = {name: about["machine"][name] for name in ("python", "python_step_ns", "fdatasync_ms")}
-        resumed |= {"again": names, "machine": machine}
-    before.setdefault("resumed", []).append(resumed)
+            found.reopen(name, plan.repeats)
+        for earlier in before.get("resumed", []):
+            if "again" in earlier:
+                earlier["again"] = [name for name in earlier["again"] if name not in names]
+        resumed["again"] = names
+    # An earlier sitting of which nothing is left is none.
+    before["resumed"] = [each for each in before.get("resumed", []) if each.get("again", True)] + [resumed]
     before["options"] |= {
         "repeats": max(plan.repeats, before["options"]["repeats"]),
         "minutes": plan.minutes,

@@ -40,8 +40,10 @@ def test_what_was_measured_again_is_told_with_its_day_and_its_python(results: Re
     assert "Measured again" not in rendered(results)
     machine = {"python": "3.13.5", "python_step_ns": 21.5, "fdatasync_ms": 0.09}
     resumed = {"began": "2030-01-01", "commit": "abc", "again": ["throughput", "ycsb"], "machine": machine}
-    results.about["resumed"] = [{"began": "2029-12-31", "commit": "def"}, resumed]
+    earlier = {"began": "2029-12-30", "commit": "fed", "machine": machine}
+    results.about["resumed"] = [earlier, {"began": "2029-12-31", "commit": "def"}, resumed]
     text = rendered(results)
+    assert "gone on with 2029-12-30 at `fed` with CPython 3.13.5 (21.5 ns for a step of a small loop), gone" in text
     assert "gone on with 2029-12-31 at `def`:" in text
     assert (
         "Measured again, 2030-01-01 at commit `abc` with CPython 3.13.5 (21.5 ns for a step of a small loop) (an "

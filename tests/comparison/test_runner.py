@@ -306,11 +306,18 @@ def test_a_scenario_is_measured_again_by_all_systems_and_the_others_stay(tmp_pat
     broken = run(plan(tmp_path, [Idle, Frail], fails, resume=True, again=True))
     assert [(kept["scenario"], kept["repeat"]) for kept in broken.records] == [("asks", 0)] * 2 + [("asks", 1)] * 2
     assert len(broken.failures) == 2
+    cut = run(plan(tmp_path, [Idle, Frail], grown, repeats=2, resume=True, again=True, minutes=0.0))
+    assert (len(cut.skipped), cut.complete) == (4, False), "two systems, twice"
     found = run(plan(tmp_path, [Idle, Frail], grown, resume=True, again=True))
     assert grown.measured == ["a"] * 4, "by each system, twice"
     assert len(found.records) == 6
     assert (found.failures, found.complete) == ([], True)
-    assert [resumed.get("again") for resumed in found.about["resumed"]] == [None, ["grown"], ["grown"]]
+    assert [resumed.get("again") for resumed in found.about["resumed"]] == [None, ["grown"]], "the last is what counts"
+    grown.points = ("b",)
+    cut = run(plan(tmp_path, [Idle, Frail], grown, resume=True, again=True, minutes=0.0))
+    assert len(cut.records) == 6, "until there are new figures, there are the old ones"
+    found = run(plan(tmp_path, [Idle, Frail], grown, resume=True))
+    assert [kept["point"]["what"] for kept in found.records if kept["scenario"] == "grown"] == ["b", "b"]
     assert found.about["resumed"][-1]["machine"]["python_step_ns"] > 0
 
 
