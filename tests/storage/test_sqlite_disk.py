@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from paxoskv.core.errors import StorageError
 from paxoskv.storage import sqlite
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
@@ -72,6 +73,22 @@ async def test_what_comes_within_a_few_rounds_of_the_loop_goes_into_the_same_com
     assert heard.committed == [2]
     await storage.close()
     assert await read_journal(await sqlite_kit.open()) == [b"1", b"2"]
+
+
+async def test_rows_that_wait_for_their_commit_are_not_written_after_a_failure(
+    sqlite_kit: Any, told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = await sqlite_kit.open()
+    told(storage)
+    failures: list[BaseException] = []
+    storage.on_failed = failures.append
+    seen = watch(storage, monkeypatch)
+    storage.append(1, b"row")
+    await asyncio.sleep(0)
+    storage._fail(StorageError("the file has vanished"))
+    await storage._writing
+    assert [str(failure) for failure in failures] == ["the file has vanished"]
+    assert seen == []
 
 
 async def test_between_two_commits_runs_one_slice_at_most(
