@@ -103,6 +103,7 @@ def _how(results: Results, source: Path, folder: Path) -> str:
             "    .venv/bin/python -m comparison --minutes 30 --resume # and the next, until it exits with 0\n"
             "    .venv/bin/python -m comparison --quick             # an answer in about five minutes\n"
             "    .venv/bin/python -m comparison --only leaderless,etcd --scenario failure\n"
+            "    .venv/bin/python -m comparison --resume --again --scenario ycsb # one of them anew\n"
             "    .venv/bin/python -m comparison --render            # this page again, from the raw results",
             "It installs what it needs (on Debian, as root; elsewhere it says what is missing and leaves that system "
             "out), starts three nodes of each system on loopback, their data on one disk, gives all of them the same "
