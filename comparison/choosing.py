@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from comparison.results import Results
-from comparison.scenarios.contract import number, significant, table
+from comparison.scenarios.contract import number, significant, silence, table
 
 OURS: Final = "leaderless"
 LOG: Final = "raft"
@@ -70,16 +70,13 @@ def _death(results: Results) -> str:
     parts, best = [], ""
     for fault, words in (("kill", "is killed"), ("stall", "has a disk that hangs")):
 
-        def silence(name: str, fault: str = fault) -> float | None:
+        def nobody_ms(name: str, fault: str = fault) -> float | None:
             return results.median("failure", name, "nobody_ms", fault=fault)
 
-        silences = _ranked(results, _REPLICATED, silence)[::-1]
+        silences = _ranked(results, _REPLICATED, nobody_ms)[::-1]
         if silences:
             best = best or _first(results, silences)
-            # A timeline has 10 ms to a bin, so what is less was not seen.
-            shown = [
-                f"{results.title(name)} {number(value) if value >= 10 else 'under 10'} ms" for name, value in silences
-            ]
+            shown = [f"{results.title(name)} {silence(value)} ms" for name, value in silences]
             parts.append(f"{words}: {', '.join(shown)}")
     if not parts:
         return ""

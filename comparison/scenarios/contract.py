@@ -134,3 +134,8 @@ def significant(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def silence(value: float | None) -> str:
+    """Milliseconds without an answer to anybody. A timeline has 10 ms to a bin, so what is less was not seen."""
+    return "under 10" if value is not None and value < 10 else number(value)

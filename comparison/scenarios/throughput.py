@@ -59,7 +59,7 @@ class Throughput(Scenario):
                     spread = f" ±{(max(values) - min(values)) / 2 / middle:.0%}" if middle and len(values) > 1 else ""
                     cells.append(number(middle) + spread)
                 rows.append([results.title(system), *cells])
-            tables.append(f"{mix.capitalize()}, operations a second, by clients:\n\n" + _by_clients(clients, rows))
+            tables.append(f"{mix.capitalize()}, operations a second, by clients:\n\n" + by_clients(clients, rows))
         for what, name in (("p50", "p50_ms"), ("p99", "p99_ms")):
             rows = [
                 [
@@ -68,7 +68,7 @@ class Throughput(Scenario):
                 ]
                 for system in systems
             ]
-            tables.append(f"Writes, {what} in milliseconds, by clients:\n\n" + _by_clients(clients, rows))
+            tables.append(f"Writes, {what} in milliseconds, by clients:\n\n" + by_clients(clients, rows))
         rows = [
             [
                 results.title(system),
@@ -79,7 +79,7 @@ class Throughput(Scenario):
         tables.append(
             "Writes, microseconds of CPU of all nodes together for one operation (the load generator's is in it where "
             "clients live inside the nodes, PySyncObj, and the proposers' is not where they live in the load "
-            "generator, Gryadka):\n\n" + _by_clients(clients, rows)
+            "generator, Gryadka):\n\n" + by_clients(clients, rows)
         )
         notes = []
         if results.systems(self.name, mix=THROUGH_ONE):
@@ -129,7 +129,8 @@ class Throughput(Scenario):
         return [Plot("throughput", "Closed loops: operations a second, and p99, by clients", draw, (11, 7.2))]
 
 
-def _by_clients(clients: list[int], rows: list[list[str]]) -> str:
+def by_clients(clients: list[int], rows: list[list[str]]) -> str:
+    """A table whose columns are numbers of clients."""
     return table(["clients", *(f"{count:,}" for count in clients)], rows)
 
 

@@ -88,7 +88,7 @@ def film(
     for trace in traces:
         check_not_input(target, trace, "--html")
     from paxoskv.film import REELS_MAX, Cut, write_html
-    from paxoskv.film.footage import make_reels, why_empty
+    from paxoskv.film.footage import make_reels
     from paxoskv.trace.reading import NotATrace
 
     cut = Cut(start, end, frozenset(keys) if keys else None)
@@ -100,8 +100,6 @@ def film(
                 reels = make_reels(traces, cut, events_max, advance)
     except NotATrace as error:
         _refuse(str(error), as_json)
-    if not any(reel.events for reel in reels):
-        _refuse(f"nothing of {scenario} is left to show: {why_empty(cut)}", as_json)
     if keys and not any(key in reel.keys for key in keys for reel in reels):
         _refuse(f"nothing happens there to {' or '.join(map(repr, keys))}; check --key, --from and --to", as_json)
     if len(reels) > REELS_MAX:
@@ -115,12 +113,17 @@ def film(
 
 def _play(name: str, mode: str, cut: "Cut") -> "list[Reel]":
     from paxoskv.film import make_reel
+    from paxoskv.film.footage import why_empty
     from paxoskv.film.scenarios import SCENARIOS, perform
+    from paxoskv.trace.reading import NotATrace
 
     if name not in SCENARIOS:
         raise click.UsageError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
     modes = ("paxos", "raft") if mode == _BOTH else (mode,)
-    return [make_reel(perform(name, each), cut) for each in modes]
+    reels = [make_reel(perform(name, each), cut) for each in modes]
+    if not all(reel.events for reel in reels):
+        raise NotATrace(f"nothing of {name} is left to show: {why_empty(cut)}")
+    return reels
 
 
 def _list(as_json: bool) -> None:

@@ -134,6 +134,8 @@ class RaftEngine:
         self._retiring = False
         self._ahead: set[int] = set()
         """Peers that have claimed a term far ahead of this node's."""
+        self._terms_ignored = 0
+        """Messages that did."""
         self._ticked_at = float("-inf")
         self._counters = dict.fromkeys(
             (
@@ -143,7 +145,6 @@ class RaftEngine:
                 "stepped_down",
                 "ignored_while_disk_hangs",
                 "ignored_while_behind",
-                "ignored_terms",
                 "load_stalls",
                 "chunks_taken",
                 "snapshots_taken",
@@ -216,7 +217,7 @@ class RaftEngine:
         for message in messages_:
             kind = type(message)
             if message.term > election.term + TERMS_AHEAD_MAX and not self._are_far_ahead(sender):
-                self._counters["ignored_terms"] += 1
+                self._terms_ignored += 1
                 continue
             # Votes decide by themselves whether a later term is taken over.
             if message.term > election.term and kind not in (messages.VoteRequest, messages.Vote):
@@ -840,6 +841,7 @@ class RaftEngine:
                 "last_index": self.log.last_index,
                 "first_index": self.log.base_index + 1,
                 "log_bytes": self.log.bytes,
+                "terms_ignored": self._terms_ignored,
                 "followers": self.leader.status() if self.leader is not None else {},
             },
             "operations_in_flight": self.context.in_flight,

@@ -97,10 +97,7 @@ class Replica:
         marks = self._marks.copy()
         if self.engine is not None:
             status = self.engine.status()
-            counted = {name: count for name, count in status["engine"].items() if type(count) is int}
-            # Peers lie in no universe, so it would be a branch that is never reached.
-            counted.pop("ignored_terms", None)
-            marks.update(counted)
+            marks.update({name: count for name, count in status["engine"].items() if type(count) is int})
             marks.update({name: status[name] for name in ("evictions", "loads")})
         return marks
 

@@ -10,7 +10,7 @@ from paxoskv.raft.messages import Message
 from paxoskv.raft.records import parse
 from paxoskv.wire.tagged import make_codec
 
-# Terms grow by one at a time, and an engine follows none that is far ahead of its own (`TERMS_AHEAD_MAX`).
+# Within this bound, an engine looks at how far a term is ahead of its own (`TERMS_AHEAD_MAX`).
 _TERM_MAX: Final = 2**48
 _BYTES: Final = frozenset((bytes,))
 
