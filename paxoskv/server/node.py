@@ -43,6 +43,7 @@ _SLICE_RECORDS_BEHIND: Final = 1024
 _HOUSEKEEPING_S: Final = 0.5
 _DISK_PATIENCE_S: Final = 1.0
 _REPLAY_ROWS: Final = 64
+_NODES_SHOWN_MAX: Final = 16
 _CLOCK_JUMP_S_MAX: Final = 3600.0
 # So long clients have to take leave of a node that stops.
 _FAREWELL_S_MAX: Final = 1.0
@@ -63,6 +64,10 @@ def slice_records(journal_bytes: int, wanted_bytes: int) -> int:
     time that the next start takes have no bound, and that weighs more than what a commit takes.
     """
     return _SLICE_RECORDS if journal_bytes <= 2 * wanted_bytes else _SLICE_RECORDS_BEHIND
+
+
+def _listed(nodes: Sequence[int]) -> str:
+    return ", ".join(map(str, nodes[:_NODES_SHOWN_MAX])) + (", ..." if len(nodes) > _NODES_SHOWN_MAX else "")
 
 
 class Node:
@@ -103,7 +108,13 @@ class Node:
         self.stale_frames = 0
         self.links = {other.id: PeerLink(self, other) for other in config.nodes.values() if other.id != number}
         self.hello = peer.PeerHello(
-            config.mode, config.cluster, config.epoch, number, storage.incarnation, storage.uuid
+            config.mode,
+            config.cluster,
+            config.epoch,
+            number,
+            storage.incarnation,
+            storage.uuid,
+            tuple(sorted(config.nodes)),
         )
         self._storage = storage
         self._engine = engine
@@ -367,6 +378,12 @@ class Node:
         if hello.epoch != self.epoch:
             raise ProtocolError(
                 f"its configuration has epoch {hello.epoch}, this node's {self.epoch}; give both the same cluster.toml"
+            )
+        if hello.nodes != self.hello.nodes:
+            # Majorities of one list need not meet those of another, and a key's home would not be the same.
+            raise ProtocolError(
+                f"its cluster.toml has the nodes {_listed(hello.nodes)}, this node's {_listed(self.hello.nodes)}; give "
+                "both the same"
             )
         if expected is not None and hello.node != expected:
             raise ProtocolError(f"node {hello.node} answers at the address of node {expected}; check cluster.toml")

@@ -1,10 +1,10 @@
 """The frames in which replicas send each other messages, whatever the engine.
 
 A connection carries messages in one direction. Its first frame is ``[PEER_HELLO, wire_version, mode, cluster, epoch,
-node, incarnation, storage_uuid]`` from who connects, answered by the same from who accepts, or by ``[GOODBYE,
-reason]``. After that every frame is ``[FRAME, cluster, epoch, sender, incarnation, recipient_incarnation, message,
-...]``, each message as one binary that the mode's codec packed. `recipient_incarnation` is the one that the answers in
-the frame are for: a receiver of another incarnation drops the frame (protocol.md, B9).
+node, incarnation, storage_uuid, [node, ...]]`` from who connects, answered by the same from who accepts, or by
+``[GOODBYE, reason]``. After that every frame is ``[FRAME, cluster, epoch, sender, incarnation, recipient_incarnation,
+message, ...]``, each message as one binary that the mode's codec packed. `recipient_incarnation` is the one that the
+answers in the frame are for: a receiver of another incarnation drops the frame (protocol.md, B9).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from paxoskv.wire import framing
 
 MessageT = TypeVar("MessageT")
 
-WIRE_VERSION: Final = 1
+WIRE_VERSION: Final = 2
 
 PEER_HELLO: Final = 16
 FRAME: Final = 17
@@ -24,6 +24,7 @@ GOODBYE: Final = 5
 
 _HEADER: Final = (str, int, int, int, int)
 _BYTES: Final = frozenset((bytes,))
+_INTEGERS: Final = frozenset((int,))
 # Of what a stranger says, so much goes into the log, or onto the disk.
 _REASON_CHARACTERS: Final = 500
 _NAME_CHARACTERS: Final = 64
@@ -47,6 +48,8 @@ class PeerHello(NamedTuple):
     node: int
     incarnation: int
     storage_uuid: str
+    nodes: tuple[int, ...]
+    """All that it takes for the cluster, ascending."""
 
 
 class Header(NamedTuple):
@@ -73,13 +76,15 @@ def parse_hello(body: tuple[Any, ...]) -> PeerHello:
     if body[1] != WIRE_VERSION:
         version = framing.shown(body[1])
         raise ProtocolError(f"the peer speaks version {version} of the peer protocol, this node {WIRE_VERSION}")
-    if [type(item) for item in body[2:]] != [str, str, int, int, int, str]:
+    if [type(item) for item in body[2:]] != [str, str, int, int, int, str, tuple]:
         raise ProtocolError("malformed peer HELLO")
     hello = PeerHello(*body[2:])
     if not 0 < hello.node < 256 or not 0 < hello.incarnation < 2**24:
         raise ProtocolError("a peer HELLO with an impossible node id or incarnation")
     if max(len(hello.mode), len(hello.storage_uuid)) > _NAME_CHARACTERS:
         raise ProtocolError("a peer HELLO with an impossible mode or storage")
+    if not _INTEGERS.issuperset(map(type, hello.nodes)) or not all([0 < node < 256 for node in hello.nodes]):
+        raise ProtocolError("a peer HELLO with impossible node ids")
     return hello
 
 
