@@ -287,7 +287,7 @@ class Proposer:
                 chain.phase = HOLDING
                 chain.ballot = record.promised
                 chain.step = record.accepted & ballots.STEP_MAX
-                chain.tail = registers.decode(record.register)
+                chain.base_register = record.register
         return chain
 
     def _touch(self, chain: Chain) -> None:
@@ -449,8 +449,6 @@ class Proposer:
         if len(chain.flights) >= _FLIGHTS_MAX:
             # Each holds the whole value. What waits goes with the next, when one of them is chosen.
             return
-        tail = chain.tail
-        assert tail is not None
         # A step for each, one more where something expires before it, and the same for the end of the fold.
         wanted = 2 * (len(chain.unresolved) + len(chain.waiting) + 1)
         for job in chain.relayed:
@@ -460,6 +458,11 @@ class Proposer:
             if not chain.flights:
                 self._renew(chain)
             return
+        tail = chain.tail
+        if tail is None:
+            if len(chain.waiting) == 1 and not chain.unresolved and not chain.relayed and self._put(chain):
+                return
+            tail = chain.tail = registers.decode(chain.base_register)
         step = chain.step
         node = context.node
         limit = context.value_bytes_max
@@ -520,8 +523,40 @@ class Proposer:
                 return
             chain.step += 1
         chain.identity_wanted = False
-        version = ballot << ballots.STEP_BITS | chain.step
-        register = registers.encode(tail)
+        self._propose(chain, registers.encode(tail), answers, jobs)
+
+    def _put(self, chain: Chain) -> bool:
+        """Propose the one operation that waits without decoding the tail, if it is a plain put on a plain register.
+
+        The same as `enter` would, bytes and all; most of what a cluster does is this.
+        """
+        [operation] = chain.waiting
+        if operation.kind != operations.PUT or operation.condition is not None or operation.expiry is not None:
+            return False
+        if operation.done:
+            return False
+        context = self._context
+        number = context.next_operation()
+        version = chain.ballot << ballots.STEP_BITS | chain.step + 1
+        argument = operation.argument
+        assert type(argument) is bytes
+        register = registers.successor(chain.base_register, context.node, number, version, argument)
+        if register is None:
+            return False
+        operation.number = number
+        operation.exposed = chain.ballot
+        chain.waiting = []
+        chain.step += 1
+        chain.base_register = register
+        self.counters["folded_operations"] += 1
+        self._propose(chain, register, [(operation, Result(operations.OK, None, version))], [])
+        return True
+
+    def _propose(
+        self, chain: Chain, register: bytes, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]
+    ) -> None:
+        """Put the chain's next Accept into the turn's batch."""
+        version = chain.ballot << ballots.STEP_BITS | chain.step
         flight = Flight(chain, version, register, answers, jobs)
         chain.flights.append(flight)
         outbox = self._outbox(chain)

@@ -64,6 +64,20 @@ def encode(register: Register) -> bytes:
     return head if value is None else head + value
 
 
+def successor(encoded: bytes, origin: int, number: int, version: int, value: bytes) -> bytes | None:
+    """What `encode` makes of the register in the bytes after a plain put, without a Register in between.
+
+    None where that is not all there is to it: another origin in the lineage, an expiry, a horizon, a number that the
+    lineage has, or nothing written yet.
+    """
+    if len(encoded) < _HEAD_AND_ENTRY.size:
+        return None
+    _, entries, _, expires_at, horizon, last_origin, last_number, _ = _HEAD_AND_ENTRY.unpack_from(encoded)
+    if entries != 1 or last_origin != origin or last_number >= number or expires_at or horizon:
+        return None
+    return _HEAD_AND_ENTRY.pack(_PRESENT, 1, version, 0, 0, origin, number, version) + value
+
+
 def decode(encoded: bytes) -> Register:
     """The inverse, for bytes that `check` has passed, as it has all that came from a peer or a disk."""
     register = Register()
