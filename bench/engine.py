@@ -22,7 +22,7 @@ from bench import measuring
 from bench.measuring import BATCHES, Figures
 from paxoskv.core import operations
 from paxoskv.core.operations import Operation
-from paxoskv.core.placement import EveryNode
+from paxoskv.core.placement import EveryNode, home_index
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.wire import framing, paxos, peer
 
@@ -125,12 +125,18 @@ class Cluster:
         return found
 
 
-def key(number: int) -> bytes:
-    return b"key%08d" % number
+def key(number: int, home: int = NODES) -> bytes:
+    """One that has its home there; where none is named, at a node that is never asked for what is fresh."""
+    names = (b"key%08d.%d" % (number, salt) for salt in itertools.count())
+    return next(name for name in names if home_index(name, NODES) + 1 == home)
 
 
 def put(number: int) -> Operation:
     return Operation(operations.PUT, key(number), bytes(VALUE_BYTES), deadline=TIMEOUT_S)
+
+
+def put_at_home(number: int) -> Operation:
+    return Operation(operations.PUT, key(number, 1), bytes(VALUE_BYTES), deadline=TIMEOUT_S)
 
 
 def get(number: int) -> Operation:
@@ -178,6 +184,9 @@ SCENARIOS: Final = {
     "put, key relayed": Scenario(put, fought_over, per_operation={"prepares": 0, "relays_sent": 1}),
     "put, key taken over": Scenario(put, rotate=True, per_operation={"prepares": 1, "relays_sent": 0}),
     "put, fresh key": Scenario(put, fresh=True, per_operation={"prepares": 1, "relays_sent": 0}),
+    "put, fresh key at home": Scenario(
+        put_at_home, fresh=True, per_operation={"initial_ballots": 1, "prepares": 0, "proposed_steps": 1}
+    ),
     "get": Scenario(get, per_operation={"reads": 1, "finished_writes": 0, "fetches": 0}),
     "incr, one hot key": Scenario(increment, hot_key, per_operation={"prepares": 0, "folded_operations": 1}),
 }

@@ -103,6 +103,9 @@ class Ring:
     def replicas(self, key: bytes) -> ReplicaSet:
         return self._sets[zlib.crc32(key) % len(self._sets)]
 
+    def home(self, key: bytes) -> int:
+        return zlib.crc32(key) % len(self._sets) + 1
+
 
 class _Processors:
     """Jobs take a processor in the order in which they ask; None: nobody ever waits for one."""

@@ -11,12 +11,13 @@ from paxoskv.client import answers
 from paxoskv.client.answers import Answered
 from paxoskv.client.arguments import Data, bytes_of, lifetime_ms_of, seconds_of, version_of
 from paxoskv.client.connection import LOST, UNSENT, Connection, favoured
-from paxoskv.client.endpoints import home, parse_endpoints
+from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.client.link import CONNECT_S, Hooks, Link, node_timeout_ms
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
 from paxoskv.core.operations import Argument, Expiry
+from paxoskv.core.placement import home_index
 from paxoskv.core.scan import LIMIT_MAX, PAGE_KEYS_MAX, next_limit, prefix_end
 
 CLOSED: Final = "the client is closed; make a new one with connect()"
@@ -380,7 +381,7 @@ class Client:
         if preferred is not None and preferred.usable and preferred not in avoid:
             return preferred
         ring = self._ring
-        start = home(key, len(ring))
+        start = home_index(key, len(ring))
         fallback = None
         for index in range(start, start + len(ring)):
             link = ring[index % len(ring)]

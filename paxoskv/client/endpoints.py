@@ -1,7 +1,6 @@
 """Where nodes are, and which of them a key goes to."""
 
 import re
-import zlib
 from collections.abc import Iterable
 from typing import Final
 
@@ -34,8 +33,3 @@ def split_endpoint(address: str) -> tuple[str, int]:
     """Host and port of an address that `parse_endpoints` has checked; clients order nodes by them."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def home(key: bytes, nodes: int) -> int:
-    """Which of so many nodes, in the order of `split_endpoint`, a key goes to as long as nothing is down."""
-    return zlib.crc32(key) % nodes

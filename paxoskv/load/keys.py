@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from paxoskv.client.endpoints import home
+from paxoskv.core.placement import home_index
 from paxoskv.load.plan import Plan
 
 # YCSB's constant.
@@ -24,7 +24,7 @@ class Keys:
         self.names = [
             self._prefix + b"%d" % number for number in range(1 if plan.distribution == "one-key" else plan.keys)
         ]
-        self.homes = [home(name, nodes) for name in self.names]
+        self.homes = [home_index(name, nodes) for name in self.names]
         """By which node each is asked for, as the client library has it."""
         self._inserts = itertools.count(plan.keys + plan.part, plan.parts)
         self.draw = self._drawer(plan, rng)
@@ -33,7 +33,7 @@ class Keys:
     def insert(self) -> int:
         """The index of a key that nobody has written yet."""
         self.names.append(self._prefix + b"%d" % next(self._inserts))
-        self.homes.append(home(self.names[-1], self._nodes))
+        self.homes.append(home_index(self.names[-1], self._nodes))
         return len(self.names) - 1
 
     def _drawer(self, plan: Plan, rng: random.Random) -> Callable[[], int]:

@@ -25,6 +25,12 @@ def make_ballot(round_: int, node: int) -> int:
     return round_ << NODE_BITS | node
 
 
+def initial_ballot(node: int) -> int:
+    """The ballot (0, node), lower than any that `make_ballot` makes."""
+    assert 0 < node <= NODE_MAX
+    return node
+
+
 def round_of(ballot: int) -> int:
     """A ballot's round."""
     return ballot >> NODE_BITS

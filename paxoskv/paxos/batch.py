@@ -1,9 +1,16 @@
 """What one turn proposes, while it is put together (`Outbox`) and while it is on its way (`Batch`)."""
 
 from itertools import compress
+from typing import Final
 
 from paxoskv.core.placement import ReplicaSet
 from paxoskv.paxos.chain import PREPARING, Chain, Flight
+from paxoskv.paxos.messages import Proposals
+
+# How a batch and the own acceptor go together.
+AT_ONCE: Final = 0  # it votes while the batch is on its way to the others
+UNREAD: Final = 1  # its vote waits until the own disk has brought the last of the batch's records
+OWN_FIRST: Final = 2  # the others get the batch when its vote is on disk
 
 
 class Outbox:
@@ -13,8 +20,8 @@ class Outbox:
         "bytes",
         "flights",
         "group",
-        "in_memory",
         "keys",
+        "kind",
         "known",
         "prepare_ballots",
         "prepare_keys",
@@ -23,10 +30,9 @@ class Outbox:
         "versions",
     )
 
-    def __init__(self, group: ReplicaSet, in_memory: bool) -> None:
+    def __init__(self, group: ReplicaSet, kind: int) -> None:
         self.group = group
-        self.in_memory = in_memory
-        """Whether the own acceptor has all its records in memory."""
+        self.kind = kind
         self.preparing: list[Chain] = []
         self.prepare_keys: list[bytes] = []
         self.prepare_ballots: list[int] = []
@@ -67,6 +73,7 @@ class Batch:
         "number",
         "preparing",
         "sent_at",
+        "unsent",
         "wake",
     )
 
@@ -76,6 +83,8 @@ class Batch:
         self.flights = outbox.flights
         self.preparing = list(zip(outbox.preparing, outbox.prepare_ballots, strict=True))
         self.sent_at = now
+        self.unsent: Proposals | None = None
+        """What the others get when the own vote is on disk."""
         self.wake = wake
         self.attempt = 0
         self.acks = 0

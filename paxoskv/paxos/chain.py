@@ -72,6 +72,7 @@ class Chain:
         "identity_wanted",
         "key",
         "known_register",
+        "own_first",
         "phase",
         "promises",
         "record",
@@ -97,6 +98,9 @@ class Chain:
         self.ballot = 0
         self.step = 0
         self.tail: Register | None = None
+        """Where it holds the key and there is none, `base_register` is the tail, not decoded yet."""
+        self.own_first = False
+        """It holds the key at the initial ballot, and the own vote is not known to be on disk."""
         self.flights: list[Flight] = []
         self.unresolved: list[Operation] = []
         self.waiting: list[Operation] = []
@@ -117,6 +121,10 @@ class Chain:
         self.base_register = b""
         self.known_register = b""
         self.floor = 0
+
+    def is_quiet(self) -> bool:
+        """There is nothing to be done on it."""
+        return not (self.waiting or self.flights or self.unresolved or self.relayed)
 
     def take_flights(self) -> list[Flight]:
         """Close all flights and answer them; they belong to the chain no more."""

@@ -29,6 +29,12 @@ class Timing:
     """How long after a relay was answered the next operations on the key go the same way."""
     silence_s: float = 0.020
     """A peer that was not heard of for so long is not relayed to, nor waited for."""
+    own_first_s: float = 0.015
+    """How long the own disk may take until a key's first Accept goes to the others."""
+    own_first_lag_s: float = 0.004
+    """Where it has kept anything for longer, or does so in the mean, it is not waited for."""
+    own_first_pause_s: float = 1.000
+    """So long after a disk was found slow in the mean it is not tried again."""
     repair_delay_s: float = 0.500
     patience_s_max: float = 1.000
     """Where the doubling of waits ends, unless rounds take longer."""

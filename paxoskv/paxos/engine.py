@@ -109,8 +109,8 @@ class PaxosEngine:
         self._effects: Effects[Message] = Effects()
         self._held: deque[tuple[int, int, list[Message]]] = deque()
         """What waits for the disk: (turn, peer, messages), in the order of the turns."""
-        self._backlog: deque[tuple[int, int]] = deque()
-        """(turn, bytes) of what is journaled and not on disk."""
+        self._backlog: deque[tuple[int, int, float]] = deque()
+        """(turn, bytes, since when) of what is journaled and not on disk."""
         self._backlog_bytes = 0
         self._turn_bytes = 0
         """Of what this turn has journaled so far."""
@@ -385,7 +385,7 @@ class PaxosEngine:
         self.proposer.on_relays(sender, message)
 
     def _on_relay_answers(self, sender: int, message: Any) -> None:
-        self.proposer.on_relay_answers(sender, message)
+        self.proposer.relaying.on_answers(sender, message)
 
     def _on_pages(self, sender: int, message: Any) -> None:
         self.scanner.on_pages(sender, message)
@@ -413,7 +413,7 @@ class PaxosEngine:
     def peer_lost(self, peer: int, now: float) -> None:
         self.context.advance(now)
         self.context.up.discard(peer)
-        self.proposer.peer_lost(peer)
+        self.proposer.relaying.peer_lost(peer)
         self.directed.peer_lost(peer)
         self.repair.peer_lost(peer)
 
@@ -524,6 +524,7 @@ class PaxosEngine:
     def take_effects(self) -> Effects[Message]:
         context = self.context
         self.proposer.voting = not self.muted
+        self.proposer.initial.journaling_since = self._backlog[0][2] if self._backlog else _NEVER
         if self.pages.busy:
             self.pages.advance()
         # In most turns there is nothing. A vote of the own acceptor, or its own copy, can answer a get at once, so that
@@ -542,7 +543,7 @@ class PaxosEngine:
         acceptor = self.acceptor
         if effects.journal:
             effects.sequence = acceptor.sequence
-            self._backlog.append((acceptor.sequence, self._turn_bytes))
+            self._backlog.append((acceptor.sequence, self._turn_bytes, context.now))
             self._backlog_bytes += self._turn_bytes
             self._turn_bytes = 0
             acceptor.end_turn()

@@ -13,8 +13,7 @@ from paxoskv.core.operations import Operation, Result
 from paxoskv.core.placement import ReplicaSet
 from paxoskv.paxos import ballot as ballots
 from paxoskv.paxos import register as registers
-from paxoskv.paxos import relays
-from paxoskv.paxos.batch import Batch, Outbox
+from paxoskv.paxos.batch import AT_ONCE, OWN_FIRST, UNREAD, Batch, Outbox
 from paxoskv.paxos.chain import (
     BACKING_OFF,
     HOLDING,
@@ -29,23 +28,20 @@ from paxoskv.paxos.chain import (
     lapse,
 )
 from paxoskv.paxos.context import Context
+from paxoskv.paxos.evaluations import recall, remember
+from paxoskv.paxos.initial import InitialBallots
 from paxoskv.paxos.messages import (
     Accepted,
     Promised,
     Proposals,
     Refusal,
     Refused,
-    RelayAnswer,
-    RelayAnswers,
     Relays,
 )
 from paxoskv.paxos.records import Record, Records
+from paxoskv.paxos.relaying import Relaying
 from paxoskv.paxos.relays import RelayMail
 
-# A relay answered by NotHolder is tried once more at the node that the answer names; then this node takes the key.
-_RELAY_ATTEMPTS_MAX = 2
-_RELAY_CHECKS_MAX = 16
-_HINTS_MAX = 10_000
 # Steps of one chain that are not chosen yet.
 _FLIGHTS_MAX = 8
 # Bytes of registers in one batch, so that a frame stays below its limit; what is over goes with the next.
@@ -79,22 +75,21 @@ class Proposer:
         self._postponed: list[Chain] = []
         """Touched in this turn, and left to the next."""
         self._turn_bytes = 0
-        self._outboxes: dict[tuple[ReplicaSet, bool], Outbox] = {}
+        self._outboxes: dict[tuple[ReplicaSet, int], Outbox] = {}
         self._outbox_used: Outbox | None = None
         """The one that the last chain went into; the next one mostly does, too."""
         self._batches: dict[int, Batch] = {}
-        self._relays: dict[int, Chain] = {}
-        self._given_up: dict[int, tuple[int, list[Operation]]] = {}
-        """Relays that are waited for no more, as far as their operations are unanswered: the ballot and the list."""
-        self._hints: dict[bytes, float] = {}
-        """Keys of which a relay was answered, and until when the next operations had better go the same way."""
         self._mail = RelayMail(context)
+        self.relaying = Relaying(context, self._mail, self, read)
+        self.initial = InitialBallots(context)
         self._round_min = 0
         """The highest round of a ballot that was given up without a trace in the own records; never used again."""
         self._soonest = float("inf")
         """When the first pause of a chain that backs off ends."""
         self.counters = dict.fromkeys(
             (
+                "initial_ballots",
+                "initial_ballots_given_up",
                 "proposed_steps",
                 "folded_operations",
                 "prepares",
@@ -175,10 +170,14 @@ class Proposer:
         bit = 1 << sender
         if batch.acks & bit:
             return True
+        if batch.unsent is not None and sender != self._context.node:
+            return True  # Nobody else has it.
         for refusal in message.exceptions:
             self._refused(batch, refusal)
         batch.acks |= bit
         batch.acks_count += 1
+        if batch.unsent is not None and not self._own_disk_has(batch, batch.unsent):
+            return True
         if batch.acks_count == batch.group.quorum:
             self._context.measured(batch.sent_at)
             for flight in batch.flights:
@@ -226,38 +225,6 @@ class Proposer:
             for refusal in message.exceptions:
                 self._refused(batch, refusal)
 
-    def on_relay_answers(self, sender: int, message: RelayAnswers) -> None:
-        """Results of relayed operations, or NotHolder."""
-        for answer in message.items:
-            chain = self._relays.get(answer.number)
-            if chain is None:
-                self._remember_late(sender, answer)
-            elif ballots.node_of(chain.relay_ballot) != sender:
-                continue
-            elif answer.promised:
-                self._relay_refused(chain, answer.promised)
-                self._remember_late(sender, answer)
-            else:
-                self._relay_answered(chain, answer)
-
-    def _remember_late(self, sender: int, answer: RelayAnswer) -> None:
-        """The key was lost there, or is wanted back already. What the evaluations at that ballot were is worth knowing
-        all the same: if it turns out that this history goes through that ballot, they are the results."""
-        ballot, operations_ = self._given_up.get(answer.number, (0, []))
-        if ballots.node_of(ballot) != sender:
-            return
-        end = answer.start + len(answer.results)
-        for operation, result in _answered(operations_, answer):
-            _remember(operation, ballot, result)
-        if end >= len(operations_) or not answer.results:
-            del self._given_up[answer.number]
-
-    def peer_lost(self, peer: int) -> None:
-        """What was on its way to or from that peer may be lost: do not wait for relays it had."""
-        for chain in list(self._relays.values()):
-            if ballots.node_of(chain.relay_ballot) == peer:
-                self._relay_refused(chain, 0)
-
     def peer_restarted(self, peer: int) -> None:
         """Its former incarnation's relays are nobody's any more, and those it had are lost."""
         self._mail.forget(peer)
@@ -265,12 +232,12 @@ class Proposer:
             chain.relayed = [job for job in chain.relayed if job.origin != peer]
             for flight in chain.flights:
                 flight.jobs = [job for job in flight.jobs if job.origin != peer]
-        self.peer_lost(peer)
+        self.relaying.peer_lost(peer)
 
     def peer_returned(self, peer: int) -> None:
         """Send it unchosen steps again, now."""
         for batch in self._batches.values():
-            if not batch.acks >> peer & 1:
+            if not batch.acks >> peer & 1 and batch.unsent is None:
                 batch.wake = self._context.now
 
     # The life of a chain.
@@ -294,7 +261,14 @@ class Proposer:
         chain.touched = True
         self._touched.append(chain)
 
-    def _close(self, chain: Chain) -> None:
+    def go_on(self, chain: Chain) -> None:
+        """Nothing is in flight: propose what waits, or close the chain."""
+        if chain.is_quiet():
+            self.close(chain)
+        elif not chain.touched:
+            self._touch(chain)
+
+    def close(self, chain: Chain) -> None:
         """Nothing is in flight any more. Remember that the key is held if the own record can stand for the chain."""
         del self.chains[chain.key]
         record = chain.record
@@ -316,9 +290,6 @@ class Proposer:
         chain.round_seen = max(chain.round_seen, round_)
         if chain.record is None or ballots.round_of(chain.record.promised) < round_:
             self._round_min = max(self._round_min, round_)
-
-    def _is_quiet(self, chain: Chain) -> bool:
-        return not (chain.waiting or chain.flights or chain.unresolved or chain.relayed)
 
     @property
     def busy(self) -> bool:
@@ -353,33 +324,70 @@ class Proposer:
 
     def _want(self, chain: Chain) -> None:
         """An idle chain with operations: relay them where that was right a moment ago, else take the key."""
-        if self._is_quiet(chain):
-            self._close(chain)
+        if chain.is_quiet():
+            self.close(chain)
             return
-        context = self._context
-        record = chain.record
-        hint = self._hints.pop(chain.key, 0.0) if self._hints else 0.0
-        if (
-            hint > context.now
-            and record is not None
-            and (holder := ballots.node_of(record.promised)) not in (0, context.node)
-            and not context.is_silent(holder)
-        ):
-            self._relay(chain, record.promised)
+        if holder := self.relaying.holder_hinted(chain):
+            self.relaying.relay(chain, holder)
+        elif self.voting and self.initial.may_begin(chain):
+            self._begin(chain)
         else:
             self._prepare(chain)
 
+    def _begin(self, chain: Chain) -> None:
+        """Hold the key at its initial ballot."""
+        self.counters["initial_ballots"] += 1
+        chain.phase = HOLDING
+        chain.ballot = ballots.initial_ballot(self._context.node)
+        chain.tail = registers.decode(registers.EMPTY)
+        chain.own_first = True
+        self._fold(chain)
+
+    def _own_disk_has(self, batch: Batch, message: Proposals) -> bool:
+        """The own vote on these first Accepts is on disk. Now the others get them; False if none is wanted any more."""
+        context = self._context
+        batch.unsent = None
+        self.initial.disk_took(context.now - batch.sent_at)
+        # Without those of keys that were lost meanwhile.
+        count = len(batch.flights)
+        batch.flights = [flight for flight in batch.flights if flight.chain is not None]
+        if not batch.flights:
+            del self._batches[batch.number]
+            return False
+        if len(batch.flights) < count:
+            message = _proposals(batch.number, batch.flights)
+        batch.sent_at = context.now
+        batch.wake = context.now + context.patience(context.timing.resend_s)
+        for node in batch.group.nodes:
+            if node != context.node:
+                context.send(node, message)
+        for flight in batch.flights:
+            chain = flight.chain
+            assert chain is not None
+            chain.own_first = False
+            if chain.waiting and not chain.touched:
+                self._touch(chain)
+        return True
+
+    def _give_up_initial(self, batch: Batch) -> None:
+        """The own disk does not answer: go on through the others, at a ballot that does not need it."""
+        self.initial.disk_took(self._context.now - batch.sent_at)
+        for flight in batch.flights:
+            chain = flight.chain
+            if chain is not None:
+                self.counters["initial_ballots_given_up"] += 1
+                self._lose(chain, chain.ballot, False)
+
     def _outbox(self, chain: Chain) -> Outbox:
-        # Apart, because the own vote on a batch waits until the own disk has brought the last of its records.
-        in_memory = chain.record is not None
+        kind = OWN_FIRST if chain.own_first else UNREAD if chain.record is None else AT_ONCE
         outbox = self._outbox_used
-        if outbox is None or outbox.group is not chain.group or outbox.in_memory is not in_memory:
-            outbox = self._outboxes.get((chain.group, in_memory))
+        if outbox is None or outbox.group is not chain.group or outbox.kind != kind:
+            outbox = self._outboxes.get((chain.group, kind))
         if outbox is not None and outbox.bytes > _BATCH_BYTES_MAX:
             self._flush()
             outbox = None
         if outbox is None:
-            outbox = self._outboxes[(chain.group, in_memory)] = Outbox(chain.group, in_memory)
+            outbox = self._outboxes[(chain.group, kind)] = Outbox(chain.group, kind)
         self._outbox_used = outbox
         return outbox
 
@@ -401,6 +409,7 @@ class Proposer:
             return
         chain.ballot = ballots.make_ballot(round_ + 1, context.node)
         chain.phase = PREPARING
+        chain.own_first = False
         chain.promises = 0
         chain.base_version = 0
         chain.base_register = registers.EMPTY
@@ -440,8 +449,8 @@ class Proposer:
         """Put everything that waits through the tail, in order, and propose the last of it as one Accept."""
         context = self._context
         record = chain.record
-        if self._is_quiet(chain):
-            self._close(chain)
+        if chain.is_quiet():
+            self.close(chain)
             return
         if record is not None and record.promised > chain.ballot:
             self._lose(chain, record.promised, False)
@@ -498,8 +507,8 @@ class Proposer:
             answers.append((operation, enter(chain, node, operation, limit, wall_ms)))
         self.counters["folded_operations"] += len(answers)
         if not answers and not jobs:
-            if self._is_quiet(chain):
-                self._close(chain)
+            if chain.is_quiet():
+                self.close(chain)
             return
         if tail.expires_at:
             # What was put with an expiry in the past is gone at once.
@@ -509,17 +518,17 @@ class Proposer:
             if gets and not chain.identity_wanted and len(gets) == len(answers) and not jobs:
                 for operation in gets:
                     self._read(operation)
-                if self._is_quiet(chain):
-                    self._close(chain)
+                if chain.is_quiet():
+                    self.close(chain)
                 return
             if chain.flights and not gets:
                 chain.flights[-1].answers.extend(answers)
                 chain.flights[-1].jobs.extend(jobs)
                 return
             if step and not gets:
-                self._finish(answers, jobs)
-                if self._is_quiet(chain):
-                    self._close(chain)
+                self.finish(answers, jobs)
+                if chain.is_quiet():
+                    self.close(chain)
                 return
             chain.step += 1
         chain.identity_wanted = False
@@ -588,9 +597,15 @@ class Proposer:
                 tuple(outbox.versions),
                 tuple(outbox.registers),
             )
-            wake = context.now + context.patience(context.timing.resend_s)
-            self._batches[number] = Batch(number, outbox, context.now, wake)
+            timing = context.timing
+            own_first = outbox.kind == OWN_FIRST
+            wake = context.now + context.patience(timing.own_first_s if own_first else timing.resend_s)
+            batch = self._batches[number] = Batch(number, outbox, context.now, wake)
             self.counters["proposed_steps"] += len(outbox.flights)
+            if own_first:
+                batch.unsent = message
+                self._vote(message)
+                continue
             for node in outbox.group.nodes:
                 if node != context.node:
                     context.send(node, message)
@@ -603,26 +618,23 @@ class Proposer:
         while flights:
             first = flights.pop(0)
             first.chain = None
-            self._finish(first.answers, first.jobs)
+            self.finish(first.answers, first.jobs)
             first.answers = []
             first.jobs = []
             if first is flight:
                 break
         chain.attempt = 0
-        if flights:
-            if (chain.waiting or chain.relayed) and not chain.touched:
-                self._touch(chain)
-            return
-        if self._is_quiet(chain):
-            self._close(chain)
-        elif not chain.touched:
+        if not flights:
+            self.go_on(chain)
+        elif (chain.waiting or chain.relayed) and not chain.touched:
             self._touch(chain)
 
-    def _finish(self, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]) -> None:
+    def finish(self, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]) -> None:
+        """Answer own operations, and the origins of those that were relayed here."""
         answer = self._context.answer
         for operation, result in answers:
             if result.status == UNKNOWN:
-                result = _remembered(operation, result)
+                result = recall(operation, result)
                 if result.status == UNKNOWN:
                     result = _unknown("an earlier attempt was overtaken, and its result is not known")
                     self.counters["unknown_outcomes"] += 1
@@ -657,7 +669,7 @@ class Proposer:
                     if not operation.done:
                         self._read(operation)
                     continue
-                _remember(operation, chain.ballot, result)
+                remember(operation, chain.ballot, result)
                 in_doubt.append(operation)
         if in_doubt:
             chain.unresolved = sorted(in_doubt + chain.unresolved, key=lambda operation: operation.number)
@@ -665,9 +677,9 @@ class Proposer:
         chain.tail = None
         holder = ballots.node_of(promised)
         if not by_floor and promised > chain.ballot and holder != self._context.node:
-            self._relay(chain, promised)
+            self.relaying.relay(chain, promised)
         else:
-            self._back_off(chain)
+            self.back_off(chain)
 
     def _give_back_relays(self, chain: Chain, promised: int) -> None:
         """Drop what was relayed here, and tell its origins, so that they need not wait for a time-out."""
@@ -679,97 +691,10 @@ class Proposer:
         for job in jobs:
             self._mail.answer(job.origin, job.number, promised, job.results)
 
-    def _relay(self, chain: Chain, ballot: int) -> None:
-        """Send all unresolved operations on the key, ascending (B1), to the node that holds it at `ballot`."""
-        context = self._context
-        peer = ballots.node_of(ballot)
-        pending = []
-        for operation in chain.waiting:
-            if operation.kind == operations.GET and not operation.done:
-                self._read(operation)
-            elif not operation.done:
-                pending.append(operation)
-        chain.waiting = []
-        chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
-        if not pending and not chain.unresolved:
-            self._close(chain)
-            return
-        is_too_much = relays.is_too_much(chain.unresolved, context.value_bytes_max)
-        if is_too_much or context.is_silent(peer):
-            chain.waiting = pending
-            if is_too_much:
-                # A duel, then. Who has lost waits, or the other would never get through.
-                chain.attempt = max(chain.attempt, 1)
-            self._back_off(chain)
-            return
-        # All that is in doubt goes; of what is new, as much as a frame holds. It waits for its own relay.
-        taken = relays.fitting(chain.unresolved, pending)
-        for operation in pending[:taken]:
-            operation.number = context.next_operation()
-            operation.exposed = ballot
-            chain.unresolved.append(operation)
-        chain.waiting = pending[taken:]
-        number = context.next_batch()
-        chain.phase = RELAYING
-        chain.relay_ballot = ballot
-        chain.relay_number = number
-        chain.relay_checks = 0
-        chain.wake = context.now + context.patience(context.timing.relay_s)
-        self._relays[number] = chain
-        self.counters["relays_sent"] += 1
-        self._mail.relay(peer, number, chain.key, ballot, chain.unresolved)
-
-    def _relay_answered(self, chain: Chain, answer: RelayAnswer) -> None:
-        answers = _answered(chain.unresolved, answer)
-        self._finish(answers, [])
-        if answer.start + len(answers) < len(chain.unresolved):
-            # The rest follows, in another frame if it is large. If the holder talks nonsense, it is waited for as if it
-            # had not answered.
-            return
-        del self._relays[chain.relay_number]
-        # Empty, unless a frame with an earlier part was lost.
-        chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
-        chain.phase = IDLE
-        chain.attempt = 0
-        if len(self._hints) >= _HINTS_MAX:
-            self._hints.pop(next(iter(self._hints)))
-        self._hints[chain.key] = self._context.now + self._context.timing.hint_s
-        if self._is_quiet(chain):
-            self._close(chain)
-        elif not chain.touched:
-            self._touch(chain)
-
-    def _relay_refused(self, chain: Chain, promised: int) -> None:
-        """No answer, or NotHolder: not definite, so the operations stay in doubt."""
-        self._relays.pop(chain.relay_number, None)
-        self._given_up[chain.relay_number] = (chain.relay_ballot, chain.unresolved[:])
-        chain.round_seen = max(chain.round_seen, ballots.round_of(max(promised, chain.relay_ballot)))
-        chain.phase = IDLE
-        chain.attempt += 1
-        holder = ballots.node_of(promised)
-        if promised > chain.relay_ballot and holder != self._context.node and chain.attempt < _RELAY_ATTEMPTS_MAX:
-            self._relay(chain, promised)
-            return
-        self.counters["takeovers"] += 1
-        self._back_off(chain)
-
-    def _relay_overdue(self, chain: Chain) -> None:
-        """No answer in good time. A holder that is alive is given more of it: taking the key from under it would leave
-        what it is doing for us in doubt."""
-        context = self._context
-        chain.relay_checks += 1
-        if context.is_silent(ballots.node_of(chain.relay_ballot)):
-            chain.attempt = -1  # Nobody there to duel with, so there is no need to back off.
-            self._relay_refused(chain, 0)
-        elif chain.relay_checks > _RELAY_CHECKS_MAX:
-            self._relay_refused(chain, 0)
-        else:
-            chain.wake = context.now + context.patience(context.timing.relay_s)
-
-    def _back_off(self, chain: Chain) -> None:
+    def back_off(self, chain: Chain) -> None:
         """Take the key, after a jittered pause that grows with every attempt, so that no two nodes duel for ever."""
-        if self._is_quiet(chain):
-            self._close(chain)
+        if chain.is_quiet():
+            self.close(chain)
             return
         if chain.attempt == 0:
             self._prepare(chain)
@@ -802,14 +727,12 @@ class Proposer:
                     self.counters["prepare_retries"] += 1
                     self._renew(chain)
                 elif chain.phase == RELAYING:
-                    self._relay_overdue(chain)
+                    self.relaying.overdue(chain)
                 elif chain.phase == BACKING_OFF:
                     self._prepare(chain)
             if chain.phase == BACKING_OFF:
                 self._soonest = min(self._soonest, chain.wake)
-        for number, (_, operations_) in list(self._given_up.items()):
-            if all(operation.done for operation in operations_):
-                del self._given_up[number]
+        self.relaying.tick()
         self._resend()
 
     def _expire(self, chain: Chain) -> None:
@@ -840,20 +763,25 @@ class Proposer:
             # A relay's answer is matched with the list that was sent, so that one stays as it is.
             chain.unresolved = [operation for operation in chain.unresolved if not operation.done]
         if not live and not chain.relayed:
-            self._relays.pop(chain.relay_number, None)
+            self.relaying.drop(chain)
             chain.unresolved = []
             chain.take_flights()
             chain.phase = IDLE
-            self._close(chain)
+            self.close(chain)
 
     def _resend(self) -> None:
         """Send unchosen steps again to who has not acknowledged them; leave chosen ones to repair."""
         context = self._context
         now = context.now
         finished = []
+        given_up = []
         votes = []
         for number, batch in self._batches.items():
             if batch.wake > now:
+                continue
+            if batch.unsent is not None:
+                finished.append(number)
+                given_up.append(batch)
                 continue
             open_flights = [flight for flight in batch.flights if flight.chain is not None]
             lagging = [node for node in batch.group.nodes if not batch.acks >> node & 1 and node != context.node]
@@ -871,15 +799,7 @@ class Proposer:
             batch.attempt += 1
             batch.wake = now + context.patience(context.timing.resend_s, batch.attempt)
             self.counters["resends"] += 1
-            message = Proposals(
-                number,
-                (),
-                (),
-                (),
-                tuple(flight.key for flight in open_flights),
-                tuple(flight.version for flight in open_flights),
-                tuple(flight.register for flight in open_flights),
-            )
+            message = _proposals(number, open_flights)
             for node in lagging:
                 if node in context.up:
                     context.send(node, message)
@@ -888,6 +808,8 @@ class Proposer:
                 self._turn_bytes += sum(map(len, message.accept_registers))
         for number in finished:
             del self._batches[number]
+        for batch in given_up:
+            self._give_up_initial(batch)
         for message in votes:
             # The own acceptor takes nothing while its disk hangs, and when too much waits there it drops votes.
             self._vote(message)
@@ -910,49 +832,22 @@ class Proposer:
         }
 
 
+def _proposals(number: int, flights: list[Flight]) -> Proposals:
+    """The Accepts of some flights."""
+    return Proposals(
+        number,
+        (),
+        (),
+        (),
+        tuple([flight.key for flight in flights]),
+        tuple([flight.version for flight in flights]),
+        tuple([flight.register for flight in flights]),
+    )
+
+
 def _operations_of(chain: Chain) -> list[Operation]:
     found = [operation for flight in chain.flights for operation, _ in flight.answers]
     return found + chain.unresolved + chain.waiting
-
-
-def _answered(relayed: list[Operation], answer: RelayAnswer) -> list[tuple[Operation, Result]]:
-    """The operations that a holder has answered, and how; up to the first answer that fits no operation of its kind."""
-    found = []
-    end = answer.start + len(answer.results)
-    for operation, fields in zip(relayed[answer.start : end], answer.results, strict=False):
-        result = Result(*fields)
-        if not operations.is_answer(operation.kind, result):
-            break
-        found.append((operation, result))
-    return found
-
-
-def _remember(operation: Operation, ballot: int, result: Result) -> None:
-    """Note what became of the operation in the chain of `ballot`: its result, or, with OutcomeUnknown, that it was
-    passed there, and at which version the lineage had it or a later one."""
-    if result.status == UNKNOWN and ballots.ballot_of(result.version) >= ballot:
-        return  # Put through one chain twice: the first time tells more.
-    if operation.evaluations is None:
-        operation.evaluations = {}
-    known = operation.evaluations.get(ballot)
-    if known is None or known.status == UNKNOWN:
-        operation.evaluations[ballot] = result
-
-
-def _remembered(operation: Operation, result: Result) -> Result:
-    """What is known of an operation that was passed, since the lineage had it, or a later one, at `result.version`.
-
-    That version's chain has put it through its tail before, since an origin's operations go together and in order. Its
-    result there holds in every history that has gone through that version, whoever held the ballot; a result from any
-    other ballot says nothing (B5). If the chain had passed it in its turn, that points to a lower ballot.
-    """
-    evaluations = operation.evaluations
-    while evaluations and result.status == UNKNOWN and result.version:
-        found = evaluations.get(ballots.ballot_of(result.version))
-        if found is None:
-            break
-        result = found
-    return result
 
 
 def _unknown(reason: str) -> Result:

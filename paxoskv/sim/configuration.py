@@ -116,6 +116,8 @@ class Configuration:
     commit_s_max: float
     turn_s: float
     """Longest time between an arrival and the turn that handles it."""
+    homes: bool
+    """Keys have homes, which begin them without asking."""
     cache_bytes: int
     journal_bytes: int
     """A checkpoint begins past this."""
@@ -205,6 +207,7 @@ def draw(
         commit_s_min=commit * 0.5,
         commit_s_max=commit * rng.choice((1.1, 2, 10)),
         turn_s=rng.choice((0.0, 0.00005, 0.0005)),
+        homes=False,
         **{
             "cache_bytes": rng.choice((1 << 28, 1 << 28, 1500, 4000)),
             "journal_bytes": rng.choice((1 << 25, 20_000, 2_000)),
@@ -225,6 +228,12 @@ def draw(
         configuration = replace(configuration, expiring=expiring, sweeps=bool(expiring) and expiry.random() < 0.5)
     if mode == "raft":
         configuration = _draw_raft(seed, configuration)
+    else:
+        # A key is begun once: where there are many, that goes on all the time. Where none has a home, all have to be
+        # asked for.
+        begun = random.Random(f"{seed} homes")
+        if begun.random() < 0.5:
+            configuration = replace(configuration, homes=True, keys=begun.choice((configuration.keys, 12, 40)))
     if faults:
         configuration = replace(configuration, faults=_draw_faults(seed, configuration))
     return configuration

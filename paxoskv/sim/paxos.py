@@ -1,7 +1,8 @@
 """The leaderless engine in the simulator."""
 
 import random
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from paxoskv.core.engine import Effects, Engine
@@ -31,7 +32,7 @@ def _build(
     return PaxosEngine(
         node,
         incarnation,
-        EveryNode(nodes),
+        EveryNode(nodes, homes=configuration.homes),
         rng,
         cache_bytes=configuration.cache_bytes,
         value_bytes_max=VALUE_BYTES_MAX,
@@ -42,28 +43,37 @@ def _build(
 
 
 class _Watch:
-    """(A3) across nodes: a version never carries two registers."""
+    """(A3) across nodes: a version never carries two registers. What a crash took before a disk had it and anybody else
+    heard of it does not count: a key's first Accept is tried again under the same version (protocol.md section 3)."""
 
     def __init__(self) -> None:
         self._registers: dict[tuple[bytes, int], bytes] = {}
+        self._queued: dict[int, list[tuple[int, Sequence[Any]]]] = defaultdict(list)
+        """By node: (turn, messages) on their way to its disk."""
 
     def started(self, node: int, engine: Engine[Any]) -> None:
-        pass
+        self._queued[node].clear()
 
     def turn(self, node: int, engine: Engine[Any], effects: Effects[Any]) -> None:
-        pass
+        for messages in effects.sends.values():
+            self._see(messages)
 
     def journaled(self, node: int, sequence: int, journal: Sequence[Any]) -> None:
-        for message in journal:
-            assert isinstance(message, Proposals)
-            for key, version, encoded in zip(
-                message.accept_keys, message.accept_versions, message.accept_registers, strict=True
-            ):
-                known = self._registers.setdefault((key, version), encoded)
-                assert known == encoded, f"(A3) version {version} of {key!r} carries two registers"
+        self._queued[node].append((sequence, journal))
 
     def committed(self, node: int, sequence: int) -> None:
-        pass
+        queued = self._queued[node]
+        while queued and queued[0][0] <= sequence:
+            self._see(queued.pop(0)[1])
+
+    def _see(self, messages: Iterable[Any]) -> None:
+        for message in messages:
+            if isinstance(message, Proposals):
+                for key, version, encoded in zip(
+                    message.accept_keys, message.accept_versions, message.accept_registers, strict=True
+                ):
+                    known = self._registers.setdefault((key, version), encoded)
+                    assert known == encoded, f"(A3) version {version} of {key!r} carries two registers"
 
 
 def _state(engine: Engine[Any], stored: bytes | None, key: bytes) -> object:

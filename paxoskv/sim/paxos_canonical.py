@@ -38,6 +38,7 @@ from paxoskv.paxos.messages import (
 from paxoskv.paxos.proposer import Proposer
 from paxoskv.paxos.reader import KeyRead, ReadBatch, Reader
 from paxoskv.paxos.records import Record
+from paxoskv.paxos.relaying import Relaying
 from paxoskv.paxos.repair import Repair
 from paxoskv.sim.canonical import Naming, Walk, attribute_names, digest, history
 from paxoskv.wire import framing, paxos, peer
@@ -58,6 +59,7 @@ _IGNORED: Final = frozenset(
         "_backlog_bytes",
         "_batch_number",
         "_changed",
+        "_chains",
         "_changes",
         "_clock",
         "_context",
@@ -248,8 +250,7 @@ def _plain(value: Any) -> Any:
 def _own_numbers(engine: PaxosEngine) -> Iterable[int]:
     proposer, reader = engine.proposer, engine.reader
     yield from proposer._batches
-    yield from proposer._relays
-    yield from proposer._given_up
+    yield from proposer.relaying.numbers
     yield from reader._batches
     yield from reader._fetches
     yield from engine.directed._sent
@@ -348,8 +349,8 @@ def _sent(walk: _Walk, owner: Any, value: Any) -> Any:
 
 _SPECIAL: Final[dict[tuple[type, str], _Special]] = {
     (Proposer, "_batches"): _batches,
-    (Proposer, "_relays"): _batches,
-    (Proposer, "_given_up"): _batches,
+    (Relaying, "_relays"): _batches,
+    (Relaying, "_given_up"): _batches,
     (Reader, "_batches"): _batches,
     (Reader, "_without_own"): _batches,
     (Reader, "_fetches"): _batches,

@@ -59,6 +59,8 @@ def planted(canary: Canary) -> Iterator[None]:
 _ACCEPTOR = "paxoskv.paxos.acceptor:Acceptor."
 _ENGINE = "paxoskv.paxos.engine:PaxosEngine."
 _PROPOSER = "paxoskv.paxos.proposer:Proposer."
+_RELAYING = "paxoskv.paxos.relaying:Relaying."
+_INITIAL = "paxoskv.paxos.initial:InitialBallots."
 _READER = "paxoskv.paxos.reader:Reader."
 _CHAIN = "paxoskv.paxos.chain:"
 _SCANNER = "paxoskv.paxos.scanner:Scanner."
@@ -231,7 +233,7 @@ PAXOS = (
     Canary(
         "relays carry the last operation alone",
         "B1",
-        _PROPOSER + "_relay",
+        _RELAYING + "relay",
         "self._mail.relay(peer, number, chain.key, ballot, chain.unresolved)",
         "self._mail.relay(peer, number, chain.key, ballot, chain.unresolved[-1:])",
     ),
@@ -242,7 +244,7 @@ PAXOS = (
         "answers.append((operation, result))",
         "answers.append((operation, result))\n"
         "            if chain.step == step:\n"
-        "                self._finish(answers[-1:], [])",
+        "                self.finish(answers[-1:], [])",
     ),
     Canary(
         "relay answered from an unchosen tail",
@@ -256,34 +258,36 @@ PAXOS = (
     Canary(
         "a relay's late answer counts after a takeover",
         "B15",
-        _PROPOSER + "_relay_refused",
+        _RELAYING + "_refused",
         "self._relays.pop(chain.relay_number, None)",
         "pass",
     ),
     Canary(
         "results remembered from any ballot",
         "B5",
-        "paxoskv.paxos.proposer:_remembered",
+        "paxoskv.paxos.evaluations:recall",
         "evaluations.get(ballots.ballot_of(result.version))",
         "next((each for each in evaluations.values() if each.status != UNKNOWN), None)",
+        also=("paxoskv.paxos.proposer",),
     ),
     Canary(
         "what was passed has the result of its last evaluation",
         "B5",
-        "paxoskv.paxos.proposer:_remember",
+        "paxoskv.paxos.evaluations:remember",
         "known = operation.evaluations.get(ballot)",
         "known = operation.evaluations.get(ballot)\n"
         "    if result.status == UNKNOWN and operation.evaluations:\n"
         "        result = operation.evaluations[max(operation.evaluations)]",
+        also=("paxoskv.paxos.proposer", "paxoskv.paxos.relaying"),
     ),
     Canary(
         "a relay's late results are taken for those of any later ballot",
         "B5",
-        _PROPOSER + "_remember_late",
-        "_remember(operation, ballot, result)",
-        "_remember(operation, ballot, result)\n"
-        "        for chain in [self.chains.get(operation.key)]:\n"
-        "            _remember(operation, chain.ballot if chain else 1, result)",
+        _RELAYING + "_remember_late",
+        "remember(operation, ballot, result)",
+        "remember(operation, ballot, result)\n"
+        "        for chain in [self._chains.chains.get(operation.key)]:\n"
+        "            remember(operation, chain.ballot if chain else 1, result)",
     ),
     Canary(
         "folds share a version",
@@ -319,6 +323,27 @@ PAXOS = (
         _PROPOSER + "_hold",
         "if not chain.touched:",
         "if False:",
+    ),
+    Canary(
+        "a first Accept leaves before the own commit",
+        "B16",
+        _PROPOSER + "_flush",
+        "own_first = outbox.kind == OWN_FIRST",
+        "own_first = False",
+    ),
+    Canary(
+        "initial ballots are anybody's",
+        "section 3",
+        _INITIAL + "may_begin",
+        "context.placement.home(chain.key) == context.node",
+        "True",
+    ),
+    Canary(
+        "an initial ballot begins twice",
+        "section 3",
+        _INITIAL + "may_begin",
+        "record.promised == 0",
+        "True",
     ),
     Canary(
         "what was read as expired is deleted whatever stands",

@@ -85,14 +85,14 @@ class Watch:
                     )
                     if not disk.versions.issuperset(told):
                         raise Unsafe(f"(D1) node {number} tells what is not on its disk: {message}")
-        for message in effects.journal:
-            assert isinstance(message, Proposals)
-            self._check_registers(message)
         for operation, result in effects.answers:
             self._check_answer(operation, result)
 
     def committed(self, number: int, row: Sequence[Message]) -> None:
-        """A journal row is on a node's disk."""
+        """A journal row is on a node's disk. What a crash has taken before that was never there."""
+        for message in row:
+            assert isinstance(message, Proposals)
+            self._check_registers(message)
         self._disks[number].replay(row)
 
     def folded(self, number: int, records: Iterable[tuple[bytes, bytes]]) -> None:

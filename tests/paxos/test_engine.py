@@ -65,7 +65,7 @@ def test_a_vote_that_the_own_hung_disk_took_no_notice_of_is_cast_when_it_works_a
     cluster = Cluster(watched=True, capacity=Capacity(backlog_bytes=1000))
     cluster.run(1, put(b"k", b"1"))
     cluster.crash(3)
-    cluster.submit(1, put(b"other", bytes(2000)))
+    cluster.submit(1, put(b"k3", bytes(2000)))
     for packet in cluster.of(1, 2):
         cluster.deliver(packet)
     cluster.commit(1)

@@ -51,7 +51,7 @@ def test_an_answer_of_a_type_that_the_operation_never_has_is_as_none() -> None:
         answer = RelayAnswer(relay.number, 0, 0, ((operations.OK, nonsense, 8, 0),))
         engine.receive(2, [RelayAnswers((answer,))], 0.0)
         assert engine.take_effects().answers == []
-        engine.proposer._given_up[9] = (held, [operation])
+        engine.proposer.relaying._given_up[9] = (held, [operation])
         engine.receive(2, [RelayAnswers((RelayAnswer(9, 0, 0, answer.results),))], 0.0)
         assert operation.evaluations is None
     # One result more than there are operations changes nothing.

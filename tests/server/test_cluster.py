@@ -34,6 +34,24 @@ async def test_every_node_coordinates_every_operation(cluster: LocalCluster) -> 
         await ask_everything(one, two, three)
 
 
+async def test_a_client_begins_each_key_at_its_home_in_one_round_trip(cluster: LocalCluster) -> None:
+    """Clients choose a key's coordinator as the nodes choose its home."""
+
+    async def count(kv: paxoskv.Client, what: str) -> int:
+        return sum([status["engine"][what] for status in await kv.status()])
+
+    async with paxoskv.connect(cluster.endpoints) as kv:
+        await kv.put("first", "of all")  # All three are connected now.
+        before = await count(kv, "initial_ballots"), await count(kv, "prepares")
+        await asyncio.gather(*[kv.put(f"fresh/{number}", "1") for number in range(60)])
+        begun = await count(kv, "initial_ballots") - before[0]
+        asked = await count(kv, "prepares") - before[1]
+        # Where a disk was late, a key was asked for all the same, perhaps after it was begun.
+        assert begun + asked >= 60
+        assert begun > 0
+        assert {(await kv.get(f"fresh/{number}")).value for number in range(60)} == {b"1"}
+
+
 async def test_versions_make_writes_conditional(cluster: LocalCluster) -> None:
     async with only(cluster, 1) as one, only(cluster, 2) as two:
         version = await one.put("versioned", "a", if_version=0)

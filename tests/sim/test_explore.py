@@ -16,8 +16,12 @@ from paxoskv.sim.canonical import Naming
 from paxoskv.sim.explore import begin, explore, steps
 from paxoskv.sim.world import Bounds, World
 
-INCR = (operations.INCR, b"a", 1, None)
-GET = (operations.GET, b"a", None, None)
+# Nobody asks at node 3, where this key has its home.
+INCR = (operations.INCR, b"b", 1, None)
+GET = (operations.GET, b"b", None, None)
+# And this one at node 1.
+INCR_OF_1 = (operations.INCR, b"a", 1, None)
+GET_OF_1 = (operations.GET, b"a", None, None)
 DUEL = Bounds(((1, INCR), (2, INCR)), states_max=20_000)
 READERS = Bounds(((1, INCR), (2, GET), (2, GET)), states_max=40_000)
 READER_AND_CRASH = Bounds(((1, INCR), (2, GET)), crashes=1, slow_disks=True, states_max=20_000)
@@ -37,6 +41,36 @@ def test_no_state_within_the_bounds_violates_anything(bounds: Bounds) -> None:
     assert found.violation == ""
     assert found.complete
     assert found.states > 20
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        Bounds(((1, INCR_OF_1), (1, INCR_OF_1)), crashes=1, slow_disks=True),
+        Bounds(((1, INCR_OF_1), (2, GET_OF_1)), crashes=1, slow_disks=True),
+        Bounds(((1, INCR_OF_1),), losses=1, ticks=1, slow_disks=True),
+    ],
+    ids=["the home crashes", "read by another", "the own disk is late"],
+)
+def test_no_key_that_its_home_begins_violates_anything(bounds: Bounds) -> None:
+    found = explore(bounds)
+    assert found.violation == ""
+    assert found.complete
+    assert found.states > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("a first Accept leaves before the own commit", 1),
+        ("an initial ballot begins twice", 1),
+        ("initial ballots are anybody's", 2),
+    ],
+)
+def test_search_finds_an_initial_ballot_that_is_none(name: str, other: int) -> None:
+    with planted(next(canary for canary in PAXOS if canary.name == name)):
+        found = explore(Bounds(((1, INCR_OF_1), (other, INCR_OF_1)), crashes=1, slow_disks=True))
+    assert found.violation
 
 
 def test_the_same_bounds_have_the_same_states() -> None:
