@@ -221,7 +221,8 @@ class RedisConnection(asyncio.Protocol):
             session.last_command = command_before
             return False
         self._append(session, outcome)
-        outcome.keys = keys
+        # Each once: with it goes the mark on the key, and the next one's is not to go along.
+        outcome.keys = keys if len(keys) < 2 else tuple(dict.fromkeys(keys))
         if isinstance(outcome, One):
             if waits:
                 self._behind.setdefault(operation.key, deque()).append((outcome, is_change))

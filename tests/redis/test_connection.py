@@ -171,6 +171,24 @@ async def test_commands_on_other_keys_overtake_one_that_waits_for_its_key(door: 
     assert not door.connections[0]._behind
 
 
+@pytest.mark.parametrize("command", [b"MGET a a", b"EXISTS a b a", b"MSET a 1 a 2"])
+async def test_a_key_that_a_command_names_twice_is_waited_for_all_the_same(door: Door, command: bytes) -> None:
+    """Its second mention took the mark of the command that had just been begun, and the one behind that was begun, too."""
+    host = door.host
+    host.held_keys.add(b"a")
+    _, writer = await door.connect()
+    writer.write(command + b"\r\nSETNX a x\r\nGET a\r\n")
+    await eventually(lambda: bool(host.held))
+    while host.held[0].condition is None:
+        host.answer([host.held.pop(0)])
+        await eventually(lambda: bool(host.held))
+    # Whatever else was begun with it is there by the time that somebody else is answered.
+    others, another = await door.connect()
+    another.write(b"PING\r\n")
+    await others.readline()
+    assert [operation.condition for operation in host.held] == [0]
+
+
 async def test_what_waits_for_a_key_is_not_begun_for_somebody_who_is_gone(door: Door) -> None:
     host = door.host
     host.held_keys.add(b"a")
