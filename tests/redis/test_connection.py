@@ -176,8 +176,8 @@ async def test_a_key_that_a_command_names_twice_is_waited_for_all_the_same(door:
     """Its second mention took the mark of the command that had just been begun, and the one behind that was begun, too."""
     host = door.host
     host.held_keys.add(b"a")
-    _, writer = await door.connect()
-    writer.write(command + b"\r\nSETNX a x\r\nGET a\r\n")
+    reader, writer = await door.connect()
+    writer.write(command + b"\r\nSETNX a x\r\nGET a\r\nPING\r\n")
     await eventually(lambda: bool(host.held))
     while host.held[0].condition is None:
         host.answer([host.held.pop(0)])
@@ -187,6 +187,8 @@ async def test_a_key_that_a_command_names_twice_is_waited_for_all_the_same(door:
     another.write(b"PING\r\n")
     await others.readline()
     assert [operation.condition for operation in host.held] == [0]
+    host.release()
+    await reader.readuntil(b"+PONG\r\n")
 
 
 async def test_what_waits_for_a_key_is_not_begun_for_somebody_who_is_gone(door: Door) -> None:
