@@ -90,10 +90,14 @@ class Context(EngineContext[Message]):
 
     def measured(self, sent_at: float) -> None:
         """A quorum has answered what was sent then."""
-        if sent_at < self._resumed_at:
+        if self.was_paused_since(sent_at):
             return
         seconds = self.now - sent_at
         self.round_s += (seconds - self.round_s) * 0.05 if self.round_s else seconds
+
+    def was_paused_since(self, moment: float) -> bool:
+        """This process did not run for a while, so a time that began then measures nothing."""
+        return moment < self._resumed_at
 
     def patience(self, seconds: float, attempt: int = 0) -> float:
         """How long to wait for an answer: at least `seconds`, several rounds, and doubling with each attempt.

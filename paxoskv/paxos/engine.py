@@ -524,7 +524,9 @@ class PaxosEngine:
     def take_effects(self) -> Effects[Message]:
         context = self.context
         self.proposer.voting = not self.muted
-        self.proposer.initial.journaling_since = self._backlog[0][2] if self._backlog else _NEVER
+        initial = self.proposer.initial
+        initial.journaling_since = self._backlog[0][2] if self._backlog else _NEVER
+        initial.floor = self.acceptor.floor
         if self.pages.busy:
             self.pages.advance()
         # In most turns there is nothing. A vote of the own acceptor, or its own copy, can answer a get at once, so that

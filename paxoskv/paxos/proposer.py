@@ -329,7 +329,7 @@ class Proposer:
             return
         if holder := self.relaying.holder_hinted(chain):
             self.relaying.relay(chain, holder)
-        elif self.voting and self.initial.may_begin(chain):
+        elif self.voting and not chain.identity_wanted and self.initial.may_begin(chain):
             self._begin(chain)
         else:
             self._prepare(chain)
@@ -347,31 +347,35 @@ class Proposer:
         """The own vote on these first Accepts is on disk. Now the others get them; False if none is wanted any more."""
         context = self._context
         batch.unsent = None
-        self.initial.disk_took(context.now - batch.sent_at)
-        # Without those of keys that were lost meanwhile.
+        # Without those of keys that were lost meanwhile, or are now: the own acceptor has promised them to others.
         count = len(batch.flights)
+        for flight in batch.flights:
+            chain = flight.chain
+            if chain is not None and chain.record is not None and chain.record.promised > chain.ballot:
+                self._preempted(chain, chain.record.promised, False)
         batch.flights = [flight for flight in batch.flights if flight.chain is not None]
         if not batch.flights:
             del self._batches[batch.number]
             return False
         if len(batch.flights) < count:
             message = _proposals(batch.number, batch.flights)
-        batch.sent_at = context.now
+        self.initial.disk_took(batch.sent_at)
         batch.wake = context.now + context.patience(context.timing.resend_s)
         for node in batch.group.nodes:
             if node != context.node:
                 context.send(node, message)
+                batch.sent_at = context.now
         for flight in batch.flights:
             chain = flight.chain
             assert chain is not None
             chain.own_first = False
-            if chain.waiting and not chain.touched:
+            if (chain.waiting or chain.relayed) and not chain.touched:
                 self._touch(chain)
         return True
 
     def _give_up_initial(self, batch: Batch) -> None:
         """The own disk does not answer: go on through the others, at a ballot that does not need it."""
-        self.initial.disk_took(self._context.now - batch.sent_at)
+        self.initial.disk_took(batch.sent_at)
         for flight in batch.flights:
             chain = flight.chain
             if chain is not None:
@@ -453,7 +457,10 @@ class Proposer:
             self.close(chain)
             return
         if record is not None and record.promised > chain.ballot:
-            self._lose(chain, record.promised, False)
+            self._preempted(chain, record.promised, False)
+            return
+        if chain.own_first and chain.flights:
+            # A second batch would wait for a commit of its own, and be given up on its own.
             return
         if len(chain.flights) >= _FLIGHTS_MAX:
             # Each holds the whole value. What waits goes with the next, when one of them is chosen.
@@ -531,7 +538,6 @@ class Proposer:
                     self.close(chain)
                 return
             chain.step += 1
-        chain.identity_wanted = False
         self._propose(chain, registers.encode(tail), answers, jobs)
 
     def _put(self, chain: Chain) -> bool:
@@ -565,6 +571,7 @@ class Proposer:
         self, chain: Chain, register: bytes, answers: list[tuple[Operation, Result]], jobs: list[RelayJob]
     ) -> None:
         """Put the chain's next Accept into the turn's batch."""
+        chain.identity_wanted = False
         version = chain.ballot << ballots.STEP_BITS | chain.step
         flight = Flight(chain, version, register, answers, jobs)
         chain.flights.append(flight)
@@ -648,17 +655,21 @@ class Proposer:
         flight = batch.flight(refusal.key)
         if flight is not None and (holding := flight.chain) is not None:
             if refusal.promised > holding.ballot or refusal.by_floor:
-                self._lose(holding, refusal.promised, refusal.by_floor)
+                self._preempted(holding, refusal.promised, refusal.by_floor)
         elif (asked := batch.prepared(refusal.key)) is not None:
             chain, ballot = asked
             # A refusal at the round's own ballot answers a duplicate of a Prepare, and means nothing.
             ours = chain.ballot == ballot and chain.phase == PREPARING
             if ours and (refusal.promised > ballot or refusal.by_floor):
-                self._lose(chain, refusal.promised, refusal.by_floor)
+                self._preempted(chain, refusal.promised, refusal.by_floor)
+
+    def _preempted(self, chain: Chain, promised: int, by_floor: bool) -> None:
+        """The key is another's."""
+        self.counters["preemptions"] += 1
+        self._lose(chain, promised, by_floor)
 
     def _lose(self, chain: Chain, promised: int, by_floor: bool) -> None:
-        """The key is another's. What was in unchosen steps is in doubt: relay it, or take the key back."""
-        self.counters["preemptions"] += 1
+        """The ballot is not held any more. What was in unchosen steps is in doubt: relay it, or take the key back."""
         self._abandon(chain)
         chain.round_seen = max(chain.round_seen, ballots.round_of(promised))
         self._give_back_relays(chain, promised)
@@ -753,7 +764,7 @@ class Proposer:
             if operation.number:
                 self.counters["unknown_outcomes"] += 1
                 self._context.answer(
-                    operation, _unknown("it was sent to the replicas, and no majority answered in time")
+                    operation, _unknown("it was on its way to the replicas' disks, and no majority answered in time")
                 )
             else:
                 self._context.answer(operation, _unavailable())
@@ -780,8 +791,9 @@ class Proposer:
             if batch.wake > now:
                 continue
             if batch.unsent is not None:
-                finished.append(number)
-                given_up.append(batch)
+                if not self.initial.is_needed(batch.group):
+                    finished.append(number)
+                    given_up.append(batch)
                 continue
             open_flights = [flight for flight in batch.flights if flight.chain is not None]
             lagging = [node for node in batch.group.nodes if not batch.acks >> node & 1 and node != context.node]

@@ -182,7 +182,9 @@ _TYPES: Final[dict[type, dict[str, Any]]] = {
 
 def _parse(kind: Any, text: str, value: str) -> Any:
     try:
-        found = value == "True" if kind is bool else kind(value)
+        found = _TRUTHS[value.lower()] if kind is bool else kind(value)
+    except KeyError:
+        raise ValueError(f"{text!r}: {value!r} is neither true nor false") from None
     except ValueError:
         raise ValueError(f"{text!r}: {value!r} is no {kind.__name__}") from None
     name = text.partition("=")[0]
@@ -193,6 +195,7 @@ def _parse(kind: Any, text: str, value: str) -> Any:
     return found
 
 
+_TRUTHS: Final = {"true": True, "1": True, "false": False, "0": False}
 _ONE_AT_LEAST: Final = frozenset(("clients", "in_flight", "keys", "nodes", "operations"))
 _SHARES: Final = frozenset(("duplicate", "expiring", "hot", "loss", "reads", "sticky", "straggle"))
 
