@@ -8,10 +8,9 @@ import math
 import os
 import shlex
 import shutil
-import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -142,6 +141,12 @@ def json_option(help_text: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, envvar=_JSON_VARIABLE, help=help_text)
 
 
+def is_given(name: str) -> bool:
+    """Whether the caller of the present command gave this parameter, in words or in the environment."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
 def to_write(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     """An option's callback: refuse a place where nothing can be written before the work, and not after it."""
     if path is not None:
@@ -167,20 +172,6 @@ class Number(click.FloatRange):
         if not math.isfinite(found):
             self.fail(f"{value!r} is no number that can be used here", param, ctx)
         return found
-
-
-@contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM end what goes on here as Ctrl-C does: with everything put back in order."""
-
-    def on_terminate(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, on_terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def check_folder(out: Path, option: str) -> None:

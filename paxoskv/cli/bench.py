@@ -123,8 +123,8 @@ _SCAN_LENGTH: Final = 100
 @click.option(
     "--load/--no-load",
     default=True,
-    help="Write every key once before measuring. Without, and with a fresh --prefix, writes are first touches, which "
-    "take one round trip more.  [default: load]",
+    help="Write every key once before measuring. Without, and with a fresh --prefix, writes are first touches: "
+    "one round trip at a key's home, two elsewhere.  [default: load]",
 )
 @click.option(
     "--timeline",
@@ -200,7 +200,8 @@ def bench(
     if counted:
         # A key of its own, so that nobody else's increments are in the count.
         plan = dataclasses.replace(plan, prefix=f"{plan.prefix}{secrets.token_hex(4)}/")
-    processes = min(processes, plan.clients)  # None may have nobody to work for.
+    if not plan.rate:
+        processes = min(processes, plan.clients)  # None may have nobody to work for.
     outcome = _run(plan, processes)
     result = outcome.to_json() | {"clients": plan.clients, "processes": processes, "route": plan.route}
     if counted:
@@ -233,12 +234,13 @@ def _progress(plan: Plan) -> Iterator[Show]:
         def show(operations: int) -> None:
             nonlocal before, begun
             now = time.monotonic()
-            if plan.timeline and not begun:
+            if begun:
+                speed = (operations - before[1]) / (now - before[0])
+                text = f"{speed:,.0f} operations/s" if operations else "warming up"
+                progress.update(bar, advance=now - before[0], description=text)
+            elif plan.timeline:
                 click.echo("measuring", err=True)
             begun = True
-            if operations:
-                speed = (operations - before[1]) / (now - before[0])
-                progress.update(bar, advance=now - before[0], description=f"{speed:,.0f} operations/s")
             before = (now, operations)
 
         yield show

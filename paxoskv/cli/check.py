@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from paxoskv.check.formats import FORMATS, MODELS, Unreadable
-from paxoskv.cli import check_not_input, to_write
+from paxoskv.cli import check_not_input, json_option, to_write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -66,7 +66,7 @@ _VERDICTS = {
     callback=to_write,
     help="Write the order that was found, key by key, for every key that has one.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@json_option("One JSON object on standard output.")
 def check(
     file: str,
     format_: str,
@@ -98,6 +98,8 @@ def check(
     """
     check_not_input(html, file, "--html")
     check_not_input(linearization, file, "--linearization")
+    if html is not None and linearization is not None and html.absolute() == linearization.absolute():
+        raise click.UsageError("--html and --linearization are one file; give two")
     from paxoskv.check import check as run
 
     with _progress() as progress:

@@ -149,7 +149,7 @@ def _say_ended(as_json: bool, local: launcher.LocalCluster, number: int, code: i
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
     else:
-        how = f"ended with exit code {code} ({launcher.last_line(local.nodes[number].log_path)})"
+        how = f"ended with exit code {code} ({local.nodes[number].last_words})"
     again = how_to_call("serve", "--config", str(local.config.path.resolve()), "--node", str(number))
     _say(
         as_json,

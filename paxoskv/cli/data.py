@@ -258,8 +258,9 @@ def ttl(key: str, **options: Any) -> None:
 def scan(prefix: str, keys_only: bool, limit: int | None, **options: Any) -> None:
     """Print the keys that begin with PREFIX (all, without one) in order, each with a tab and its value on a line.
 
-    Bytes that would break a line, or are no text, are shown as \\xNN; --json prints an object a line, exactly. A key
-    that exists all the while is in it; memory does not grow with the number of keys. Exits with 1 if there is none.
+    Bytes that would break a line, or are no text, are shown as \\xNN, and a backslash by two; --json prints an object a
+    line, exactly. A key that exists all the while is in it; memory does not grow with the number of keys. Exits with 1
+    if there is none.
 
     \b
     Examples:
@@ -285,15 +286,16 @@ def scan(prefix: str, keys_only: bool, limit: int | None, **options: Any) -> Non
 
 
 def _line(data: bytes) -> str:
-    """On one line: what does not print is escaped, and so is the backslash that escapes."""
-    text = (
-        data.decode(errors="backslashreplace")
-        if b"\\" not in data
-        else data.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
-    )
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
+    """On one line, and no other bytes alike: what does not print is shown byte by byte, a backslash by two."""
+    return "".join(map(_shown, data.decode(errors="surrogateescape")))
+
+
+def _shown(character: str) -> str:
+    if character == "\\":
+        return "\\\\"
+    if character.isprintable():
+        return character
+    return "".join([f"\\x{byte:02x}" for byte in character.encode(errors="surrogateescape")])
 
 
 @click.command(short_help="Remove a key.")

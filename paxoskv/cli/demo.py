@@ -1,6 +1,5 @@
 """`paxoskv demo`: see it survive."""
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -16,7 +15,8 @@ from rich.text import Text
 from paxoskv import demo as demonstration
 from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
 from paxoskv.check.sentences import quote
-from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, ended_by_sigterm, json_option
+from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, json_option
+from paxoskv.cli.ending import ended_by_sigterm, run_until_sigterm
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
 from paxoskv.server.config import MODES
@@ -102,7 +102,7 @@ def demo(
         say(f"starting {nodes} nodes in {place}")
         cluster.start_all()
         try:
-            report = asyncio.run(demonstration.run(cluster, clients, seconds, seed, say))
+            report = run_until_sigterm(demonstration.run(cluster, clients, seconds, seed, say))
         finally:
             cluster.stop_all()
         result, page = _check(report, out, say)

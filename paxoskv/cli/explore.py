@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from paxoskv.cli import check_asserts
+from paxoskv.cli import check_asserts, json_option
 from paxoskv.core.build import COMPILED
 from paxoskv.core.errors import ConfigurationError
 
@@ -84,7 +84,7 @@ def _operations(
 )
 @click.option("--slow-disks", is_flag=True, help="Let everything else happen between a turn and its commit.")
 @click.option("--states", type=click.IntRange(1), default=200_000, show_default=True, help="Stop there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@json_option("One JSON object on standard output.")
 def explore(
     mode: str,
     operations: tuple[tuple[int, tuple[int, bytes, bytes | int | None, bytes | int | None]], ...],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from paxoskv.cli import BAD_USAGE, Number, check_not_input, json_option, to_write
+from paxoskv.cli import BAD_USAGE, Number, check_not_input, is_given, json_option, to_write
 
 if TYPE_CHECKING:
     from paxoskv.film import Cut, Reel
@@ -83,6 +83,10 @@ def film(
     target = html or Path("film.html")
     if bool(traces) == (scenario is not None):
         raise click.UsageError("give trace files, or --scenario; `paxoskv film --list` names the scenarios")
+    if traces and is_given("mode"):
+        raise click.UsageError("--mode says which engine plays a --scenario; a trace has its own")
+    if scenario is not None and is_given("events_max"):
+        raise click.UsageError("--events-max bounds what is kept of traces; a --scenario is short")
     if start is not None and end is not None and start >= end:
         raise click.UsageError(f"--from {start:g} is not before --to {end:g}")
     for trace in traces:

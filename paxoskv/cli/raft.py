@@ -74,7 +74,8 @@ async def _transfer(endpoints: str, target: int, timeout: float) -> int:
                 return int(leader["raft"]["term"])
             if leader is not None and str(target) not in leader["peers"]:
                 others = ", ".join(leader["peers"])
-                raise BadRequest(f"there is no node {target}; node {leader['node']} leads, the others are {others}")
+                rest = f"the others are {others}" if others else "and there is no other"
+                raise BadRequest(f"there is no node {target}; node {leader['node']} leads, {rest}")
             if leader is not None and asked_at + _AGAIN_S <= time.monotonic():
                 asked_at = time.monotonic()
                 why = f"node {leader['node']} leads and was asked to hand over; node {target} may be too far behind"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paxoskv import __version__
-from paxoskv.cli import INTERRUPTED, check_asserts, to_write
+from paxoskv.cli import INTERRUPTED, check_asserts, json_option, to_write
 
 if TYPE_CHECKING:
     from paxoskv.sim.run import Report, Totals, Universes
@@ -58,7 +58,7 @@ def parse_seeds(context: click.Context, parameter: click.Parameter, text: str) -
     help="Write what happened; one seed only.",
 )
 @click.option("--shrink/--no-shrink", default=True, help="Look for a smaller universe that fails. [default: shrink]")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@json_option("One JSON object on standard output.")
 def simulate(
     mode: str,
     seeds: range,

@@ -1,6 +1,5 @@
 """`paxoskv verify`: a live cluster under faults, and the verdict on what its clients saw."""
 
-import asyncio
 import itertools
 import json
 import time
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxoskv.cli import Number, check_folder, ended_by_sigterm
+from paxoskv.cli import Number, check_folder, is_given, json_option
+from paxoskv.cli.ending import run_until_sigterm
 
 if TYPE_CHECKING:
     from paxoskv.verify.run import Report
@@ -60,7 +60,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
 )
 @click.option("--base-port", type=click.IntRange(1, 65_000), help="Ports of the cluster.  [default: free ones]")
 @click.option("--trace", is_flag=True, help="Write trace.jsonl, too: what all nodes did, for `paxoskv film`.")
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
+@json_option("Print summary.json.")
 def verify(
     out: Path | None,
     nodes: int,
@@ -98,9 +98,11 @@ def verify(
     from paxoskv.verify.run import verify as run
 
     if endpoints:
-        context = click.get_current_context()
-        given = context.get_parameter_source("faults")
-        if given is not None and given.name == "DEFAULT":
+        for name in ("nodes", "mode", "base_port"):
+            if is_given(name):
+                option = f"--{name.replace('_', '-')}"
+                raise click.UsageError(f"{option} is about a cluster that is started; --endpoints names one that runs")
+        if not is_given("faults"):
             faults = ()
         elif impossible := [name for name in faults if name not in WITHOUT_PROCESSES]:
             raise click.UsageError(
@@ -131,8 +133,7 @@ def verify(
         if not as_json:
             click.echo(f"{time.monotonic() - began:6.1f} s  {text}", err=True)
 
-    with ended_by_sigterm():
-        report = asyncio.run(run(plan, say))
+    report = run_until_sigterm(run(plan, say))
     if as_json:
         click.echo(json.dumps(report.to_json()))
     else:

@@ -15,7 +15,7 @@ _TIMEOUT_S_MAX: Final = wire.TIMEOUT_MS_MAX / 1000
 def seconds_of(timeout: float) -> float:
     """A call's timeout."""
     # Negated, so that NaN is refused too.
-    if not isinstance(timeout, int | float) or not timeout > 0:
+    if type(timeout) is bool or not isinstance(timeout, int | float) or not timeout > 0:
         raise BadRequest(f"a timeout is a number of seconds above 0, not {timeout!r}")
     return min(timeout, _TIMEOUT_S_MAX)
 
@@ -37,7 +37,7 @@ def bytes_of(data: Data, what: str) -> bytes:
 def lifetime_ms_of(ttl: float | None) -> int | None:
     """A time to live, in milliseconds."""
     # Negated, so that NaN is refused too.
-    if ttl is not None and (not isinstance(ttl, int | float) or not 0 < ttl <= TTL_S_MAX):
+    if ttl is not None and (type(ttl) is bool or not isinstance(ttl, int | float) or not 0 < ttl <= TTL_S_MAX):
         raise BadRequest(
             f"a time to live is a number of seconds above 0 and up to {TTL_S_MAX:,}, a thousand years, not {ttl!r}"
         )

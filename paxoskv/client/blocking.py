@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from paxoskv.client import client as asynchronous
 from paxoskv.client.arguments import Data
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
-from paxoskv.core.errors import NotReached
+from paxoskv.core.errors import NotReached, PaxosKVError
 
 T = TypeVar("T")
 # Items of a scan that are brought over from the loop's thread at a time.
@@ -130,8 +130,14 @@ class BlockingClient:
     ) -> Iterator[Found]:
         """See `Client.scan`."""
         found = self._client.scan(prefix, start=start, end=end, keys_only=keys_only, limit=limit, timeout=timeout)
-        while part := self._run(_some(found)):
+        error: BaseException | None = None
+        while error is None:
+            part, error = self._run(_some(found))
             yield from part
+            if len(part) < _SOME:
+                break
+        if error is not None:
+            raise error
 
     def delete(self, key: Data, *, if_version: int | None = None, timeout: float | None = None) -> bool:
         """See `Client.delete`."""
@@ -165,13 +171,17 @@ async def _after_all_calls(closing: Coroutine[Any, Any, None]) -> None:
         await asyncio.wait(calls)
 
 
-async def _some(found: AsyncIterator[Found]) -> list[Found]:
+async def _some(found: AsyncIterator[Found]) -> tuple[list[Found], PaxosKVError | None]:
+    """The next items, fewer only where they end, and the error that they end with."""
     part: list[Found] = []
-    async for item in found:
-        part.append(item)
-        if len(part) == _SOME:
-            break
-    return part
+    try:
+        async for item in found:
+            part.append(item)
+            if len(part) == _SOME:
+                break
+    except PaxosKVError as error:
+        return part, error
+    return part, None
 
 
 async def _nothing() -> None:

@@ -182,7 +182,7 @@ class Client:
         if prefix and (start is not None or end is not None):
             raise BadRequest("give a prefix, or start and end, not both")
         if limit is not None and (type(limit) is not int or not 1 <= limit <= LIMIT_MAX):
-            raise BadRequest(f"the limit of a scan is a whole number from 1 up, not {limit!r}")
+            raise BadRequest(f"the limit of a scan is a whole number from 1 to {LIMIT_MAX:,}, not {limit!r}")
         first = bytes_of(prefix if start is None else start, "bound")
         last = prefix_end(first) if start is None and end is None else None if end is None else bytes_of(end, "bound")
         cursor: bytes | None = None

@@ -89,9 +89,11 @@ class Connection(asyncio.Protocol):
                 _, connection = await loop.create_connection(lambda: cls(address, on_lost), host, port)
                 await connection._introduced
         except TimeoutError:
+            # The reason, too, since who is told of the loss may hear of it after this.
+            reason = f"it did not answer within {timeout_s:.1f} s"
             if connection is not None:
-                connection.close()
-            raise NotReached(f"{address} did not answer within {timeout_s:.1f} s") from None
+                connection.close(reason)
+            raise NotReached(f"{address}: {reason}") from None
         except ProtocolError as error:
             raise NotReached(
                 f"{address}: {error}; check that this is the client port of a paxoskv node of this version"
@@ -347,7 +349,7 @@ def _explain(error: OSError | UnicodeError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host's name cannot be resolved ({error.strerror})"
     if isinstance(error, UnicodeError):
-        return f"the host's name is none ({error})"
+        return "the host's name is none that can be looked up"
     if error.errno:
         # asyncio puts its own words in strerror.
         return os.strerror(error.errno)

@@ -121,7 +121,7 @@ class Link:
         if self.connection is connection or self.connection is None:
             self.connection = None
             self._hooks.route()
-            self.reason = f"{self.address}: {reason}"
+            self.reason = reason if reason.startswith(self.address) else f"{self.address}: {reason}"
             self._lost.set()
             if self._verdict is not None:
                 self._verdict.cancel()

@@ -1,7 +1,7 @@
 """Every error, and for each the one thing a caller must know: did the operation happen?
 
-`definite` errors certainly did not happen and never will. The client retries by that bit, and a checker
-reads histories by it. The table in `docs/operating.md` is made from these classes.
+`definite` errors certainly did not happen and never will; a checker reads histories by that bit. The client retries
+what is `retryable`. The table in `docs/operating.md` is made from these classes.
 """
 
 from typing import ClassVar

@@ -279,7 +279,7 @@ class Generator:
         target = self._home(kind, index) if call.home is None else call.home
         if self._submit_page(call, target) if call.scan else self._submit(call, kind, index, target, argument):
             return True
-        call.scan = None
+        call.scan = call.modifies = None
         if self._measuring:
             self.outcome.errors[NotReached.code] += 1
         return False

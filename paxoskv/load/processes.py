@@ -1,9 +1,10 @@
-"""A load from one process or several, which Ctrl-C ends early and without losing what was measured."""
+"""A load from one process or several, which Ctrl-C or SIGTERM ends early and without losing what was measured."""
 
 import asyncio
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -18,6 +19,7 @@ from paxoskv.load.plan import Outcome, Plan
 _PROGRESS_S: Final = 0.25
 _POLL_S: Final = 0.05
 _START_S_MAX: Final = 60.0
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 Show = Callable[[int], None]
 """Called when the load begins, and then about four times a second, with the number of operations measured so far."""
@@ -28,8 +30,8 @@ RunLoop = Callable[[Callable[[], Coroutine[Any, Any, int]]], int]
 def run(plan: Plan, processes: int, run_loop: RunLoop, show: Show) -> Outcome:
     """Carry out the plan, with its clients and its rate divided over so many processes.
 
-    There are as many clients as processes, or more. SIGINT ends the measurement; a second one raises
-    KeyboardInterrupt. Raises as `Generator.run` does.
+    There are as many clients as processes, or more. SIGINT or SIGTERM ends the measurement; a second one does what it
+    does by itself. Raises as `Generator.run` does.
     """
     if processes == 1:
         return _run_here(plan, run_loop, show)
@@ -51,12 +53,18 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
         loop = asyncio.get_running_loop()
         showing: list[asyncio.Task[None]] = []
 
+        def restore() -> None:
+            # What Python does by itself.
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
+
         def on_interrupt() -> None:
             generator.stop()
-            loop.remove_signal_handler(signal.SIGINT)  # And with it comes Python's own, for the second one.
+            restore()
 
         async def begin() -> None:
-            loop.add_signal_handler(signal.SIGINT, on_interrupt)
+            for number in _ENDING:
+                loop.add_signal_handler(number, on_interrupt)
             showing.append(loop.create_task(_show(generator, show)))
             await asyncio.sleep(0)  # It has begun to show.
 
@@ -65,7 +73,7 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
         finally:
             for task in showing:
                 task.cancel()
-            loop.remove_signal_handler(signal.SIGINT)
+            restore()
         return 0
 
     run_loop(main)
@@ -98,22 +106,24 @@ def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outco
     context = multiprocessing.get_context("spawn")
     started = context.Barrier(len(plans))
     stop = context.Event()
+    begun = context.Event()
     progress = context.Array("Q", len(plans), lock=False)
     workers = []
-    for plan in plans:
-        ours, theirs = context.Pipe(duplex=False)
-        arguments = (plan, run_loop, started, stop, progress, theirs)
-        worker = context.Process(target=_work, args=arguments, name=f"paxoskv bench {plan.part}", daemon=True)
-        worker.start()
-        theirs.close()
-        workers.append((worker, ours))
     merged = Outcome()
     failure: PaxosKVError | None = None
     with _stopping_on_interrupt(stop.set):
+        with _no_interrupt_for_children():
+            for plan in plans:
+                ours, theirs = context.Pipe(duplex=False)
+                arguments = (plan, run_loop, started, begun, stop, progress, theirs, os.getpid())
+                worker = context.Process(target=_work, args=arguments, name=f"paxoskv bench {plan.part}", daemon=True)
+                worker.start()
+                theirs.close()
+                workers.append((worker, ours))
         for worker, pipe in workers:
             while not pipe.poll(_PROGRESS_S):
-                if operations := sum(progress):
-                    show(operations)
+                if begun.is_set():
+                    show(sum(progress))
             try:
                 result = pipe.recv()
             except EOFError:
@@ -133,19 +143,34 @@ def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outco
 def _stopping_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     def on_interrupt(number: int, frame: FrameType | None) -> None:
         stop()
-        signal.signal(signal.SIGINT, before)
+        restore()
 
-    before = signal.signal(signal.SIGINT, on_interrupt)
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.signal(number, on_interrupt) for number in _ENDING}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        restore()
 
 
-def _work(plan: Plan, run_loop: RunLoop, started: Any, stop: Any, progress: Any, pipe: Pipe) -> None:
+@contextlib.contextmanager
+def _no_interrupt_for_children() -> Iterator[None]:
+    """Who is started meanwhile never gets SIGINT, which a terminal sends to every process; not while it is imported,
+    either. What came for us comes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(
+    plan: Plan, run_loop: RunLoop, started: Any, begun: Any, stop: Any, progress: Any, pipe: Pipe, parent: int
+) -> None:
     """One process's part. Answers its Outcome, or the error that it ended with, through the pipe."""
-    # A terminal sends it to every process; the first one tells us what is to be done about it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     results: list[Outcome | PaxosKVError] = []
 
     async def main() -> int:
@@ -155,6 +180,7 @@ def _work(plan: Plan, run_loop: RunLoop, started: Any, stop: Any, progress: Any,
             # Or else the rates of times when not all were there would be added up.
             try:
                 await asyncio.to_thread(started.wait, _START_S_MAX)
+                begun.set()
             except threading.BrokenBarrierError:
                 generator.stop()  # Another one could not start, and tells why.
 
@@ -162,6 +188,8 @@ def _work(plan: Plan, run_loop: RunLoop, started: Any, stop: Any, progress: Any,
             while True:
                 await asyncio.sleep(_POLL_S)
                 progress[plan.part] = generator.outcome.histogram.total
+                if os.getppid() != parent:
+                    os._exit(1)  # Nobody is left to report to.
                 if stop.is_set():
                     generator.stop()
 

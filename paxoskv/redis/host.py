@@ -37,7 +37,8 @@ class Host(Protocol):
         """What its clock shows, in milliseconds since the epoch."""
 
     def submit(self, operations: Sequence[Operation]) -> None:
-        """Take operations whose `reply` is (connection, number); `connection.completed` will be called for each."""
+        """Take operations whose `reply` is (connection, what it waits with); `connection.completed` is called with that
+        for each."""
 
     def scan(self, operation: ScanOperation) -> None:
         """Take a scan, as `submit` takes operations."""

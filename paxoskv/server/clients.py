@@ -75,7 +75,7 @@ class ClientPort(asyncio.Protocol):
                 transport.write(b"-ERR max number of clients reached\r\n")
             else:
                 transport.write(framing.pack((wire.GOODBYE, text)))
-            self._node.refused("clients", text)
+            self._node.client_refused(text)
             transport.close()
             return
         self._node.silent_connections.discard(self)

@@ -175,6 +175,9 @@ def override(node: NodeConfig, overrides: dict[str, str]) -> NodeConfig:
     def address(name: str, default: Address) -> Address:
         return Address.parse(overrides[name], f"--{_OPTIONS[name]}") if name in overrides else default
 
+    if overrides.get("data") == "":
+        # As an unset variable leaves it. It would be the current folder: a new disk under an old id.
+        raise ConfigurationError("--data is empty; name the node's folder, or leave the option out")
     return NodeConfig(
         node.id,
         address("client", node.client),

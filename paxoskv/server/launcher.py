@@ -134,6 +134,13 @@ class NodeProcess:
     config: NodeConfig
     process: subprocess.Popen[bytes]
     log_path: Path
+    log_begin: int
+    """Where what this process logs begins; before it are its predecessors'."""
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it logged."""
+        return last_line(self.log_path, self.log_begin)
 
 
 class LocalCluster:
@@ -183,10 +190,11 @@ class LocalCluster:
         command += ["--node", str(number), "--stop-with-stdin", *self._options]
         environment = {name: value for name, value in os.environ.items() if name not in _ONE_NODE_VARIABLES}
         with log_path.open("ab") as log:
+            begin = log.tell()
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment
             )
-        self.nodes[number] = NodeProcess(node, process, log_path)
+        self.nodes[number] = NodeProcess(node, process, log_path, begin)
         return self.nodes[number]
 
     def wait_ready(
@@ -203,7 +211,7 @@ class LocalCluster:
             if given_up() and not _without_data(self.config):
                 break
             if (code := node.process.poll()) is not None:
-                raise ConfigurationError(f"node {number} did not start (exit code {code}): {last_line(node.log_path)}")
+                raise ConfigurationError(f"node {number} did not start (exit code {code}): {node.last_words}")
             if time.monotonic() - began > timeout_s:
                 raise ConfigurationError(f"node {number} is not ready after {timeout_s:.0f} s; see {node.log_path}")
             time.sleep(0.01)
@@ -271,10 +279,10 @@ def answers(node: NodeConfig, cluster: str) -> bool:
     return False
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log, for a sentence about why a process ended."""
+def last_line(path: Path, begin: int = 0) -> str:
+    """The last line of a log, from `begin` on, for a sentence about why a process ended."""
     with path.open("rb") as log:
-        log.seek(max(0, os.path.getsize(path) - 4096))
+        log.seek(max(begin, os.path.getsize(path) - 4096))
         lines = log.read().decode(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it logged nothing"
 

@@ -44,6 +44,7 @@ _HOUSEKEEPING_S: Final = 0.5
 _DISK_PATIENCE_S: Final = 1.0
 _REPLAY_ROWS: Final = 64
 _NODES_SHOWN_MAX: Final = 16
+_CLIENT_REFUSED_S: Final = 10.0
 _CLOCK_JUMP_S_MAX: Final = 3600.0
 # So long clients have to take leave of a node that stops.
 _FAREWELL_S_MAX: Final = 1.0
@@ -131,6 +132,7 @@ class Node:
         self._tick_due = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusals: dict[str, str] = {}
+        self._client_refused_from = 0.0
         self._checkpointing = False
         self._storage_uuids = dict(storage.peers)
         self._writes_to = 0
@@ -441,6 +443,13 @@ class Node:
                 self._refusals.clear()
             self._refusals[sender] = reason
             self.log.warning("peer refused", peer=sender, reason=reason)
+
+    def client_refused(self, reason: str) -> None:
+        """Log that a client was refused; not more often than once in a while, since there may be many."""
+        now = time.monotonic()
+        if now >= self._client_refused_from:
+            self._client_refused_from = now + _CLIENT_REFUSED_S
+            self.log.warning("client refused", reason=reason)
 
     @property
     def client_count(self) -> int:

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,7 +222,8 @@ class Watched:
         self._words = _WORDS[type(engine)]
         self._calls: dict[int, int] = {}
         self._numbers = itertools.count(1)
-        self._clients: dict[int, int] = {}
+        self._clients: weakref.WeakKeyDictionary[object, int] = weakref.WeakKeyDictionary()
+        self._clients_seen = itertools.count(1)
         self._touched: dict[bytes, None] = {}
         self._unapplied: dict[int, Iterable[bytes]] = {}
         """The keys of entries that are in the log and not applied, by index."""
@@ -260,13 +262,20 @@ class Watched:
         self._events.event(
             "call",
             call=number,
-            client=self._clients.setdefault(id(connection), len(self._clients) + 1),
+            client=self._client(connection),
             node=self._node,
             kind=kind,
             key=text(operation.key),
             argument=shown(operation.argument),
             condition=shown(operation.condition),
         )
+
+    def _client(self, connection: object) -> int:
+        """The number of a connection, which is never another's."""
+        number = self._clients.get(connection)
+        if number is None:
+            number = self._clients[connection] = next(self._clients_seen)
+        return number
 
     def receive(self, sender: int, messages: Sequence[Any], now: float) -> None:
         """A peer's frame."""

@@ -33,7 +33,6 @@ _LIFETIMES_MS: Final = (0, 1, 3, 10, 50, 1000)
 # What clients allow a node beyond the timeout that they told it.
 _CLIENT_PATIENCE_S: Final = 0.1
 # Bounds on what has to happen once everything is healed, in virtual seconds.
-_ANSWERED_S_MAX: Final = 3.0
 _PROBE_S_MAX: Final = 5.0
 _PROBES_MAX: Final = 20
 _PROBE_PAUSE_S: Final = 0.5

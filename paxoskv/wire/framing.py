@@ -1,6 +1,6 @@
 """Frames: a length of 4 bytes, big-endian, then that many bytes of one msgpack array.
 
-A frame's first byte is 0 to 9 (a length is below 160 MiB), which no Redis command begins with.
+A frame's first byte is 0 to 8 (a length is below 144 MiB), which no Redis command begins with.
 """
 
 import reprlib
@@ -11,7 +11,7 @@ import msgpack
 from paxoskv.core.errors import ProtocolError
 
 LENGTH_BYTES: Final = 4
-FRAME_BYTES_CEILING: Final = 0x0A000000
+FRAME_BYTES_CEILING: Final = 0x09000000
 
 
 # Making one takes half as long as packing a small message does. It may be used from any thread, since it lets go of the

@@ -1,8 +1,11 @@
 """`paxoskv bench` as people and scripts use it; what it counts is tested in tests/load."""
 
 import json
+import os
 import signal
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from cli.conftest import PROGRAM, Call
@@ -74,8 +77,9 @@ def test_scans_that_make_no_sense_are_refused(paxoskv: Call, arguments: list[str
     assert sentence in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("processes", ["1", "2"])
-def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], processes: str) -> None:
+def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], processes: str, number: int) -> None:
     command = [*PROGRAM, "bench", "--duration", "600", "--clients", "4", "--keys", "20", "--json"]
     command += ["--processes", processes, "--no-load"]
     with (
@@ -86,7 +90,7 @@ def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], pro
     ):
         try:
             nodes.until(lambda node: len(node.seen) > 500)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             output, _ = process.communicate(timeout=60)
         finally:
             process.kill()  # Or else, if something fails, its ten minutes are waited for.
@@ -94,6 +98,61 @@ def test_ctrl_c_prints_what_was_measured_so_far(environment: dict[str, str], pro
     found = json.loads(output)
     assert found["operations"] > 100
     assert found["duration_s"] < 600
+
+
+def _workers(process: subprocess.Popen[str]) -> list[int]:
+    """Its children that were spawned to make load."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_ctrl_c_in_a_terminal_finds_processes_that_still_start(environment: dict[str, str]) -> None:
+    """It killed them while they were imported, and that was taken for a defect."""
+    command = [*PROGRAM, "bench", "--duration", "600", "--clients", "4", "--processes", "2", "--no-load"]
+    with (
+        threaded_nodes(1) as nodes,
+        subprocess.Popen(
+            [*command, "--endpoints", nodes.endpoints],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            while len(_workers(process)) < 2:
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode in (0, 3)  # Perhaps something was measured already.
+    assert "defect" not in errors
+
+
+def test_nobody_makes_load_for_a_bench_that_is_gone(environment: dict[str, str]) -> None:
+    command = [*PROGRAM, "bench", "--duration", "600", "--clients", "4", "--processes", "2", "--no-load"]
+    with (
+        threaded_nodes(1) as nodes,
+        subprocess.Popen([*command, "--endpoints", nodes.endpoints], env=environment, text=True) as process,
+    ):
+        nodes.until(lambda node: len(node.seen) > 500)
+        workers = _workers(process)
+        process.kill()
+        process.wait()
+        assert len(workers) == 2
+        until = time.monotonic() + 60
+        while any(map(_runs, workers)):
+            assert time.monotonic() < until
+            time.sleep(0.01)
 
 
 def test_a_load_of_which_nothing_succeeds_exits_with_3() -> None:

@@ -56,6 +56,19 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_line_and_what_was_expect
     assert "expected one of get, put" in result.output
 
 
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    target = tmp_path / "one"
+    arguments = ["check", "-", "--html", str(target), "--linearization", str(target)]
+    done = CliRunner().invoke(main, arguments, input=PUT + FRESH)
+    assert done.exit_code == 2
+    assert not target.exists()
+
+
+def test_the_environment_asks_for_json_too() -> None:
+    done = CliRunner().invoke(main, ["check", "-"], input=PUT + FRESH, env={"PAXOSKV_JSON": "1"})
+    assert json.loads(done.stdout)["verdict"] == "ok"
+
+
 @pytest.mark.parametrize("option", ["--html", "--linearization"])
 def test_the_history_is_not_written_over(tmp_path: Path, option: str) -> None:
     history = tmp_path / "history.jsonl"

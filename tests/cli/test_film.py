@@ -93,6 +93,14 @@ def test_what_cannot_be_filmed_is_refused_with_a_sentence(
     assert not Path("film.html").exists()
 
 
+@pytest.mark.parametrize("arguments", [["--scenario", "duel", "--events-max", "9"], ["trace.jsonl", "--mode", "raft"]])
+def test_options_that_would_do_nothing_are_refused(tmp_path: Path, arguments: list[str]) -> None:
+    Path("trace.jsonl").write_text("")
+    done = call("film", *arguments)
+    assert done.exit_code == 2
+    assert arguments[-2] in done.output
+
+
 def test_an_output_that_is_full_is_named(tmp_path: Path) -> None:
     done = call("film", "--scenario", "duel", "--html", "/dev/full", "--json")
     assert done.exit_code == 2

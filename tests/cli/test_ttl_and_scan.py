@@ -124,7 +124,7 @@ async def test_the_longest_key_is_within_the_bounds_of_a_scan(cluster: LocalClus
 def test_the_command_prints_keys_in_order(cluster: LocalCluster) -> None:
     for name, value in (("c/b", "2"), ("c/a", "one\ttab"), ("c/c", "3")):
         call(cluster, "put", name, value)
-    assert call(cluster, "scan", "c/").stdout == "c/a\tone\\ttab\nc/b\t2\nc/c\t3\n"
+    assert call(cluster, "scan", "c/").stdout == "c/a\tone\\x09tab\nc/b\t2\nc/c\t3\n"
     assert call(cluster, "scan", "c/", "--keys-only", "--limit", "2").stdout == "c/a\nc/b\n"
     lines = [json.loads(line) for line in call(cluster, "scan", "c/", "--json").stdout.splitlines()]
     assert [(line["key"], line["value"]) for line in lines] == [("c/a", "one\ttab"), ("c/b", "2"), ("c/c", "3")]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from client.fake_node import FakeNode, ThreadedNodes
+from client.fake_node import FakeNode, ThreadedNodes, threaded_nodes
 
 import paxoskv
 import paxoskv.sync
@@ -201,3 +201,27 @@ def test_a_script_that_forgets_to_close_ends_anyway_and_quietly(threaded: Thread
         [sys.executable, "-c", script, threaded.endpoints], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_scan_that_breaks_off_has_handed_over_all_that_came() -> None:
+    """Items of the same handful were lost with the error."""
+
+    def two_pages(node: FakeNode) -> None:
+        node.page_keys = 50
+        node.store.update({b"k%03d" % number: (b"v", number + 1, 0) for number in range(150)})
+        take = node.take_scan
+
+        def take_two(session: Any, body: tuple[Any, ...]) -> None:
+            if len(node.scans_seen) == 2:
+                node.refuse_with = errors.BadRequest.status
+            take(session, body)
+
+        node.take_scan = take_two  # type: ignore[method-assign]
+
+    with threaded_nodes(1) as nodes:
+        nodes.do(two_pages)
+        with connect(nodes) as kv:
+            items = kv.scan()
+            assert len([next(items) for _ in range(100)]) == 100
+            with pytest.raises(paxoskv.BadRequest):
+                next(items)

@@ -318,10 +318,10 @@ async def test_a_scan_that_a_node_would_refuse_is_not_sent(node: FakeNode) -> No
         ({"prefix": "p", "start": "s"}, "a prefix, or start and end, not both"),
         ({"prefix": "p", "end": "e"}, "a prefix, or start and end, not both"),
         ({"start": nonsense}, "a bound is bytes or str, not int"),
-        ({"limit": 0}, "the limit of a scan is a whole number from 1 up, not 0"),
-        ({"limit": 10.0}, "a whole number from 1 up, not 10.0"),
-        ({"limit": True}, "a whole number from 1 up, not True"),
-        ({"limit": "3"}, "a whole number from 1 up, not '3'"),
+        ({"limit": 0}, "the limit of a scan is a whole number from 1 to 9,223,372,036,854,775,807, not 0"),
+        ({"limit": 10.0}, "a whole number from 1 to 9,223,372,036,854,775,807, not 10.0"),
+        ({"limit": True}, "a whole number from 1 to 9,223,372,036,854,775,807, not True"),
+        ({"limit": "3"}, "a whole number from 1 to 9,223,372,036,854,775,807, not '3'"),
     ]
     async with paxoskv.connect(node.address) as kv:
         await ready(kv, 1)

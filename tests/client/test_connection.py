@@ -121,7 +121,7 @@ async def test_a_transport_that_is_full_says_so_and_says_when_it_is_not(node: Fa
 
 async def test_a_node_that_never_says_hello_is_given_up(node: FakeNode) -> None:
     node.silent_at_hello = True
-    with pytest.raises(NotReached, match=f"{node.address} did not answer within"):
+    with pytest.raises(NotReached, match=f"{node.address}: it did not answer within"):
         await connect(node, 0.05)
     await node.until(lambda: node.accepted == 1 and not node.connections)
 

@@ -173,7 +173,7 @@ async def test_commands_on_other_keys_overtake_one_that_waits_for_its_key(door: 
 
 @pytest.mark.parametrize("command", [b"MGET a a", b"EXISTS a b a", b"MSET a 1 a 2"])
 async def test_a_key_that_a_command_names_twice_is_waited_for_all_the_same(door: Door, command: bytes) -> None:
-    """Its second mention took the mark of the command that had just been begun, and the one behind that was begun, too."""
+    """Its second mention took the mark of the command that was begun next, so the one behind that was begun, too."""
     host = door.host
     host.held_keys.add(b"a")
     reader, writer = await door.connect()

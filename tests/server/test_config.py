@@ -239,6 +239,13 @@ def test_overrides_replace_what_the_file_says(tmp_path: Path) -> None:
     assert (own.client, own.listen_peer) == (node.client, node.listen_peer)
 
 
+def test_an_empty_folder_is_not_the_current_one(tmp_path: Path) -> None:
+    """As an unset variable leaves the option: it would have been a new disk under an old id."""
+    node = config.load(written(tmp_path, GOOD)).node(1)
+    with pytest.raises(ConfigurationError, match=r"^--data is empty; name the node's folder"):
+        config.override(node, {"data": ""})
+
+
 @pytest.mark.parametrize(
     ("name", "option"),
     [

@@ -138,5 +138,6 @@ def test_the_last_line_of_a_log_is_found_in_a_long_one_and_none_in_an_empty_one(
     log = tmp_path / "node-1.log"
     log.write_text("x\n" * 100_000 + "the end\n\n")
     assert launcher.last_line(log) == "the end"
+    assert launcher.last_line(log, log.stat().st_size) == "it logged nothing"
     os.truncate(log, 0)
     assert launcher.last_line(log) == "it logged nothing"

@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 from check import reading_reports
 from harness.processes import running_cluster
 
 import paxoskv.sync
+from paxoskv.core.errors import ConfigurationError, NotReached
 from paxoskv.film import make_reel
+from paxoskv.server import config
 from paxoskv.trace import reading
 
 
@@ -47,11 +51,47 @@ def test_what_clients_saw_under_all_faults_is_linearizable(tmp_path: Path) -> No
     assert make_reel(trace).events
 
 
+def _operations(path: Path) -> int:
+    """How many the first node of a cluster that may not run yet has taken."""
+    try:
+        with paxoskv.sync.connect(str(config.load(path).node(1).client)) as kv:
+            return int(kv.status()[0]["engine"]["operations"])
+    except (ConfigurationError, NotReached):
+        return 0
+
+
+def test_sigterm_has_what_was_recorded_so_far_written_and_judged(tmp_path: Path) -> None:
+    """As a time-out of CI ends it: the verdict was lost, and sometimes the history with it."""
+    command = [sys.executable, "-m", "paxoskv", "verify", "--duration", "600", "--out", str(tmp_path / "out"), "--json"]
+    with subprocess.Popen([*command, "--faults", "pause"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 60
+            while _operations(tmp_path / "out" / "cluster" / "cluster.toml") < 100:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.terminate()
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert json.loads(output)["verdict"] == "ok"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["interrupted"] is True
+    assert (tmp_path / "out" / "history.jsonl").stat().st_size
+
+
 def test_a_folder_with_a_former_verification_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "cluster").mkdir()
     done = verify("--out", str(tmp_path))
     assert done.returncode == 2
     assert "former verification" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--nodes", "--mode", "--base-port"])
+def test_what_is_about_a_cluster_that_is_started_is_refused_for_one_that_runs(option: str) -> None:
+    value = "raft" if option == "--mode" else "5"
+    done = verify("--endpoints", "127.0.0.1:1", option, value)
+    assert done.returncode == 2
+    assert f"{option} is about a cluster that is started" in done.stderr
 
 
 def test_faults_that_need_processes_are_refused_for_a_cluster_that_runs_already() -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from paxoskv.core.scan import prefix_end
 from paxoskv.redis.commands.table import Refusal
 
 PATTERN_BYTES_MAX: Final = 65_536
@@ -38,13 +39,7 @@ def prefix_of(pattern: bytes) -> tuple[bytes, bytes | None]:
     literal = re.match(rb"[^*?\[\\]*", pattern)
     assert literal is not None
     start = literal[0]
-    return start, beyond(start)
-
-
-def beyond(prefix: bytes) -> bytes | None:
-    """The first key after all that begin with a prefix."""
-    stripped = prefix.rstrip(b"\xff")
-    return stripped[:-1] + bytes([stripped[-1] + 1]) if stripped else None
+    return start, prefix_end(start)
 
 
 def _fixed_parts(pattern: bytes, longest: int) -> list[list[bytes]] | None:
