@@ -271,4 +271,5 @@ def main() -> None:
         paxoskv status
 
     Commands go to the nodes named by --endpoints or PAXOSKV_ENDPOINTS, by default 127.0.0.1:7401, 7402 and 7403.
+    A KEY or VALUE of - is read from standard input, whatever bytes it has.
     """
