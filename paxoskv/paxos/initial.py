@@ -31,16 +31,18 @@ class InitialBallots:
         """
         context = self._context
         record = chain.record
-        return (
-            record is not None
-            and record.promised == 0
-            and chain.ballot == 0
-            and chain.round_seen == 0
-            and self.floor == 0
-            and context.placement.home(chain.key) == context.node
-            and self._others_up(chain.group) >= chain.group.quorum - 1
-            and self._is_quick(chain.group)
-        )
+        if (
+            record is None
+            or record.promised
+            or chain.ballot
+            or chain.round_seen
+            or self.floor
+            or context.placement.home(chain.key) != context.node
+        ):
+            return False
+        quorum = chain.group.quorum
+        others_up = self._others_up(chain.group)
+        return others_up >= quorum - 1 and self._is_quick(others_up < quorum)
 
     def is_needed(self, group: ReplicaSet) -> bool:
         """No majority can do without the own disk, so there is nothing quicker than to wait for it."""
@@ -50,11 +52,11 @@ class InitialBallots:
         up = self._context.up
         return sum([node in up for node in group.nodes])
 
-    def _is_quick(self, group: ReplicaSet) -> bool:
+    def _is_quick(self, is_needed: bool) -> bool:
         """The own disk does not seem to take longer than asking the others does; where that needs it, to hang."""
         context = self._context
         owing_s = context.now - self.journaling_since
-        if self.is_needed(group):
+        if is_needed:
             return owing_s <= context.timing.resend_s
         return self._pause_until <= context.now and owing_s <= context.timing.own_first_lag_s
 
