@@ -16,7 +16,15 @@ BATCHES = ["1", "16", "64", "256", "1000"]
 # For each benchmark, rows that it must have for every size of batch, and what is measured in each.
 ROWS = {
     "engine": (
-        ["put, key held", "put, key relayed", "put, key taken over", "put, fresh key", "get", "incr, one hot key"],
+        [
+            "put, key held",
+            "put, key relayed",
+            "put, key taken over",
+            "put, fresh key",
+            "put, fresh key at home",
+            "get",
+            "incr, one hot key",
+        ],
         ["all_us", "asked_us", "other_us", "all_without_codec_us"],
     ),
     "wire": (
