@@ -47,7 +47,7 @@ def test_no_state_within_the_bounds_violates_anything(bounds: Bounds) -> None:
     "bounds",
     [
         Bounds(((1, INCR_OF_1), (1, INCR_OF_1)), crashes=1, slow_disks=True),
-        Bounds(((1, INCR_OF_1), (2, GET_OF_1)), crashes=1, slow_disks=True),
+        Bounds(((1, INCR_OF_1), (2, GET_OF_1)), slow_disks=True),
         Bounds(((1, INCR_OF_1),), losses=1, ticks=1, slow_disks=True),
     ],
     ids=["the home crashes", "read by another", "the own disk is late"],
