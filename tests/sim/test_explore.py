@@ -22,9 +22,9 @@ GET = (operations.GET, b"b", None, None)
 # And this one at node 1.
 INCR_OF_1 = (operations.INCR, b"a", 1, None)
 GET_OF_1 = (operations.GET, b"a", None, None)
-DUEL = Bounds(((1, INCR), (2, INCR)), states_max=20_000)
-READERS = Bounds(((1, INCR), (2, GET), (2, GET)), states_max=40_000)
-READER_AND_CRASH = Bounds(((1, INCR), (2, GET)), crashes=1, slow_disks=True, states_max=20_000)
+DUEL = Bounds(((1, INCR_OF_1), (2, INCR_OF_1)), states_max=20_000)
+READERS = Bounds(((1, INCR_OF_1), (2, GET_OF_1), (2, GET_OF_1)), states_max=40_000)
+READER_AND_CRASH = Bounds(((1, INCR_OF_1), (2, GET_OF_1)), crashes=1, slow_disks=True, states_max=20_000)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def _renamed(text: str, names: Naming) -> str:
         Bounds(((1, INCR),), duplicates=1),
         Bounds(((1, INCR),), losses=1),
         Bounds(((1, INCR),), crashes=1),
-        Bounds(((1, INCR),), slow_disks=True, ticks=1),
+        Bounds(((1, INCR_OF_1),), slow_disks=True, ticks=1),
         Bounds((), mode="raft", begin="cold", timeouts=1),
         Bounds(((1, INCR), (1, GET)), mode="raft"),
     ],
