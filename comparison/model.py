@@ -9,7 +9,6 @@ one machine, or one for each node. What is not here: garbage collection, caches 
 import functools
 import math
 import random
-import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ import msgpack
 from paxoskv.core import operations
 from paxoskv.core.engine import Engine
 from paxoskv.core.operations import Operation
-from paxoskv.core.placement import EveryNode, ReplicaSet
+from paxoskv.core.placement import EveryNode, ReplicaSet, home_index
 from paxoskv.paxos.engine import PaxosEngine
 from paxoskv.raft.engine import RaftEngine
 from paxoskv.sim.timeline import Timeline
@@ -101,10 +100,10 @@ class Ring:
         ]
 
     def replicas(self, key: bytes) -> ReplicaSet:
-        return self._sets[zlib.crc32(key) % len(self._sets)]
+        return self._sets[home_index(key, len(self._sets))]
 
     def home(self, key: bytes) -> int:
-        return zlib.crc32(key) % len(self._sets) + 1
+        return home_index(key, len(self._sets)) + 1
 
 
 class _Processors:
@@ -352,7 +351,7 @@ class Model:
     def _home(self, key: bytes) -> int:
         if self.setting.mode == "raft":
             return self._nodes[1].engine.writes_to or 1
-        return zlib.crc32(key) % len(self._nodes) + 1
+        return home_index(key, len(self._nodes)) + 1
 
     def _ask(self, number: int, batch: list[Operation]) -> None:
         node = self._nodes[number]

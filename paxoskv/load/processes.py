@@ -112,7 +112,7 @@ def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outco
     merged = Outcome()
     failure: PaxosKVError | None = None
     with _stopping_on_interrupt(stop.set):
-        with _no_interrupt_for_children():
+        with _undisturbed_children():
             for plan in plans:
                 ours, theirs = context.Pipe(duplex=False)
                 arguments = (plan, run_loop, started, begun, stop, progress, theirs, os.getpid())
@@ -157,10 +157,10 @@ def _stopping_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_interrupt_for_children() -> Iterator[None]:
-    """Who is started meanwhile never gets SIGINT, which a terminal sends to every process; not while it is imported,
-    either. What came for us comes afterwards."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+def _undisturbed_children() -> Iterator[None]:
+    """Who is started meanwhile gets neither signal while it is imported: a terminal, and `timeout`, send them to every
+    process. What came for us comes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
     finally:
@@ -193,6 +193,9 @@ def _work(
                 if stop.is_set():
                     generator.stop()
 
+        # Of SIGINT the first process tells. SIGTERM comes from it, too, when it ends before its time.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, generator.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         following = asyncio.create_task(follow())
         try:
             results.append(await generator.run(begin_together))

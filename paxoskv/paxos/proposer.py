@@ -327,8 +327,8 @@ class Proposer:
         if chain.is_quiet():
             self.close(chain)
             return
-        if holder := self.relaying.holder_hinted(chain):
-            self.relaying.relay(chain, holder)
+        if ballot := self.relaying.hinted_ballot(chain):
+            self.relaying.relay(chain, ballot)
         elif self.voting and not chain.identity_wanted and self.initial.may_begin(chain):
             self._begin(chain)
         else:

@@ -56,7 +56,7 @@ class Relaying:
         """Of all relays whose answers still mean something."""
         return [*self._relays, *self._given_up]
 
-    def holder_hinted(self, chain: Chain) -> int:
+    def hinted_ballot(self, chain: Chain) -> int:
         """The ballot to relay to, since that was right a moment ago; 0 for none. A hint serves once."""
         hint = self._hints.pop(chain.key, 0.0) if self._hints else 0.0
         record = chain.record

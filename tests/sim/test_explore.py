@@ -33,30 +33,17 @@ READER_AND_CRASH = Bounds(((1, INCR_OF_1), (2, GET_OF_1)), crashes=1, slow_disks
         Bounds(((1, INCR),)),
         Bounds(((1, INCR),), duplicates=1),
         Bounds(((1, INCR),), losses=1),
+        Bounds(((1, INCR_OF_1), (1, INCR_OF_1)), crashes=1, slow_disks=True),
+        Bounds(((1, INCR_OF_1), (2, GET_OF_1)), slow_disks=True),
+        Bounds(((1, INCR_OF_1),), losses=1, ticks=1, slow_disks=True),
     ],
-    ids=["one increment", "a duplicate", "a loss"],
+    ids=["one increment", "a duplicate", "a loss", "the home crashes", "read by another", "the own disk is late"],
 )
 def test_no_state_within_the_bounds_violates_anything(bounds: Bounds) -> None:
     found = explore(bounds)
     assert found.violation == ""
     assert found.complete
     assert found.states > 20
-
-
-@pytest.mark.parametrize(
-    "bounds",
-    [
-        Bounds(((1, INCR_OF_1), (1, INCR_OF_1)), crashes=1, slow_disks=True),
-        Bounds(((1, INCR_OF_1), (2, GET_OF_1)), slow_disks=True),
-        Bounds(((1, INCR_OF_1),), losses=1, ticks=1, slow_disks=True),
-    ],
-    ids=["the home crashes", "read by another", "the own disk is late"],
-)
-def test_no_key_that_its_home_begins_violates_anything(bounds: Bounds) -> None:
-    found = explore(bounds)
-    assert found.violation == ""
-    assert found.complete
-    assert found.states > 100
 
 
 @pytest.mark.parametrize(
