@@ -178,7 +178,7 @@ def bench(
     if op == "scan" and distribution == "one-key":
         raise click.UsageError("--op scan reads many keys, and --distribution one-key has one; take another one")
     plan = Plan(
-        endpoints=parse_endpoints(endpoints),
+        endpoints=list(map(str, parse_endpoints(endpoints))),
         clients=clients,
         duration_s=duration,
         warmup_s=warmup,

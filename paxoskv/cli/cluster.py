@@ -35,7 +35,7 @@ _POLL_S = 0.1
     envvar="PAXOSKV_BASE_PORT",
     help="Node i listens for clients on PORT+i and for peers on PORT+100+i.  [default: 7400, or as DIR has it]",
 )
-@click.option("--mode", type=click.Choice(config.MODES), envvar="PAXOSKV_MODE", help="[default: paxos]")
+@click.option("--mode", type=click.Choice(config.MODE_NAMES), envvar="PAXOSKV_MODE", help="[default: paxos]")
 @click.option("--cache-bytes", type=Size(), envvar="PAXOSKV_CACHE_BYTES", help="As for `paxoskv serve`.")
 @click.option("--fault-injection", is_flag=True, envvar="PAXOSKV_FAULT_INJECTION", help="As for `paxoskv serve`.")
 @click.option(

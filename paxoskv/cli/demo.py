@@ -19,7 +19,7 @@ from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, json_option
 from paxoskv.cli.ending import ended_by_sigterm, run_until_sigterm
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
-from paxoskv.server.config import MODES
+from paxoskv.server.config import MODE_NAMES
 
 _SENTENCES_MAX = 10
 _OUT = "paxoskv-demo"
@@ -46,7 +46,7 @@ _VERDICTS = {
     help="Length of the load.",
 )
 @click.option(
-    "--mode", type=click.Choice(MODES), default="paxos", show_default=True, help="Which engine the nodes run."
+    "--mode", type=click.Choice(MODE_NAMES), default="paxos", show_default=True, help="Which engine the nodes run."
 )
 @click.option("--base-port", type=click.IntRange(1, 65_000), metavar="PORT", help="[default: a free one]")
 @click.option(

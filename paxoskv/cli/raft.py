@@ -13,8 +13,8 @@ from paxoskv.cli import json_option
 from paxoskv.cli.data import endpoints_option, timeout_option
 from paxoskv.client.client import Client, connect
 from paxoskv.client.connection import Connection
+from paxoskv.core.address import Address
 from paxoskv.core.errors import BadRequest, NotReached, Unavailable
-from paxoskv.server.config import Address
 
 _POLL_S: Final = 0.05
 # A node that hangs is not waited for longer than this: the others know who leads.
@@ -107,7 +107,7 @@ def _leader(nodes: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
 
 async def _ask(address: str, target: int, seconds: float) -> None:
     """Raises BadRequest when it refuses. That it is gone is no news: somebody else will lead."""
-    host, port = Address.parse(address, "the leader's address")
+    host, port = Address.parse(address)
     with contextlib.suppress(TimeoutError, NotReached):
         async with asyncio.timeout(seconds):
             connection = await Connection.open(host, port, seconds, lambda connection, reason: None)

@@ -46,6 +46,6 @@ def lifetime_ms_of(ttl: float | None) -> int | None:
 
 def version_of(if_version: int | None) -> int | None:
     """A condition on the version."""
-    if if_version is None or (type(if_version) is int and 0 <= if_version <= operations.VERSION_MAX):
+    if if_version is None or (type(if_version) is int and 0 <= if_version <= operations.CONDITION_MAX):
         return if_version
     raise BadRequest(f"if_version is a version that an answer named, or 0 for an absent key, not {if_version!r}")

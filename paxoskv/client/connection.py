@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
             raise NotReached(
                 f"{address}: {error}; check that this is the client port of a paxoskv node of this version"
             ) from None
-        except (OSError, UnicodeError) as error:
+        except OSError as error:
             raise NotReached(f"{address}: {_explain(error)}") from None
         except asyncio.CancelledError:
             if connection is not None:
@@ -344,12 +344,10 @@ def favoured(connections: Iterable[Connection | None]) -> str:
     return said.most_common(1)[0][0] if said else ""
 
 
-def _explain(error: OSError | UnicodeError) -> str:
+def _explain(error: OSError) -> str:
     """Why no connection came about."""
     if isinstance(error, socket.gaierror):
         return f"the host's name cannot be resolved ({error.strerror})"
-    if isinstance(error, UnicodeError):
-        return "the host's name is none that can be looked up"
     if error.errno:
         # asyncio puts its own words in strerror.
         return os.strerror(error.errno)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from paxoskv.client.answers import Answered
 from paxoskv.client.connection import LOST, Connection
-from paxoskv.client.endpoints import split_endpoint
+from paxoskv.core.address import Address
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError, Unavailable
 from paxoskv.core.operations import Argument, Expiry
 
@@ -41,9 +41,9 @@ class Hooks:
 class Link:
     """One node of the cluster: its connection while there is one, and the task that makes a new one when not."""
 
-    def __init__(self, address: str, hooks: Hooks) -> None:
-        self.host, self.port = split_endpoint(address)
-        self.address = address
+    def __init__(self, address: Address, hooks: Hooks) -> None:
+        self.host, self.port = address
+        self.address = str(address)
         self.connection: Connection | None = None
         self.reason = ""
         self.admitted = False

@@ -72,7 +72,7 @@ NOT_A_NUMBER: Final = 6
 NUMBER_OVERFLOW: Final = 7
 ERROR_STATUS_MIN: Final = 16
 
-VERSION_MAX: Final = 2**64 - 1
+CONDITION_MAX: Final = 2**64 - 1
 
 Argument = bytes | int | None
 Condition = bytes | int | None
@@ -164,7 +164,7 @@ def is_well_formed(kind: int, argument: object, condition: object, expiry: objec
         if kind == GET:
             return False
         if type(condition) is int:
-            if kind == CAS or not CONDITION_MIN <= condition <= VERSION_MAX:
+            if kind == CAS or not CONDITION_MIN <= condition <= CONDITION_MAX:
                 return False
             if condition in (LATER, SOONER, HAS_EXPIRY_SOONER) and (type(expiry) is not int or expiry <= 0):
                 return False

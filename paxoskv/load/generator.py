@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from paxoskv.client.connection import UNSENT, Connection, favoured
-from paxoskv.client.endpoints import parse_endpoints, split_endpoint
+from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
 from paxoskv.core.operations import Argument
@@ -49,7 +49,8 @@ class Generator:
         """When the measurement, or the warm-up, began; 0 before."""
         self._rng = random.Random(plan.seed)
         # In the client library's order, so that a key's node is the same one.
-        self._endpoints = sorted(parse_endpoints(plan.endpoints), key=split_endpoint)
+        self._endpoints = sorted(parse_endpoints(plan.endpoints))
+        self._addresses = list(map(str, self._endpoints))
         self._connections: list[Connection | None] = [None] * len(self._endpoints)
         self._favoured: int | None = None
         """Whose connection writes go to, whatever their key, where a leader takes them."""
@@ -173,7 +174,7 @@ class Generator:
             )
 
     async def _dial(self, index: int) -> str:
-        host, port = split_endpoint(self._endpoints[index])
+        host, port = self._endpoints[index]
         try:
             connection = self._connections[index] = await Connection.open(host, port, _CONNECT_S, self._lost)
         except NotReached as error:
@@ -186,7 +187,7 @@ class Generator:
     def _note_route(self) -> None:
         """As the client library does."""
         address = favoured(self._connections)
-        self._favoured = self._endpoints.index(address) if address in self._endpoints else None
+        self._favoured = self._addresses.index(address) if address in self._addresses else None
 
     def _home(self, kind: int, index: int) -> int:
         """Through which connection an operation on a key goes."""
@@ -374,7 +375,7 @@ class Generator:
                 outcome.acknowledged_increments += 1
             if self._measuring:
                 outcome.histogram.record(now - began)
-                outcome.coordinators[self._endpoints[call.target]] += 1
+                outcome.coordinators[self._addresses[call.target]] += 1
                 if outcome.timeline is not None:
                     outcome.timeline.note(now - self.started_at, True)
             return True

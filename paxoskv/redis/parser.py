@@ -50,11 +50,6 @@ class Parser:
         self._cut = False
         """The header of an array has not all arrived."""
 
-    @property
-    def waiting_bytes(self) -> int:
-        """What has arrived and belongs to no command yet."""
-        return len(self._rest) + self._parts_bytes + self._command_bytes
-
     def feed(self, data: bytes) -> list[list[bytes]]:
         """The commands that these bytes complete. Empty ones are passed over. Raises RespError."""
         if self._missing > len(data):

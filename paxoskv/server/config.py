@@ -1,40 +1,21 @@
 """What a node is told: the cluster's file, and its own options."""
 
-import ipaddress
 import reprlib
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from paxoskv.core.address import Address
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.core.limits import Limits
 
-MODES = ("paxos", "raft")
+MODE_NAMES = ("paxos", "raft")
 NODE_MAX = 255
 EPOCH_MAX = 2**63 - 1
 KEY_BYTES_CEILING = 65_536
 # The longest frame, of a cas with two such values, stays below what framing takes.
 VALUE_BYTES_CEILING = 64 * 1024 * 1024
-
-
-class Address(NamedTuple):
-    """A TCP address."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse(cls, text: str, what: str) -> "Address":
-        """`host:port` or `[ipv6]:port`. Raises ConfigurationError, which names `what`."""
-        host, _, port = text.rpartition(":")
-        bare = host.removeprefix("[").removesuffix("]") if host.startswith("[") and host.endswith("]") else host
-        if not _is_host(bare) or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 65536:
-            raise ConfigurationError(f"{what} is {text!r}; it must be host:port, such as 127.0.0.1:7401")
-        return cls(bare, int(port))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +93,8 @@ def load(path: Path) -> ClusterConfig:
     if not cluster.isprintable():
         raise ConfigurationError(f"{path}: 'cluster' is {cluster!r}; give a name that can be printed")
     mode = reader.take(document, "mode", str, "the file", "paxos")
-    if mode not in MODES:
-        raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODES)}")
+    if mode not in MODE_NAMES:
+        raise ConfigurationError(f"{path}: mode is {mode!r}; it must be one of {', '.join(MODE_NAMES)}")
     epoch = reader.take(document, "epoch", int, "the file", 1)
     if not 0 < epoch <= EPOCH_MAX:
         raise ConfigurationError(f"{path}: 'epoch' is {epoch}; it begins with 1, and is {EPOCH_MAX} at most")
@@ -149,15 +130,12 @@ def load(path: Path) -> ClusterConfig:
     return ClusterConfig(cluster, mode, epoch, limits, nodes, path)
 
 
-def _is_host(host: str) -> bool:
-    """Whether it can be a name or an address; whether there is such a host is another question."""
+def _address(text: str, what: str) -> Address:
+    """Raises ConfigurationError, which names `what`."""
     try:
-        if ":" in host:
-            ipaddress.ip_address(host.partition("%")[0])
-        host.encode("idna")
-    except ValueError:
-        return False
-    return bool(host) and host.isprintable() and not set(host) & set(" /[]")
+        return Address.parse(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{what} is {text!r}; {error}") from None
 
 
 # The options of `paxoskv serve`, by what they override.
@@ -173,7 +151,7 @@ def override(node: NodeConfig, overrides: dict[str, str]) -> NodeConfig:
     """The node with its process's own addresses and folder."""
 
     def address(name: str, default: Address) -> Address:
-        return Address.parse(overrides[name], f"--{_OPTIONS[name]}") if name in overrides else default
+        return _address(overrides[name], f"--{_OPTIONS[name]}") if name in overrides else default
 
     if overrides.get("data") == "":
         # As an unset variable leaves it. It would be the current folder: a new disk under an old id.
@@ -250,7 +228,7 @@ def _node(reader: _Reader, entry: Any) -> NodeConfig:
     reader.refuse_unknown(entry, {"id", "client", "peer", "listen_client", "listen_peer", "data"}, where)
 
     def address(name: str, default: str | None = None) -> Address:
-        return Address.parse(reader.take(entry, name, str, where, default), f"{reader.path}: {name} of {where}")
+        return _address(reader.take(entry, name, str, where, default), f"{reader.path}: {name} of {where}")
 
     client, peer = address("client"), address("peer")
     data = reader.take(entry, "data", str, where, f"node-{number}")

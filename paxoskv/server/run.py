@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, NoReturn
 
+from paxoskv.core.address import Address
 from paxoskv.core.errors import ConfigurationError, StorageError
 from paxoskv.server.clients import ClientPort
-from paxoskv.server.config import Address, ClusterConfig, Options, override
+from paxoskv.server.config import ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.modes import MODES
 from paxoskv.server.node import Node

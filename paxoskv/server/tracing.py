@@ -106,7 +106,7 @@ class TraceFile:
         self._file.close()
 
 
-class Recorder:
+class TraceRecorder:
     """Writes the trace of one node. What the file system refuses ends the trace, and never the node."""
 
     def __init__(self, path: Path, bytes_max: int, log: NodeLog, begin: Mapping[str, Any]) -> None:
@@ -187,7 +187,7 @@ class TracedNode(Node):
             "incarnation": storage.incarnation,
         }
         try:
-            self.recorder = Recorder(options.trace, options.trace_bytes, log, begin)
+            self.recorder = TraceRecorder(options.trace, options.trace_bytes, log, begin)
         except OSError as error:
             reason = error.strerror or error
             raise ConfigurationError(f"the trace {options.trace} cannot be written: {reason}") from None
@@ -213,7 +213,7 @@ class TracedNode(Node):
 class Watched:
     """An engine that tells what it hears and decides. What it does not name itself is its engine's."""
 
-    def __init__(self, engine: Engine[Any], node: Node, recorder: Recorder) -> None:
+    def __init__(self, engine: Engine[Any], node: Node, recorder: TraceRecorder) -> None:
         self._engine = engine
         self._driver = node
         self._recorder = recorder

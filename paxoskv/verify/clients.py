@@ -27,7 +27,7 @@ class ClientLog:
     successes: list[float] = field(default_factory=list)
 
 
-class Recorder:
+class CallRecorder:
     """The history, on one clock: seconds since the recorder was made."""
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ class Clients:
         count: int,
         keys: int,
         seed: int,
-        recorder: Recorder,
+        recorder: CallRecorder,
         workload: str,
         prefix: bytes = b"",
     ) -> None:

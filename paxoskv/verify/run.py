@@ -21,7 +21,7 @@ from paxoskv.trace import merging, reading
 from paxoskv.trace.reading import Event
 from paxoskv.verify import nemesis, proxy
 from paxoskv.verify.availability import Availability, availability
-from paxoskv.verify.clients import Clients, Recorder
+from paxoskv.verify.clients import CallRecorder, Clients
 from paxoskv.verify.nemesis import Incident, Nemesis
 
 HISTORY_NAME: Final = "history.jsonl"
@@ -126,7 +126,7 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
         cluster, links = await _start(plan)
         endpoints = dict(zip(cluster.config.nodes, cluster.endpoints, strict=True))
         say(f"{len(endpoints)} nodes ready, every link between them through a proxy")
-    recorder = Recorder()
+    recorder = CallRecorder()
     # In somebody's cluster, keys of our own; they may be there since the last time.
     prefix = FOREIGN_PREFIX if plan.endpoints else b""
     clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload, prefix)

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from check import reading_reports
-from paxoskv.check import check, read
+from paxoskv.check import Recorder, check, read
 from paxoskv.check.verdict import Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "checking.md"
@@ -157,3 +157,12 @@ def test_both_fixtures_introduce_themselves(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, "--fixtures")
     assert "A recorder of calls" in done.stdout
     assert "fails with a sentence" in done.stdout
+
+
+def test_what_a_key_held_before_the_test_is_told_to_the_recorder() -> None:
+    recorder = Recorder()
+    with recorder.call(client=1, kind="get", key="x") as call:
+        call.returned("old", version=7)
+    assert check(recorder.history()).verdict is Verdict.ILLEGAL
+    recorder.initially("x", "old", version=7)
+    assert check(recorder.history()).verdict is Verdict.OK

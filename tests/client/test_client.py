@@ -86,6 +86,10 @@ async def test_one_node_is_enough_to_connect(pair: Pair) -> None:
         "[::1:1",
         "a\0b:1",
         "a:" + "9" * 9,
+        "a:" + "9" * 9_999,
+        "a..b:1",
+        "a" * 70 + ":1",
+        "::x:1",
     ],
 )
 def test_what_is_no_endpoint_is_refused_with_an_example(endpoints: str) -> None:
@@ -98,12 +102,9 @@ async def test_no_endpoints_are_refused() -> None:
         paxoskv.connect([])
 
 
-@pytest.mark.parametrize(
-    ("host", "reason"), [("no-such-host.invalid", "cannot be resolved"), ("a" * 70, "the host's name is none")]
-)
-async def test_a_name_that_leads_nowhere_says_so(host: str, reason: str) -> None:
-    with pytest.raises(paxoskv.NotReached, match=reason):
-        await paxoskv.connect(f"{host}:7401", timeout=0.2)
+async def test_a_name_that_leads_nowhere_says_so() -> None:
+    with pytest.raises(paxoskv.NotReached, match="cannot be resolved"):
+        await paxoskv.connect("no-such-host.invalid:7401", timeout=0.2)
 
 
 async def test_prefer_names_an_endpoint_or_its_index(pair: Pair) -> None:

@@ -11,8 +11,8 @@ from client.fake_node import FakeNode, ThreadedNodes
 
 import paxoskv
 from paxoskv.client.connection import LOST, UNSENT
-from paxoskv.client.endpoints import split_endpoint
 from paxoskv.core import errors, operations
+from paxoskv.core.address import Address
 from paxoskv.load import generator as generator_module
 from paxoskv.load.calls import error_class
 from paxoskv.load.generator import Generator
@@ -216,7 +216,7 @@ async def test_with_route_any_every_client_stays_with_its_node_whatever_the_key(
 
 
 async def test_with_route_any_a_client_that_is_refused_goes_on_to_the_next_node(nodes: list[FakeNode]) -> None:
-    first, second = sorted(nodes, key=lambda node: split_endpoint(node.address))
+    first, second = sorted(nodes, key=lambda node: Address.parse(node.address))
     first.refuse_with = errors.Overloaded.status
     async with running(plan_for(nodes, clients=1, route="any")) as generator:
         await until(lambda: generator.outcome.histogram.total > 100)

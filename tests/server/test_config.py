@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from paxoskv.core.address import Address
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import config
-from paxoskv.server.config import Address
 
 GOOD = """
 cluster = "orders"

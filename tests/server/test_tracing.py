@@ -12,7 +12,7 @@ from harness.processes import running_cluster
 from paxoskv import sync
 from paxoskv.film import make_reel
 from paxoskv.server.logs import NodeLog
-from paxoskv.server.tracing import Recorder, TraceFile
+from paxoskv.server.tracing import TraceFile, TraceRecorder
 from paxoskv.trace import merging, reading
 
 
@@ -129,7 +129,7 @@ def test_a_line_that_a_killed_process_left_unfinished_is_cut_off(tmp_path: Path,
 
 def test_a_full_disk_ends_the_trace_and_not_the_node(capsys: pytest.CaptureFixture[str]) -> None:
     begin = {"mode": "paxos", "cluster": "c", "nodes": [1], "node": 1, "incarnation": 1}
-    recorder = Recorder(Path("/dev/full"), 1 << 20, NodeLog(1, "info"), begin)
+    recorder = TraceRecorder(Path("/dev/full"), 1 << 20, NodeLog(1, "info"), begin)
     recorder.events.crashed(1)
     recorder.end_turn()
     recorder.close()
