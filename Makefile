@@ -8,6 +8,11 @@ INSTALLED := $(VENV)/.installed
 # The compiled build lives in a virtual environment of its own and is made again when a source has changed.
 COMPILED_VENV ?= .venv-compiled
 COMPILED := $(COMPILED_VENV)/.installed
+# The Python that .venv has, if there is one, so that the two builds differ in nothing else.
+COMPILED_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+WHICH_PYTHON := import sys; print(sys.base_prefix, sys.version)
+# An environment that is made over another Python's keeps half of it.
+MAKE_VENV = -m venv $(if $(wildcard $(1)/pyvenv.cfg),--clear) $(1)
 
 .PHONY: help install demo test lint types pytest sim verify agreement bench compare can-compile compiled test-compiled clean
 
@@ -27,7 +32,7 @@ help:
 
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "paxoskv needs Python 3.11 or later; say make PYTHON=python3.11")'
-	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) $(call MAKE_VENV,$(VENV)) || { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "installing into $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
@@ -71,15 +76,18 @@ compare: $(INSTALLED)
 	$(BIN)/python -m comparison $(if $(QUICK),--quick)
 
 can-compile:
-	@command -v $${CC:-cc} >/dev/null && $(PYTHON) -c 'import os, sysconfig; raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
+	@command -v $${CC:-cc} >/dev/null && $(COMPILED_PYTHON) -c 'import os, sysconfig; raise SystemExit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
 		|| { echo "compiling needs a C compiler and Python's headers; on Debian: apt-get install gcc libc6-dev python3-dev"; exit 1; }
 
-compiled: $(COMPILED)
+# Made again when the Python is another one, too.
+compiled:
+	@[ "$$($(COMPILED_VENV)/bin/python -c '$(WHICH_PYTHON)' 2>/dev/null)" = "$$($(COMPILED_PYTHON) -c '$(WHICH_PYTHON)')" ] || rm -f $(COMPILED)
+	@$(MAKE) --no-print-directory $(COMPILED)
 
 $(COMPILED): pyproject.toml setup.py $(shell find paxoskv -name '*.py')
 	@$(MAKE) --no-print-directory can-compile
-	@rm -rf $(COMPILED_VENV) build
-	@$(PYTHON) -m venv $(COMPILED_VENV)
+	@rm -rf build
+	@$(COMPILED_PYTHON) $(call MAKE_VENV,$(COMPILED_VENV))
 	@echo "compiling into $(COMPILED_VENV), a minute or two ..."
 	@$(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' 'mypy==2.4.1' msgspec
 	@PAXOSKV_COMPILE=1 $(COMPILED_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation '.[dev]'
@@ -88,7 +96,7 @@ $(COMPILED): pyproject.toml setup.py $(shell find paxoskv -name '*.py')
 	@$(COMPILED_VENV)/bin/paxoskv --version
 
 # PYTHONSAFEPATH: what is installed is tested, and not what lies in the working directory.
-test-compiled: $(INSTALLED) $(COMPILED)
+test-compiled: $(INSTALLED) compiled
 	PAXOSKV_COMPILED=$(COMPILED_VENV)/bin/python $(BIN)/python -m pytest tests/compiled
 	PYTHONSAFEPATH=1 $(COMPILED_VENV)/bin/python -m pytest tests/server tests/wire tests/redis/test_like_redis.py \
 		tests/cli/test_ttl_and_scan.py -m "not interpreted"

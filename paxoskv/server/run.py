@@ -37,6 +37,15 @@ def run_with_best_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         return runner.run(main())
 
 
+def _slower_loop() -> str:
+    """Why the running loop is not uvloop's, "" if it is."""
+    try:
+        import uvloop
+    except ImportError as error:
+        return str(error)
+    return "" if isinstance(asyncio.get_running_loop(), uvloop.Loop) else "another loop was asked for"
+
+
 async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     """Run one node until SIGTERM or SIGINT; answers the exit code. Raises ConfigurationError and StorageError."""
     # First of all: a node may be stopped while it starts, too.
@@ -122,6 +131,8 @@ async def _serve_from(
     ]
     node.start()
     _tune()
+    if reason := _slower_loop():
+        log.warning("runs on asyncio's own event loop, which is slower", reason=reason)
     log.info(
         "ready",
         client=own.client,

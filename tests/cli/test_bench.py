@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli.conftest import PROGRAM, Call
 from client.fake_node import FakeNode, threaded_nodes
+from harness.processes import started
 
 SHORT = ["bench", "--duration", "0.4", "--clients", "16", "--keys", "200"]
 PROMISED = {"ops_per_s", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms", "errors"}
@@ -182,7 +183,7 @@ def test_a_counter_that_does_not_fit_is_wrong_and_exits_with_3() -> None:
     with threaded_nodes(1) as nodes:
         nodes.do(lie)
         command = [*PROGRAM, *SHORT, "--op", "incr", "--distribution", "one-key", "--no-load", "--endpoints"]
-        with subprocess.Popen([*command, nodes.endpoints], stdout=subprocess.PIPE, text=True) as process:
+        with started([*command, nodes.endpoints], stdout=subprocess.PIPE) as process:
             nodes.until(lambda node: any(request[1] == 0 for request in node.seen))
             output, _ = process.communicate(timeout=60)
     assert process.returncode == 3

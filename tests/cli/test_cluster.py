@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import PROGRAM, program
+from harness.processes import started
 
 import paxoskv.sync
 from paxoskv.server import config
@@ -104,7 +105,7 @@ def test_a_node_that_dies_is_told_with_the_command_that_brings_it_back(tmp_path:
             "node 2 was killed by SIGKILL; the others go on. To start it again, in another shell:"
         )
         command = cluster.line().split()
-        with subprocess.Popen(command, cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as node:
+        with started(command, cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as node:
             assert node.stderr is not None
             assert "event=ready" in node.stderr.readline()
             with paxoskv.sync.connect(f"127.0.0.1:{base + 2}") as kv:

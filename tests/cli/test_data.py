@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from cli.conftest import PROGRAM, Call, program
 from client.fake_node import FakeNode, threaded_nodes
+from harness.processes import started
 
 from paxoskv.server.launcher import LocalCluster
 
@@ -290,8 +291,8 @@ def test_a_person_at_a_terminal_gets_a_newline_and_a_program_does_not(environmen
 def test_a_reader_that_has_seen_enough_is_no_absent_key(environment: dict[str, str], unbuffered: str) -> None:
     program("put", "long", "-", env=environment, stdin=random.Random(1).randbytes(1024 * 1024))
     variables = environment | {"PYTHONUNBUFFERED": unbuffered}
-    with subprocess.Popen(
-        [*PROGRAM, "get", "long"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    with started(
+        [*PROGRAM, "get", "long"], text=False, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -335,7 +336,7 @@ def test_ctrl_c_exits_with_130_and_does_not_claim_to_know(
     with threaded_nodes(1) as nodes:
         nodes.do(hang)
         command = [*PROGRAM, *arguments, "--endpoints", nodes.endpoints, "--timeout", "60", *extra]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             nodes.until(lambda node: bool(node.seen))
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate()

@@ -14,6 +14,7 @@ import click
 import msgpack
 import pytest
 from cli.conftest import PROGRAM, program
+from harness.processes import started
 
 import paxoskv.sync
 from paxoskv.cli.serve import Size, serve
@@ -40,6 +41,25 @@ def file(tmp_path: Path, base: int) -> Path:
     entry = (1, f"127.0.0.1:{base + 1}", f"127.0.0.1:{base + 101}", "node-1")
     path.write_text(config.render("c", "paxos", [entry]))
     return path
+
+
+def test_a_node_runs_without_uvloop_and_says_so(tmp_path: Path, file: Path, base: int) -> None:
+    # As one that was built for another Python.
+    (tmp_path / "uvloop.py").write_text('raise ImportError("undefined symbol: _PyModule_Add")')
+    command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
+    with started(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, stderr=subprocess.PIPE) as node:
+        assert node.stderr is not None
+        said = node.stderr.readline()
+        assert " warning " in said
+        assert "slower" in said
+        assert 'reason="undefined symbol: _PyModule_Add"' in said
+        assert "event=ready" in node.stderr.readline()
+        with paxoskv.sync.connect(f"127.0.0.1:{base + 1}") as kv:
+            kv.put("k", "v")
+            assert kv.get("k").value == b"v"
+        node.send_signal(signal.SIGTERM)
+        assert "event=stopped operations_unfinished=0" in node.stderr.read()
+    assert node.returncode == 0
 
 
 @pytest.mark.parametrize("command", ["serve --config {} --node 1", "simulate --seeds 0", "explore"])
@@ -73,7 +93,7 @@ def test_a_node_can_be_run_by_the_environment_alone(tmp_path: Path, file: Path, 
         "PAXOSKV_FAULT_INJECTION": "1",
     }
     command = [*PROGRAM, "serve"]
-    with subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.PIPE, text=True) as node:
+    with started(command, env=os.environ | variables, stderr=subprocess.PIPE) as node:
         assert node.stderr is not None
         ready = node.stderr.readline()
         assert " info node=1 event=ready client=outside.example:1 peer=outside.example:2 " in ready
@@ -156,7 +176,7 @@ def test_a_record_found_damaged_while_the_node_runs_ends_it_with_a_sentence(
     data = tmp_path / "node-1"
     asyncio.run(_save(data, b"k", b"precious " * 10_000))
     command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+    with started(command, stderr=subprocess.PIPE) as node:
         assert node.stderr is not None
         assert "event=ready" in node.stderr.readline()
         # Far into the value, where nothing has been read since the start.
@@ -208,7 +228,7 @@ def test_a_node_that_is_still_starting_ends_in_order(
     lock = data / datafile.LOCK
     lock.unlink()
     command = [*PROGRAM, "serve", "--config", str(file), "--node", "1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as node:
+    with started(command, stderr=subprocess.PIPE) as node:
         while not (lock.exists() if when == "recovering" else _catches(node.pid, signal.SIGTERM)):
             assert node.poll() is None
         node.send_signal(signal_number)

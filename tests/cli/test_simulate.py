@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from harness.processes import started
 
 from paxoskv.cli import INTERRUPTED, main
 
@@ -74,11 +75,10 @@ def handles_interrupts(pid: str) -> bool:
 def test_ctrl_c_gives_the_figures_of_what_was_done(jobs: str) -> None:
     """Also of a range that would take days: universes are drawn when their turn comes."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
+    with started(
         [*PROGRAM, "--seeds", "0:1000000000", "--ops", "5", "--jobs", jobs],
         stdout=subprocess.PIPE,
         stderr=theirs,
-        text=True,
         start_new_session=True,
     ) as process:
         os.close(theirs)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from client.fake_node import FakeNode, ThreadedNodes, threaded_nodes
+from harness.processes import started
 
 import paxoskv
 import paxoskv.sync
@@ -181,7 +182,7 @@ kv.close()
 def test_ctrl_c_gives_up_the_call_and_the_client_stays_usable(threaded: ThreadedNodes) -> None:
     threaded.do(switch("hang", True))
     command = [sys.executable, "-c", INTERRUPTED, threaded.nodes[0].address]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "calling\n"

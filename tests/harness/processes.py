@@ -3,9 +3,10 @@
 import contextlib
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,17 @@ def running_cluster(folder: Path, nodes: int = 3, *options: str, mode: str | Non
         yield cluster
     finally:
         cluster.stop_all()
+
+
+@contextmanager
+def started(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process with what `Popen` takes, killed if the test fails: `Popen` by itself would wait for it for ever."""
+    with subprocess.Popen(command, **{"text": True, **options}) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 @contextmanager

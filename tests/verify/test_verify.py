@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from check import reading_reports
-from harness.processes import running_cluster
+from harness.processes import running_cluster, started
 
 import paxoskv.sync
 from paxoskv.core.errors import ConfigurationError, NotReached
@@ -63,16 +63,13 @@ def _operations(path: Path) -> int:
 def test_sigterm_has_what_was_recorded_so_far_written_and_judged(tmp_path: Path) -> None:
     """As a time-out of CI ends it: the verdict was lost, and sometimes the history with it."""
     command = [sys.executable, "-m", "paxoskv", "verify", "--duration", "600", "--out", str(tmp_path / "out"), "--json"]
-    with subprocess.Popen([*command, "--faults", "pause"], stdout=subprocess.PIPE, text=True) as process:
-        try:
-            until = time.monotonic() + 60
-            while _operations(tmp_path / "out" / "cluster" / "cluster.toml") < 100:
-                assert time.monotonic() < until
-                time.sleep(0.05)
-            process.terminate()
-            output, _ = process.communicate(timeout=60)
-        finally:
-            process.kill()
+    with started([*command, "--faults", "pause"], stdout=subprocess.PIPE) as process:
+        until = time.monotonic() + 60
+        while _operations(tmp_path / "out" / "cluster" / "cluster.toml") < 100:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert json.loads(output)["verdict"] == "ok"
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["interrupted"] is True
