@@ -6,7 +6,7 @@ from paxoskv.core import operations
 from paxoskv.core.errors import BadRequest
 from paxoskv.wire import client as wire
 
-Data = bytes | str
+Data = bytes | bytearray | memoryview | str
 
 TTL_S_MAX: Final = 1000 * 365 * 86_400
 _TIMEOUT_S_MAX: Final = wire.TIMEOUT_MS_MAX / 1000
@@ -30,7 +30,11 @@ def bytes_of(data: Data, what: str) -> bytes:
         except UnicodeEncodeError:
             raise BadRequest(f"the {what} is a str that UTF-8 cannot encode; give bytes") from None
     if isinstance(data, bytes | bytearray | memoryview):
-        return bytes(data)
+        try:
+            # Through a view, since a subclass of bytes may have a `__bytes__` of its own.
+            return bytes(memoryview(data))
+        except ValueError:
+            raise BadRequest(f"the {what} is a memoryview that was released") from None
     raise BadRequest(f"a {what} is bytes or str, not {type(data).__name__}")
 
 

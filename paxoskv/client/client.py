@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, Generator, Iterable
 from types import TracebackType
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ CLOSED: Final = "the client is closed; make a new one with connect()"
 # Between attempts at an operation that every node has refused.
 _PAUSE_S_MIN: Final = 0.02
 _PAUSE_S_MAX: Final = 0.5
+# How long the nodes that have not answered yet are waited for when one has: twice as long as for that one, in between.
+_OTHERS_S_MIN: Final = 0.01
+_OTHERS_S_MAX: Final = 0.1
 # A write that was refused is not tried again with less time than this left.
 _ATTEMPT_S_MIN: Final = 0.2
 
@@ -78,19 +81,28 @@ class Client:
     async def _open(self) -> "Client":
         self._start()
         try:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._connected.wait()
-            except TimeoutError:
-                raise self._not_reached(self._timeout) from None
-            if self._preferred is not None and not self._preferred.usable:
-                # Its own first attempt deserves a moment before operations go elsewhere.
-                await self._preferred.first_attempt(min(CONNECT_S, self._timeout))
+            await self._connect_first()
             self._check_open()
         except BaseException:
             await self.close()  # Nobody else will close what was never opened.
             raise
         return self
+
+    async def _connect_first(self) -> None:
+        """Wait for a node. Raises NotReached."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._connected.wait()
+        except TimeoutError:
+            raise self._not_reached(self._timeout) from None
+        if self._preferred is not None and not self._preferred.usable:
+            # Its own first attempt deserves a moment before operations go elsewhere.
+            await self._preferred.first_attempt(min(CONNECT_S, self._timeout))
+        # So do the others': keys begin at their homes then, and another cluster's nodes are found out before any write.
+        patience = min(max(_OTHERS_S_MIN, 2 * (loop.time() - began)), _OTHERS_S_MAX, self._timeout)
+        await asyncio.gather(*[link.first_attempt(patience) for link in self._links])
 
     def __await__(self) -> Generator[Any, None, "Client"]:
         return self._open().__await__()
@@ -109,8 +121,11 @@ class Client:
             self._start()
         self._closing.set()
         self._connected.set()  # Whoever waits for a connection shall see that there will be none.
+        # All at once and now, so that whoever is cancelled here leaves nothing behind.
         for link in self._links:
-            await link.stop()
+            link.stop()
+        for link in self._links:
+            await link.stopped()
 
     # Operations.
 
@@ -172,7 +187,7 @@ class Client:
         keys_only: bool = False,
         limit: int | None = None,
         timeout: float | None = None,
-    ) -> AsyncIterator[Found]:
+    ) -> AsyncGenerator[Found, None]:
         """The keys that begin with `prefix`, or those from `start` on and before `end`, in the order of their bytes;
         the first `limit` of them, if that is given.
 
@@ -181,6 +196,8 @@ class Client:
         """
         if prefix and (start is not None or end is not None):
             raise BadRequest("give a prefix, or start and end, not both")
+        if type(keys_only) is not bool:
+            raise BadRequest(f"keys_only is True or False, not {keys_only!r}")
         if limit is not None and (type(limit) is not int or not 1 <= limit <= LIMIT_MAX):
             raise BadRequest(f"the limit of a scan is a whole number from 1 to {LIMIT_MAX:,}, not {limit!r}")
         first = bytes_of(prefix if start is None else start, "bound")
@@ -228,16 +245,19 @@ class Client:
                     await self._wait_for_link(deadline, seconds, error)
                 continue
             link.check_bounds(start, end)
-            patience = max(left / 3, min(left, 0.25))
+            patience = _patience(left)
+            connection = link.connection
             try:
                 async with asyncio.timeout(patience):
                     timeout_ms = node_timeout_ms(patience)
-                    status, reason, items, following = await link.connection.scan(
+                    status, reason, items, following = await connection.scan(
                         start, end, cursor, keys_only, timeout_ms, limit
                     )
-            except (TimeoutError, NotReached, ProtocolError) as failure:
-                reason = str(failure) or f"{link.address}: no answer in time"
-                error = Unavailable(f"{reason}; the scan can be begun again")
+            except TimeoutError:
+                link.suspect(connection)
+                error = Unavailable(f"{link.address}: no answer in time; the scan can be begun again")
+            except (NotReached, ProtocolError) as failure:
+                error = Unavailable(f"{failure}; the scan can be begun again")
             else:
                 if status == operations.OK:
                     return items, following
@@ -284,6 +304,8 @@ class Client:
         """One dictionary for each node, in the order of the endpoints; ``{"address", "up": False, "error"}`` for those
         that do not answer."""
         self._start()  # An answer does not need anybody to be up, so neither does asking.
+        if self._closing.is_set():
+            raise NotReached(CLOSED)
         seconds = self._timeout if timeout is None else seconds_of(timeout)
         return await asyncio.gather(*[link.status(seconds) for link in self._links])
 
@@ -326,17 +348,21 @@ class Client:
                 await self._wait_for_link(deadline, seconds, error)
                 continue
             link.check(key, argument, condition)
-            if not link.has_room:
-                await link.wait_for_room(deadline)
-                continue
             left = deadline - loop.time()
             if left <= 0:
                 raise error or Unavailable(f"not sent within {seconds:g} s, so it did not happen")
+            if not link.has_room:
+                try:
+                    await link.wait_for_room(_patience(left))
+                except Unavailable as failure:
+                    error = failure
+                    avoid.add(link)
+                continue
             if error is not None and kind != operations.GET and left < min(_ATTEMPT_S_MIN, seconds / 4):
                 # An attempt that has no time left would turn what did not happen into what may have happened.
                 raise error
             # A read can be asked of another node when one does not answer; a write that was sent cannot.
-            patience = max(left / 3, min(left, 0.25)) if kind == operations.GET else left
+            patience = _patience(left) if kind == operations.GET else left
             answer = await link.exchange(kind, key, argument, condition, patience, expiry, lifetime_ms)
             status, value, version = answer[:3]
             if 0 <= status < operations.CONDITION_FAILED:
@@ -372,7 +398,10 @@ class Client:
     def _route(self) -> None:
         """Some node has said something else about where writes are best sent, or says nothing any more."""
         address = favoured([link.connection for link in self._links])
+        former = self._favoured
         self._favoured = next((link for link in self._links if link.address == address), None)
+        if former is not None and former is not self._favoured:
+            former.wake_all()  # What waits there for room goes where writes go now.
 
     def _pick(self, key: bytes, avoid: set[Link], kind: int) -> Link | None:
         preferred = self._preferred
@@ -425,6 +454,11 @@ class Client:
     def _not_reached(self, seconds: float) -> NotReached:
         reasons = "; ".join(link.reason or f"{link.address}: no answer" for link in self._links)
         return NotReached(f"no node could be reached within {seconds:g} s: {reasons}")
+
+
+def _patience(seconds: float) -> float:
+    """How much of the time that is left one node gets, where another one can be asked after it."""
+    return max(seconds / 3, min(seconds, 0.25))
 
 
 def _choose(links: list[Link], prefer: str | int | None) -> Link | None:

@@ -62,6 +62,8 @@ class Connection(asyncio.Protocol):
         """The address of the node that takes writes with the least detour, as far as this one knows one."""
         self.on_route: Callable[[], object] | None = None
         """Called when `writes_to` has changed."""
+        self.on_leaving: Callable[[], object] | None = None
+        """Called when the node is about to stop."""
         self._leaving = False
         self._on_lost = on_lost
         self._introduced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -155,8 +157,9 @@ class Connection(asyncio.Protocol):
         """Ask for a page of at most `limit` keys; its id, for `forget`."""
         assert self._transport is not None
         identifier = self._last_id = (self._last_id + 1) & wire.ID_MAX
+        frame = framing.pack((wire.SCAN, identifier, start, end, cursor, keys_only, timeout_ms, limit))
         self._scans[identifier] = callback
-        self._transport.write(framing.pack((wire.SCAN, identifier, start, end, cursor, keys_only, timeout_ms, limit)))
+        self._transport.write(frame)
         return identifier
 
     def forget(self, identifier: int) -> None:
@@ -304,6 +307,8 @@ class Connection(asyncio.Protocol):
                 self.on_route()
         elif kind == wire.LEAVING:
             self._leaving = self.suspect = True
+            if self.on_leaving is not None:
+                self.on_leaving()
         elif kind == wire.GOODBYE and len(body) == 2:
             raise ProtocolError(f"the node closed the connection: {body[1]}")
         else:

@@ -73,15 +73,20 @@ class Link:
         """Connect, now and whenever the connection is lost."""
         self._task = asyncio.get_running_loop().create_task(self._keep_connected(), name=f"paxoskv {self.address}")
 
-    async def stop(self) -> None:
-        """Connect no more, and close the connection."""
+    def stop(self) -> None:
+        """Connect no more, and close the connection; `stopped` waits until that is done."""
         self._attempted.set()
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])  # And not `await`, which would hide that we are cancelled ourselves.
         if self.connection is not None:
             self._lost.clear()
             self.connection.close()
+
+    async def stopped(self) -> None:
+        """Wait until nothing is left of the connection, after `stop`."""
+        if self._task is not None:
+            await asyncio.wait([self._task])  # And not `await`, which would hide that we are cancelled ourselves.
+        if self.connection is not None:
             await self._lost.wait()
 
     async def first_attempt(self, seconds: float) -> None:
@@ -97,6 +102,10 @@ class Link:
                 connection = await Connection.open(self.host, self.port, CONNECT_S, self._on_lost)
             except NotReached as error:
                 self.reason = str(error)
+            except Exception as error:
+                # Names cannot be looked up any more while the interpreter ends, for one. This task is the only one
+                # that would ever try again, so it does not end.
+                self.reason = f"{self.address}: {type(error).__name__}: {error}"
             else:
                 # It may have been lost before we came to hear of it.
                 if not connection.closed and not self._hooks.admit(self, connection):
@@ -104,6 +113,7 @@ class Link:
                 elif not connection.closed:
                     self.connection = connection
                     connection.on_room = self._wake
+                    connection.on_leaving = self.wake_all
                     connection.on_route = self._hooks.route
                     self._hooks.route()
                     self._lost.clear()
@@ -126,8 +136,7 @@ class Link:
             if self._verdict is not None:
                 self._verdict.cancel()
                 self._verdict = None
-            while self._waiting:
-                self._wake()
+            self.wake_all()
 
     def check(self, key: bytes, argument: Argument, condition: Argument) -> None:
         """Refuse here what the node would refuse."""
@@ -148,32 +157,51 @@ class Link:
         if max(len(start), len(end or b"")) > hello.key_bytes_max + 1:
             raise BadRequest(f"a bound of a scan has at most {hello.key_bytes_max + 1} bytes")
 
-    async def wait_for_room(self, deadline: float) -> None:
-        """Wait until another operation may be sent. Raises Unavailable when that is not in time."""
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def wait_for_room(self, seconds: float) -> None:
+        """Wait until another operation may be sent here, or may be better sent elsewhere.
+
+        Raises Unavailable when neither comes to pass within so many seconds; others had better not wait here, then.
+        """
+        loop = asyncio.get_running_loop()
+        connection = self.connection
+        future: asyncio.Future[bool] = loop.create_future()
         self._waiting.append(future)
-        timer = asyncio.get_running_loop().call_at(deadline, _resolve, future, False)
+        timer = loop.call_later(seconds, _resolve, future, False)
         try:
-            room = await future
+            woken = await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled():
-                self._wake()  # In place of this one, which has no use for it any more.
+                self._pass_on()  # It was woken, and has no use for it.
             raise
         finally:
             timer.cancel()
-        if not room:
+        if not woken:
+            if connection is not None:
+                self.suspect(connection)
             raise Unavailable(
                 f"{self.address}: too many calls of this client wait for this node, so this one was never sent"
             )
+        self._pass_on()
+
+    def wake_all(self) -> None:
+        """Have every call that waits for room here look around again."""
+        waiting, self._waiting = self._waiting, collections.deque()
+        for future in waiting:
+            _resolve(future, True)
 
     def _wake(self) -> None:
         """Let one call go on that waits for room, the first that still does."""
-        waiting = self._waiting
-        while waiting:
-            future = waiting.popleft()
+        while self._waiting:
+            future = self._waiting.popleft()
             if not future.done():
                 future.set_result(True)
                 return
+
+    def _pass_on(self) -> None:
+        """Wake the next one, if there is room for it, too: whoever was woken may go elsewhere, and end nothing here."""
+        connection = self.connection
+        if connection is not None and connection.writable and len(connection.in_flight) + 1 < _IN_FLIGHT_MAX:
+            self._wake()
 
     async def exchange(
         self,
@@ -198,14 +226,12 @@ class Link:
 
         def expired() -> None:
             if not future.done():
-                self._suspect(connection)
+                self.suspect(connection)
                 future.set_result((LOST, b"no answer within %.3g s" % seconds, 0))
 
         timeout_ms = node_timeout_ms(seconds)
         identifier = connection.submit(kind, key, argument, condition, timeout_ms, answered, expiry, lifetime_ms)
         timer = loop.call_later(seconds, expired)
-        if self._waiting and self.has_room:
-            self._wake()
         try:
             return await future
         finally:
@@ -214,11 +240,12 @@ class Link:
             if self._waiting:
                 self._wake()
 
-    def _suspect(self, connection: Connection) -> None:
+    def suspect(self, connection: Connection) -> None:
         """Use another node until this one says something, and see to it that it has a reason to."""
         if connection.closed or connection.suspect:
             return
         connection.suspect = True
+        self.wake_all()
         loop = asyncio.get_running_loop()
         self._suspected_at = loop.time()
         if self._verdict is None:  # Else it was asked a moment ago. A node that is late needs no more work.
@@ -233,7 +260,7 @@ class Link:
                 connection.close(f"it has said nothing for {silent:.3g} s")
             else:
                 connection.suspect = False
-                self._suspect(connection)
+                self.suspect(connection)
 
     async def status(self, seconds: float) -> dict[str, Any]:
         """What the node says of itself, or that it does not answer."""

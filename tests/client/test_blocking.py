@@ -16,6 +16,7 @@ from harness.processes import started
 
 import paxoskv
 import paxoskv.sync
+from paxoskv.client import blocking
 from paxoskv.core import errors
 
 NAMES = [name for name, _ in inspect.getmembers(paxoskv.Client, inspect.isfunction) if not name.startswith("_")]
@@ -226,3 +227,80 @@ def test_a_scan_that_breaks_off_has_handed_over_all_that_came() -> None:
             assert len([next(items) for _ in range(100)]) == 100
             with pytest.raises(paxoskv.BadRequest):
                 next(items)
+
+
+def test_a_ctrl_c_just_when_it_has_connected_ends_and_leaves_no_thread(
+    threaded: ThreadedNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = blocking._Call.wait
+
+    def interrupted(call: blocking._Call[None]) -> None:
+        wait(call)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(blocking._Call, "wait", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        connect(threaded)
+    assert threading.active_count() == before
+
+
+def test_a_signal_handler_may_close_the_client_in_the_middle_of_a_call(
+    threaded: ThreadedNodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for a lock that the interrupted call held."""
+    kv = connect(threaded)
+    wait = blocking._Call.wait
+
+    def interrupted(call: blocking._Call[object]) -> None:
+        monkeypatch.setattr(blocking._Call, "wait", wait)
+        signal.raise_signal(signal.SIGUSR1)
+        wait(call)
+
+    former = signal.signal(signal.SIGUSR1, lambda *_: kv.close())
+    try:
+        monkeypatch.setattr(blocking._Call, "wait", interrupted)
+        threaded.do(switch("hang", True))
+        with pytest.raises(paxoskv.PaxosKVError):
+            kv.get("k")
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+
+
+def test_a_finalizer_in_the_client_s_own_thread_is_told_and_everybody_else_goes_on(threaded: ThreadedNodes) -> None:
+    with connect(threaded) as kv:
+        said: list[BaseException] = []
+
+        def as_the_garbage_collector_does() -> None:
+            try:
+                kv.get("k")
+            except BaseException as error:
+                said.append(error)
+
+        kv._loop.call_soon_threadsafe(as_the_garbage_collector_does)
+        assert kv.get("k").version == 0
+        [error] = said
+        assert isinstance(error, paxoskv.BadRequest)
+        assert "in its own thread" in str(error)
+        kv._loop.call_soon_threadsafe(kv.close)
+        kv._thread.join()
+        with pytest.raises(paxoskv.NotReached, match="the client is closed"):
+            kv.get("k")
+
+
+def test_a_finalizer_at_the_end_of_the_interpreter_does_not_wait_for_a_thread_that_is_gone(
+    threaded: ThreadedNodes,
+) -> None:
+    script = """
+import sys, paxoskv.sync
+kv = paxoskv.sync.connect(sys.argv[1])
+class Lease:
+    def __init__(self): self.me = self; kv.put("k", "v")
+    def __del__(self): kv.delete("k")
+lease = Lease()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, threaded.endpoints], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0
+    assert "the interpreter is ending" in done.stderr

@@ -764,6 +764,101 @@ async def test_a_call_that_was_given_up_takes_no_room_from_others(
         await third
 
 
+async def test_calls_that_wait_for_room_at_a_node_that_hangs_go_to_another_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One was woken for each that had hung; each went elsewhere, and what was behind it slept until its deadline."""
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 2)
+    first, second = pair
+    async with paxoskv.connect([first.address, second.address], prefer=0, timeout=3) as kv:
+        await ready(kv, 2)
+        first.hang = True
+        found = await asyncio.gather(*[kv.get("k") for _ in range(20)])
+    assert [entry.version for entry in found] == [0] * 20
+    assert len(second.seen) == 20
+
+
+async def test_a_read_behind_a_full_connection_is_asked_elsewhere_and_the_next_one_at_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 1)
+    first, second = pair
+    async with paxoskv.connect([first.address, second.address], prefer=0, timeout=ENDLESS) as kv:
+        await ready(kv, 2)
+        first.hang = True
+        stuck = asyncio.create_task(kv.put("k", "v"))
+        await first.until(lambda: len(first.seen) == 1)
+        await kv.get("k", timeout=0.9)
+        assert len(second.seen) == 1
+        await kv.get("k")  # Without any patience for the first.
+        assert len(second.seen) == 2
+        stuck.cancel()
+
+
+async def test_writes_that_wait_for_room_at_a_leader_follow_the_next_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link_module, "_IN_FLIGHT_MAX", 2)
+    first, second = pair
+    first.writes_to = second.writes_to = first.address
+    async with paxoskv.connect([first.address, second.address], timeout=ENDLESS) as kv:
+        await ready(kv, 2)
+        first.hold = True
+        calls = [asyncio.create_task(kv.put("k", "v")) for _ in range(10)]
+        await first.until(lambda: len(first.seen) == 2)
+        for node in pair:
+            node.say_writes_to(second.address)
+        await second.until(lambda: len(second.seen) == 8)
+        first.release()
+        await asyncio.gather(*calls)
+
+
+async def test_a_scan_does_not_wait_twice_for_a_node_that_says_nothing(pair: Pair) -> None:
+    first, second = pair
+    second.page_keys = 1
+    async with paxoskv.connect([first.address, second.address], prefer=0, timeout=0.9) as kv:
+        await ready(kv, 2)
+        for key in ("a", "b", "c"):
+            await kv.put(key, "v")
+        first.hang = True
+        assert [found.key async for found in kv.scan()] == [b"a", b"b", b"c"]
+    assert len(first.scans_seen) == 1
+
+
+@pytest.mark.parametrize("keys_only", [0, 1, None, "yes", object()])
+async def test_keys_only_is_checked_here_where_it_harms_no_other_call(node: FakeNode, keys_only: Any) -> None:
+    async with paxoskv.connect(node.address) as kv:
+        with pytest.raises(paxoskv.BadRequest, match="keys_only is True or False"):
+            _ = [found async for found in kv.scan(keys_only=keys_only)]
+    assert not node.scans_seen
+
+
+async def test_a_view_that_was_released_is_no_key(node: FakeNode) -> None:
+    view = memoryview(b"k")
+    view.release()
+    async with paxoskv.connect(node.address) as kv:
+        with pytest.raises(paxoskv.BadRequest, match="released"):
+            await kv.get(view)
+
+
+async def test_status_of_a_closed_client_is_refused_as_calls_are(node: FakeNode) -> None:
+    kv = await paxoskv.connect(node.address)
+    await kv.close()
+    with pytest.raises(paxoskv.NotReached, match="the client is closed"):
+        await kv.status()
+
+
+async def test_a_link_outlives_what_nobody_expected(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names cannot be looked up while an interpreter ends; the link never tried again, and said nothing."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("can't register atexit after shutdown")
+
+    monkeypatch.setattr(link_module.Connection, "open", broken)
+    with pytest.raises(paxoskv.NotReached, match="RuntimeError: can't register atexit after shutdown"):
+        await paxoskv.connect(pair[0].address, timeout=0.1)
+
+
 async def test_close_ends_calls_in_flight_with_what_is_known_of_them(
     node: FakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -789,6 +884,7 @@ async def test_close_ends_calls_that_wait_for_any_node_or_between_attempts(pair:
     first.refuse_with = second.refuse_with = errors.Overloaded.status
     pausing = asyncio.create_task(kv.put("k", "v"))
     await second.until(lambda: len(second.seen) == 5)
+    await kv.status()  # Behind the refusal, so that the call pauses.
     await kv.close()
     with pytest.raises(paxoskv.NotReached, match="the client is closed"):
         await pausing
@@ -822,6 +918,9 @@ async def test_close_can_be_cancelled(node: FakeNode) -> None:
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing
+    # Nothing is left of it, though nobody closes it again.
+    await node.until(lambda: not node.connections)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     await kv.close()
 
 
