@@ -1,6 +1,5 @@
 """The command line. Commands are imported when they are called, so that `paxoskv get` need not load the server."""
 
-import contextlib
 import importlib
 import itertools
 import json
@@ -12,13 +11,17 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from paxoskv import __version__
+from paxoskv.cli.streams import output_errors, repair_standard_streams, say, whatever_becomes_of_it
 from paxoskv.core.build import COMPILED
 from paxoskv.core.errors import BadRequest, ConditionFailed, ConfigurationError, PaxosKVError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,9 +32,7 @@ DEFINITE_ERROR = 3
 OUTCOME_UNKNOWN = 4
 # Beyond those: what shells and supervisors understand.
 DEFECT = 70
-IO_ERROR = 74
 INTERRUPTED = 130
-_BROKEN_PIPE = 141
 _AS_JSON = "paxoskv.json"
 _JSON_VARIABLE = "PAXOSKV_JSON"
 _YES = ("1", "on", "t", "true", "y", "yes")  # As click has it.
@@ -79,6 +80,30 @@ class _Group(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """As click has it, but the exit code stands whatever becomes of the words: 1 means that nothing changed."""
+        repair_standard_streams()
+        try:
+            # What click answers here is the code of --help, --version and the like.
+            code = super().main(*args, **options | {"standalone_mode": False}) or 0
+        except SystemExit as error:
+            code = error.code
+        except click.ClickException as error:
+            with whatever_becomes_of_it():
+                error.show()
+            code = error.exit_code
+        except click.Abort:
+            code = INTERRUPTED
+        for stream in (sys.stdout, sys.stderr):
+            # Or else Python does so at its end, and exits with 120 if it cannot.
+            with whatever_becomes_of_it():
+                stream.flush()
+        sys.exit(code)
+
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        with output_errors():
+            return super().make_context(*args, **options)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Before anything is parsed, because what cannot be parsed is reported as well.
         ctx.meta[_AS_JSON] = "--json" in itertools.takewhile(lambda arg: arg != "--", args) or (
@@ -92,6 +117,10 @@ class _Group(click.Group):
             raise
 
     def invoke(self, ctx: click.Context) -> object:
+        with output_errors():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> object:
         as_json: bool = ctx.meta[_AS_JSON]
         try:
             return super().invoke(ctx)
@@ -106,34 +135,24 @@ class _Group(click.Group):
             if ctx.invoked_subcommand in _CHANGE_NOTHING:
                 _end(INTERRUPTED, "interrupted", "no key was changed", as_json, definite=True)
             _end(INTERRUPTED, "interrupted", "what was under way may or may not have happened", as_json)
-        except BrokenPipeError:
-            # Whoever read our output has seen enough. Python would complain again when it flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(_BROKEN_PIPE) from None
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
+        except (OSError, click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except OSError as error:
-            # Standard output above all, on a disk that is full. What was asked for may have been done all the same.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-            with contextlib.suppress(OSError):
-                click.echo(f"failed: something could not be read or written: {what}", err=True)
-            raise SystemExit(IO_ERROR) from None
         except Exception:
             # Python's own exit code for this is 1, by which a script would understand that a key is absent.
-            traceback.print_exc()
+            with whatever_becomes_of_it():
+                traceback.print_exc()
             _end(DEFECT, "defect", "this is a defect of paxoskv; please report it with the lines above", as_json)
 
 
 def _end(code: int, name: str, sentence: str, as_json: bool, *, definite: bool = False) -> NoReturn:
     if as_json:
         _print_error(name, sentence, definite)
-    click.echo(f"{name}: {sentence}", err=True)
+    say(f"{name}: {sentence}", err=True)
     raise SystemExit(code) from None
 
 
 def _print_error(code: str, message: str, definite: bool = True) -> None:
-    click.echo(json.dumps({"error": code, "definite": definite, "message": message}))
+    say(json.dumps({"error": code, "definite": definite, "message": message}))
 
 
 def json_option(help_text: str) -> Callable[[F], F]:
@@ -162,6 +181,17 @@ def check_not_input(path: Path | None, source: str | Path, option: str) -> None:
     """Refuse to write over what is read."""
     if path is not None and source != "-" and path.is_file() and Path(source).exists() and path.samefile(source):
         raise click.UsageError(f"{option} {path} is the file that is read; give another one")
+
+
+def make_console(*, stderr: bool = False) -> "Console":
+    """Rich's, to print to. A reader that has seen enough is what it is everywhere else; rich would exit with 1."""
+    from rich.console import Console
+
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise
+
+    return Ours(stderr=stderr)
 
 
 class Number(click.FloatRange):
@@ -206,12 +236,12 @@ def report(error: PaxosKVError, as_json: bool) -> None:
     if isinstance(error, ConditionFailed):
         if as_json:
             fields = {"error": error.code, "definite": True, "message": sentence}
-            click.echo(json.dumps(fields | value_fields(error.value) | {"version": error.version}))
+            say(json.dumps(fields | value_fields(error.value) | {"version": error.version}))
         elif error.value is not None and len(error.value) <= _SHOWN_BYTES_MAX:
             sentence += f"; its value is {ascii(error.value)[1:]}"
     elif as_json:
         _print_error(error.code, sentence, error.definite)
-    click.echo(f"{error.code}: {sentence}", err=True)
+    say(f"{error.code}: {sentence}", err=True)
 
 
 def how_to_call(*arguments: str) -> str:

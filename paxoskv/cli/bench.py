@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from paxoskv import sync
-from paxoskv.cli import DEFINITE_ERROR, Number, json_option
+from paxoskv.cli import DEFINITE_ERROR, Number, json_option, make_console
 from paxoskv.cli.data import endpoints_option
 from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.core.errors import PaxosKVError
@@ -224,7 +223,7 @@ def _run(plan: Plan, processes: int) -> Outcome:
 @contextlib.contextmanager
 def _progress(plan: Plan) -> Iterator[Show]:
     """A bar on standard error, on terminals only; with a timeline, a word there when the load has begun."""
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("starting", total=plan.warmup_s + plan.duration_s)
@@ -282,4 +281,4 @@ def _print(plan: Plan, processes: int, result: dict[str, Any]) -> None:
         final = counter.get("error") or f"{counter['final']:,}"
         text = Text(f"{final}; {counter['acknowledged']:,} acknowledged, {counter['unknown']:,} unknown: ")
         table.add_row("final value", text + (Text("correct") if counter["correct"] else Text("WRONG", "red")))
-    Console().print(table)
+    make_console().print(table)

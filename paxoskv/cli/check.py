@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from paxoskv.check.formats import FORMATS, MODELS, Unreadable
-from paxoskv.cli import check_not_input, json_option, to_write
+from paxoskv.cli import check_not_input, json_option, make_console, to_write
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -163,10 +163,9 @@ def _progress() -> "Iterator[Progress | None]":
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=make_console(stderr=True), transient=True) as progress:
         yield progress
 
 
@@ -226,7 +225,6 @@ def _fields(result: "Result", read_s: float) -> dict[str, Any]:
 
 
 def _show(history: "History", result: "Result", read_s: float, html: Path | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from paxoskv.check.sentences import describe
@@ -237,7 +235,7 @@ def _show(history: "History", result: "Result", read_s: float, html: Path | None
             for one in each.witness:
                 click.echo(f"    {one.number:>8}  {describe(one, history.time_unit)}")
             click.echo()
-    console = Console()
+    console = make_console()
     table = Table("key", "operations", "verdict", "checked by", "because", box=None, padding=(0, 2, 0, 0))
     # Those first that one looks for.
     ranked = sorted(result.keys, key=lambda each: (each.verdict.value == "ok", each.way.value != "search"))

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from paxoskv import demo as demonstration
 from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
 from paxoskv.check.sentences import quote
-from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, json_option
+from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, json_option, make_console
 from paxoskv.cli.ending import ended_by_sigterm, run_until_sigterm
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
@@ -203,7 +202,7 @@ def _print(rows: list[tuple[str, str, object]]) -> None:
         bad = (key in ("lost", "applied_twice") and value) or (key == "verdict" and value != "ok")
         shown = _VERDICTS[Verdict(value)] if key == "verdict" else _text(value)
         table.add_row(name, Text(shown, "red" if bad else ""))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _text(value: object) -> str:

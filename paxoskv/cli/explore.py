@@ -9,6 +9,7 @@ from paxoskv.cli import check_asserts, json_option
 from paxoskv.core.build import COMPILED
 from paxoskv.core.errors import ConfigurationError
 
+_DIGITS_MAX = 9
 _EXAMPLES = "1: incr a; 2: incr a"
 
 
@@ -24,7 +25,13 @@ def _operations(
         node, colon, request = part.partition(":")
         words, _, condition = request.partition(" if ")
         name, *rest = words.split() or [""]
-        if not colon or not node.strip().isdecimal() or name not in KINDS or not rest:
+        if (
+            not colon
+            or not node.strip().isdecimal()
+            or len(node.strip()) > _DIGITS_MAX
+            or name not in KINDS
+            or not rest
+        ):
             raise click.BadParameter(
                 f"{part.strip()!r} is no operation; write NODE: KIND KEY [VALUE] [if VALUE], as {_EXAMPLES!r}; "
                 f"kinds are {', '.join(KINDS)}"

@@ -8,9 +8,12 @@ from typing import NoReturn
 import click
 
 from paxoskv.cli import check_asserts, json_option
+from paxoskv.paxos.ballot import STEP_MAX
 from paxoskv.server import config
 from paxoskv.server.logs import LEVELS
 
+# Of a size or a number, past which it is none that anybody means.
+_DIGITS_MAX = 15
 _SIZES = {"k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -23,7 +26,7 @@ class Size(click.ParamType[int]):
         text = str(value).lower().removesuffix("b").removesuffix("i")
         factor = _SIZES.get(text[-1:], 1)
         digits = text[:-1] if factor > 1 else text
-        if not digits.isdecimal() or int(digits) == 0:
+        if not digits.isdecimal() or len(digits) > _DIGITS_MAX or int(digits) == 0:
             self.fail(f"{value!r} is no size; give bytes, or 64k, 256m, 2g", param, ctx)
         return int(digits) * factor
 
@@ -77,7 +80,8 @@ class Size(click.ParamType[int]):
 )
 @click.option(
     "--operations-max",
-    type=click.IntRange(min=1),
+    # Of one key's operations in flight each may need two of the steps that a ballot has.
+    type=click.IntRange(1, STEP_MAX // 4),
     metavar="N",
     default=65_536,
     show_default=True,

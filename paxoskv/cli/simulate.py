@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from paxoskv import __version__
-from paxoskv.cli import INTERRUPTED, check_asserts, json_option, to_write
+from paxoskv.cli import INTERRUPTED, check_asserts, json_option, make_console, to_write
 
 if TYPE_CHECKING:
     from paxoskv.sim.run import Report, Totals, Universes
@@ -146,10 +146,9 @@ class _Progress:
     """A bar on standard error, on terminals only."""
 
     def __init__(self, total: int, wanted: bool) -> None:
-        from rich.console import Console
         from rich.progress import Progress
 
-        console = Console(stderr=True)
+        console = make_console(stderr=True)
         self._bar = Progress(console=console, transient=True, disable=not (wanted and console.is_terminal))
         self._task = self._bar.add_task("universes", total=total)
 

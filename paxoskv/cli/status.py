@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from paxoskv.cli import DEFINITE_ERROR, json_option
+from paxoskv.cli import DEFINITE_ERROR, json_option, make_console
 from paxoskv.cli.data import endpoints_option, timeout_option
 from paxoskv.client.client import connect
 
@@ -100,12 +99,14 @@ def status(endpoints: str, timeout: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(nodes))
     else:
-        console = Console()
+        console = make_console()
         for part in _parts(nodes, console.width):
             console.print(_table(part))
         for node in nodes:
             if not node["up"]:
-                click.echo(f"down: {node['error']}", err=True)
+                error = node["error"]
+                address = node["address"]
+                click.echo(f"down: {error if address in error else f'{address}: {error}'}", err=True)
     if not any(node["up"] for node in nodes):
         raise SystemExit(DEFINITE_ERROR)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxoskv.cli import Number, check_folder, is_given, json_option
+from paxoskv.cli import Number, check_folder, is_given, json_option, make_console
 from paxoskv.cli.ending import run_until_sigterm
 
 if TYPE_CHECKING:
@@ -148,13 +148,12 @@ def _free_folder() -> Path:
 
 
 def _show(report: "Report") -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from paxoskv.check.sentences import describe, quote
     from paxoskv.verify.run import REPORT_NAME
 
-    console = Console()
+    console = make_console()
     outcomes = sorted({outcome for counts in report.outcomes.values() for outcome in counts})
     table = Table(title="operations")
     table.add_column("kind")

@@ -50,6 +50,6 @@ class Keys:
             random.Random(_SHUFFLED).shuffle(order)
             return lambda: order[bisect.bisect_left(weights, uniform() * total)]
         if plan.distribution == "sequential":
-            turn = itertools.cycle(range(plan.part, count, plan.parts))
+            turn = itertools.cycle(range(plan.part % count, count, plan.parts))
             return lambda: next(turn)
         return lambda: int(uniform() * count)

@@ -14,6 +14,8 @@ MODE_NAMES = ("paxos", "raft")
 NODE_MAX = 255
 EPOCH_MAX = 2**63 - 1
 KEY_BYTES_CEILING = 65_536
+# A counter has as many digits.
+VALUE_BYTES_FLOOR = 20
 # The longest frame, of a cas with two such values, stays below what framing takes.
 VALUE_BYTES_CEILING = 64 * 1024 * 1024
 
@@ -74,7 +76,7 @@ class Options:
 def load(path: Path) -> ClusterConfig:
     """Read a cluster.toml. Raises ConfigurationError with what is wrong and where."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} does not exist; `paxoskv cluster --dir DIR` writes one, and docs/operating.md explains it"
@@ -83,7 +85,8 @@ def load(path: Path) -> ClusterConfig:
         raise ConfigurationError(
             f"{path} cannot be read: {error.strerror}; give a cluster.toml that this process may read"
         ) from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:
+        # Of tomllib itself, and for bytes that are no text, numbers without end, and brackets within brackets.
         raise ConfigurationError(f"{path} is no TOML: {error}; correct it there") from None
     reader = _Reader(path)
     reader.refuse_unknown(document, {"cluster", "mode", "epoch", "limits", "nodes"}, "the file")
@@ -105,12 +108,12 @@ def load(path: Path) -> ClusterConfig:
         reader.take(table, "key_bytes_max", int, "[limits]", default.key_bytes_max),
         reader.take(table, "value_bytes_max", int, "[limits]", default.value_bytes_max),
     )
-    for name, value, most in (
-        ("key_bytes_max", limits.key_bytes_max, KEY_BYTES_CEILING),
-        ("value_bytes_max", limits.value_bytes_max, VALUE_BYTES_CEILING),
+    for name, value, least, most in (
+        ("key_bytes_max", limits.key_bytes_max, 1, KEY_BYTES_CEILING),
+        ("value_bytes_max", limits.value_bytes_max, VALUE_BYTES_FLOOR, VALUE_BYTES_CEILING),
     ):
-        if not 0 < value <= most:
-            raise ConfigurationError(f"{path}: {name!r} in [limits] is {value}; it may be 1 to {most}")
+        if not least <= value <= most:
+            raise ConfigurationError(f"{path}: {name!r} in [limits] is {value}; it may be {least} to {most}")
     nodes = {}
     for entry in reader.take(document, "nodes", list, "the file"):
         node = _node(reader, entry)

@@ -16,7 +16,7 @@ import msgpack
 
 from paxoskv.core.build import COMPILED
 from paxoskv.core.engine import Engine, Scan
-from paxoskv.core.errors import ProtocolError
+from paxoskv.core.errors import ConfigurationError, ProtocolError
 from paxoskv.core.operations import Operation
 from paxoskv.core.scan import ScanOperation
 from paxoskv.redis.connection import RedisConnection
@@ -51,9 +51,17 @@ _FAREWELL_S_MAX: Final = 1.0
 
 
 def _clients_max() -> int:
-    """As many connections as there are file descriptors, but for those that the node needs itself."""
+    """As many connections as there are file descriptors, but for those that the node needs itself.
+
+    Raises ConfigurationError where none would be left.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _CLIENTS_MAX + _OWN_FILES if hard == resource.RLIM_INFINITY else min(hard, _CLIENTS_MAX + _OWN_FILES)
+    if wanted <= _OWN_FILES:
+        raise ConfigurationError(
+            f"this process may have {hard} files open, of which a node needs {_OWN_FILES} for itself; raise the limit "
+            "(ulimit -n, or LimitNOFILE of its service) by one for each client"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     return wanted - _OWN_FILES
 

@@ -5,10 +5,12 @@ import json
 import os
 import pty
 import random
+import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.conftest import PROGRAM, Call, program
@@ -344,3 +346,52 @@ def test_ctrl_c_exits_with_130_and_does_not_claim_to_know(
     assert errors == f"interrupted: {sentence}\n"
     assert output == "" or printed(output)["definite"] is definite
     assert bool(output) is bool(extra)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+@pytest.mark.parametrize("full", ["stdout", "stderr"])
+def test_an_outcome_that_cannot_be_told_is_still_in_the_exit_code(full: str, as_json: list[str]) -> None:
+    """It was 1, which says that nothing was changed."""
+
+    def hang(node: FakeNode) -> None:
+        node.hang = True
+
+    with threaded_nodes(1) as nodes, open("/dev/full", "w") as nowhere:
+        nodes.do(hang)
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, full: nowhere}
+        command = [*PROGRAM, "append", "k", "v", "--endpoints", nodes.endpoints, "--timeout", "0.3", *as_json]
+        assert subprocess.run(command, **streams, check=False).returncode == 4
+        usage = [*PROGRAM, "put", "k", "--endpoints", nodes.endpoints, *as_json]
+        assert subprocess.run(usage, **streams, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["--help"], ["scan"]])
+def test_a_reader_that_left_at_once_is_told_by_the_same_exit_code_everywhere(
+    environment: dict[str, str], arguments: list[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    subprocess.run([*PROGRAM, "put", "k", "v"], env=environment, check=True, capture_output=True)
+    done = subprocess.run([*PROGRAM, *arguments], env=environment, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(
+    ("shell", "code"),
+    [("put k - <&-", 74), ("get k >&-", 74), ("get k --json 2>&-", 0), ("get nothing 2>&-", 1), ("put k 2>&-", 2)],
+)
+def test_a_standard_stream_may_be_closed(environment: dict[str, str], shell: str, code: int) -> None:
+    subprocess.run([*PROGRAM, "put", "k", "v"], env=environment, check=True, capture_output=True)
+    command = f"{shlex.join(PROGRAM)} {shell}"
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+
+
+def test_a_value_that_the_encoding_of_the_output_has_no_signs_for_is_escaped(environment: dict[str, str]) -> None:
+    subprocess.run([*PROGRAM, "put", "sign", "\u20ac"], env=environment, check=True, capture_output=True)
+    latin = environment | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([*PROGRAM, "scan", "sign"], env=latin, capture_output=True, check=True)
+    assert done.stdout == b"sign\t\\u20ac\n"

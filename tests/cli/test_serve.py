@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -276,3 +277,32 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size_says_how_sizes_look(text: str) -> None:
     with pytest.raises(click.BadParameter, match="give bytes, or 64k, 256m, 2g"):
         Size().convert(text, None, None)
+
+
+def test_a_file_of_numbers_or_brackets_without_end_is_no_defect(file: Path) -> None:
+    for text in ("epoch = " + "9" * 5000, "x = " + "[" * 100_000):
+        file.write_text(text)
+        done = program("serve", "--config", str(file), "--node", "1")
+        assert done.returncode == 2
+        assert b"is no TOML: " in done.stderr
+    done = program("serve", "--config", str(file), "--node", "1", "--cache-bytes", "9" * 5000)
+    assert done.returncode == 2
+
+
+def test_a_node_without_files_for_clients_is_refused(file: Path) -> None:
+    """It was ready, and took -88 connections."""
+    command = f"ulimit -n 100; exec {shlex.join(PROGRAM)} serve --config {file} --node 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "may have 100 files open, of which a node needs 128 for itself" in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_node_that_was_begun_without_a_standard_stream_ends_in_order(file: Path, base: int, closed: str) -> None:
+    """libuv aborts when it is to close a descriptor below 3."""
+    command = f"exec {shlex.join(PROGRAM)} serve --config {file} --node 1 {closed}"
+    with started(["bash", "-c", command], stderr=subprocess.DEVNULL) as node:
+        with paxoskv.sync.connect(f"127.0.0.1:{base + 1}", timeout=30) as kv:
+            kv.put("k", "v")
+        node.send_signal(signal.SIGTERM)
+    assert node.returncode == 0

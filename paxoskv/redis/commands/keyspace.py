@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from paxoskv.core.operations import DELETE, OK, Operation, Result
-from paxoskv.core.scan import PAGE_KEYS_MAX, ScanOperation
+from paxoskv.core.scan import PAGE_KEYS_MAX, ScanOperation, next_limit
 from paxoskv.redis import replies
 from paxoskv.redis.commands.globs import matcher, prefix_of
 from paxoskv.redis.commands.table import (
@@ -202,8 +202,8 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
         count = max(count, known[1])
     matches = matcher(pattern, session.host.key_bytes_max)
 
-    def page(start: bytes, found: list[bytes], pages_left: int) -> Plan:
-        operation = ScanOperation(start, end, keys_only=True)
+    def page(start: bytes, found: list[bytes], wanted_keys: int, pages_left: int) -> Plan:
+        operation = ScanOperation(start, end, keys_only=True, limit=wanted_keys)
 
         def finish(results: list[Result], protocol: int) -> bytes | Plan:
             failed = failure(results[0])
@@ -213,19 +213,20 @@ def scan(session: Session, arguments: Arguments) -> bytes | Plan:
             following = operation.following
             if len(keys) < count and following is not None and pages_left:
                 # Much of what was here is deleted; that is no news to anybody.
-                return page(following, keys, pages_left - 1)
+                more = next_limit(wanted_keys, len(operation.items), count - len(keys))
+                return page(following, keys, more, pages_left - 1)
             if len(keys) > count:
                 following = keys[count]
                 keys = keys[:count]
-            # A quorum's page takes about as long however little of it is wanted, and COUNT is a hint: who goes on gets
-            # twice as many.
+            # A page of a few keys costs a round trip to a quorum, as one of many does, and COUNT is a hint: who goes on
+            # gets twice as many.
             cursor = _CURSORS.begin(following, min(2 * count, PAGE_KEYS_MAX)) if following is not None else 0
             shown = [key for key in keys if matches(key)] if wanted == b"string" else []
             return replies.array([replies.bulk(b"%d" % cursor), replies.bulks(shown)])
 
         return Plan([operation], finish)
 
-    return page(start, [], _PAGES_MAX)
+    return page(start, [], min(count, PAGE_KEYS_MAX), _PAGES_MAX)
 
 
 class _Flush(Taker):
