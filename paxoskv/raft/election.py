@@ -39,6 +39,8 @@ class Election:
         self.heard_at = float("-inf")
         """When a leader was last heard of."""
         self._stand_at = float("-inf")
+        self._excused = False
+        """It has waited, since it heard of a leader, for what was said while it did not run."""
         self._voters: set[int] = set()
         self._changed = False
         self._journaled = 0
@@ -120,6 +122,7 @@ class Election:
         context = self._context
         election_s = context.timing.election_s
         self._stand_at = context.now + context.rng.uniform(election_s, 2 * election_s)
+        self._excused = False
 
     def leader_lost(self) -> None:
         """The connection to the leader broke, or it said that it leads no more.
@@ -229,8 +232,10 @@ class Election:
         if self.role == LEADER:
             return
         context = self._context
-        if context.resumed_at == context.now or self._stand_at == float("-inf"):
-            # This process did not run, so that it heard nothing says nothing; what was said may be waiting.
+        if (context.resumed_at == context.now and not self._excused) or self._stand_at == float("-inf"):
+            # This process did not run, so that it heard nothing says nothing; what was said may be waiting. Once: of a
+            # process that hardly ever runs, every turn looks like that.
+            self._excused = True
             timing = context.timing
             pause = context.rng.uniform(timing.heartbeat_s, timing.heartbeat_s + timing.election_s / 2)
             self._stand_at = max(self._stand_at, context.now + pause)

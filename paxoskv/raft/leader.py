@@ -33,6 +33,8 @@ from paxoskv.raft.snapshot import Sender
 # What may be in the log without being committed.
 _OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
 _ROUNDS_MAX: Final = 4
+# A probe that was not taken is sent again after so many times the interval of heartbeats.
+_PROBE_HEARTBEATS: Final = 10
 # Of a snapshot of which nothing was stored for so many times as long as its parts are waited for, others do not wait.
 _SNAPSHOT_RESENDS: Final = 4
 
@@ -50,6 +52,7 @@ class Follower:
         "next",
         "paused",
         "probe",
+        "probed_at",
         "probing",
         "round",
         "round_asked",
@@ -67,6 +70,8 @@ class Follower:
         """Where its log departs from the leader's is not known: one message at a time, to find out."""
         self.probe = 0
         """What messages follow until that is known: an answer to the probe is known by it."""
+        self.probed_at = float("-inf")
+        """When it was last sent entries behind the probe."""
         self.paused = False
         """The probe is on its way."""
         self.flights: deque[tuple[int, int]] = deque()
@@ -151,6 +156,8 @@ class Leader:
         self._lease_reads = lease_reads
         self._lease_until = float("-inf")
         self._checked_at = context.now
+        self._excused = False
+        """It has waited, since it heard of a follower, for what was said while it did not run."""
         self._transfer_since = 0.0
         self._campaign_sent_at = float("-inf")
         self._built: dict[tuple[int, int], Append] = {}
@@ -288,7 +295,9 @@ class Leader:
             follower.next += len(entries)
             follower.flights.append((follower.next - 1, size))
             follower.flight_bytes += size
-            follower.paused = follower.probing
+            if follower.probing:
+                follower.paused = True
+                follower.probed_at = self._context.now
 
     def _send(self, peer: int, follower: Follower, message: Append) -> None:
         follower.sent_at = self._context.now
@@ -309,6 +318,11 @@ class Leader:
         """A follower's log equals this one up to an index."""
         follower = self._heard(sender, message.round)
         if message.match > self._log.last_index:
+            return
+        if follower.probing and follower.flights and message.match <= follower.match:
+            # The logs agree so far, but it has taken nothing of what it was sent: that was lost, or its disk is behind.
+            if self._context.now - follower.probed_at > _PROBE_HEARTBEATS * self._context.timing.heartbeat_s:
+                follower.take_back(follower.match + 1)
             return
         follower.probing = follower.paused = False
         if follower.sender is not None and message.match >= follower.sender.base.index:
@@ -347,6 +361,7 @@ class Leader:
     def _heard(self, sender: int, round_: int) -> Follower:
         follower = self.followers[sender]
         follower.heard_at = self._context.now
+        self._excused = False
         if follower.round < round_ <= self._round:
             follower.round = round_
             self._confirm()
@@ -493,6 +508,7 @@ class Leader:
         """A follower has a part of its snapshot on disk."""
         follower = self.followers[sender]
         follower.heard_at = self._context.now
+        self._excused = False
         snapshot = follower.sender
         if snapshot is None or snapshot.snapshot != message.snapshot or not snapshot.on_stored(message.number):
             return
@@ -538,7 +554,8 @@ class Leader:
         context = self._context
         timing = context.timing
         now = context.now
-        if context.resumed_at == now:
+        if context.resumed_at == now and not self._excused:
+            self._excused = True
             self._checked_at = now
         if self.target and self._transfer_since + timing.election_s <= now:
             self.target = 0
