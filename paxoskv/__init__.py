@@ -15,6 +15,7 @@ from paxoskv.client.client import Client, connect
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core.errors import (
     BadRequest,
+    ClientClosed,
     ConditionFailed,
     ConfigurationError,
     IntegerOverflow,
@@ -38,6 +39,7 @@ __all__ = [
     "Appended",
     "BadRequest",
     "Client",
+    "ClientClosed",
     "ConditionFailed",
     "ConfigurationError",
     "Counter",

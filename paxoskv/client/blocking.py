@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from paxoskv.client import client as asynchronous
 from paxoskv.client.arguments import Data
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
-from paxoskv.core.errors import BadRequest, NotReached, PaxosKVError
+from paxoskv.core.errors import BadRequest, ClientClosed, PaxosKVError
 
 T = TypeVar("T")
 # Items of a scan that are brought over from the loop's thread at a time.
@@ -50,7 +50,7 @@ class _Call(Generic[T]):
         """There is no loop any more to begin with it."""
         if self._task is None:
             self._coroutine.close()
-            self._end(NotReached(asynchronous.CLOSED))
+            self._end(ClientClosed(asynchronous.CLOSED))
 
     # In the loop's thread.
 
@@ -80,7 +80,7 @@ class _Call(Generic[T]):
 class BlockingClient:
     """`paxoskv.Client` on an event loop of its own, in a background thread.
 
-    Any thread may call it. It does not survive a fork: the child has no such thread, and its calls raise NotReached.
+    Any thread may call it. It does not survive a fork: the child has no such thread, and its calls raise ClientClosed.
     """
 
     def __init__(self, endpoints: str | Iterable[str], *, timeout: float, prefer: str | int | None) -> None:
@@ -141,9 +141,9 @@ class BlockingClient:
 
     def _check_thread(self) -> None:
         if os.getpid() != self._process:
-            raise NotReached("this client was made before the process was forked; connect another one in the child")
+            raise ClientClosed("this client was made before the process was forked; connect another one in the child")
         if sys.is_finalizing():
-            raise NotReached("the interpreter is ending, and this client's thread has already")
+            raise ClientClosed("the interpreter is ending, and this client's thread has already")
         if threading.current_thread() is self._thread:
             # A finalizer, which the garbage collector runs wherever it happens to be.
             raise BadRequest("a client cannot be called in its own thread, from a __del__; it would wait for itself")

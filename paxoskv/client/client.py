@@ -15,7 +15,15 @@ from paxoskv.client.endpoints import parse_endpoints
 from paxoskv.client.link import CONNECT_S, Hooks, Link, node_timeout_ms
 from paxoskv.client.results import Appended, Counter, Entry, Found, Swapped
 from paxoskv.core import operations
-from paxoskv.core.errors import BadRequest, NotReached, OutcomeUnknown, PaxosKVError, ProtocolError, Unavailable
+from paxoskv.core.errors import (
+    BadRequest,
+    ClientClosed,
+    NotReached,
+    OutcomeUnknown,
+    PaxosKVError,
+    ProtocolError,
+    Unavailable,
+)
 from paxoskv.core.operations import Argument, Expiry
 from paxoskv.core.placement import home_index
 from paxoskv.core.scan import LIMIT_MAX, PAGE_KEYS_MAX, next_limit, prefix_end
@@ -305,7 +313,7 @@ class Client:
         that do not answer."""
         self._start()  # An answer does not need anybody to be up, so neither does asking.
         if self._closing.is_set():
-            raise NotReached(CLOSED)
+            raise ClientClosed(CLOSED)
         seconds = self._timeout if timeout is None else seconds_of(timeout)
         return await asyncio.gather(*[link.status(seconds) for link in self._links])
 
@@ -385,7 +393,7 @@ class Client:
 
     def _check_open(self) -> None:
         if self._closing.is_set():
-            raise NotReached(CLOSED)
+            raise ClientClosed(CLOSED)
         if self._conflict:
             raise BadRequest(self._conflict)
 

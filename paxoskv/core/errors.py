@@ -91,6 +91,12 @@ class NotReached(PaxosKVError):
     code, retryable = "not-reached", True
 
 
+class ClientClosed(NotReached):
+    """The client was closed, or made before a fork, so the operation was never sent; only another client will do."""
+
+    code, retryable = "client-closed", False
+
+
 class OutcomeUnknown(PaxosKVError):
     """The deadline passed, or the connection broke, after the operation was sent: it may have happened."""
 

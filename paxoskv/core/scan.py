@@ -156,6 +156,8 @@ class LocalPages:
 
     def saved(self, start: bytes, found: Found) -> None:
         """The same of what storage has, alone: cheaper, and blind for keys that were never saved."""
+        if len(self._saved) >= _PAGES_MAX:
+            return  # The disk hangs.
         self._number += 1
         self._saved[self._number] = found
         self._ask(Scan(start, None, b"", self._number))

@@ -50,6 +50,10 @@ _CLOCK_JUMP_S_MAX: Final = 3600.0
 _FAREWELL_S_MAX: Final = 1.0
 
 
+TASK_FAILED: Final = "a task of the node failed"
+"""What the loop's exception handler is told of the node's own tasks, of which none may fail."""
+
+
 def _clients_max() -> int:
     """As many connections as there are file descriptors, but for those that the node needs itself.
 
@@ -193,7 +197,7 @@ class Node:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._loop.call_exception_handler({"message": "a task of the node failed", "exception": error})
+            self._loop.call_exception_handler({"message": TASK_FAILED, "exception": error})
 
     def now(self) -> float:
         """The node's time in seconds. Not the loop's own: uvloop's has milliseconds; this one has the same zero."""

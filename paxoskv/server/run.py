@@ -16,7 +16,7 @@ from paxoskv.server.clients import ClientPort
 from paxoskv.server.config import ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
 from paxoskv.server.modes import MODES
-from paxoskv.server.node import Node
+from paxoskv.server.node import TASK_FAILED, Node
 from paxoskv.server.peers import PeerConnection
 from paxoskv.server.tracing import TracedNode
 from paxoskv.storage.contract import Identity
@@ -111,7 +111,7 @@ async def _serve_from(
     rows = await recovering
 
     def on_exception(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        if isinstance(context.get("exception"), OSError):
+        if isinstance(context.get("exception"), OSError) and context.get("message") != TASK_FAILED:
             # The world's doing, such as no file descriptors left for another connection. It passes.
             log.warning("network trouble", message=context.get("message"), error=str(context["exception"]))
             return

@@ -6,6 +6,7 @@ its way; see docs/trace-format.md for what is written.
 A frame has no number of its own on the wire, so both ends name it by the checksum of what it says.
 """
 
+import errno
 import itertools
 import json
 import os
@@ -57,12 +58,21 @@ _WORDS: Final[dict[type, _Words]] = {
 }
 
 
+def _check_is_trace(path: Path) -> None:
+    """Raises OSError where there is something that lines of a trace would spoil, such as a cluster.toml."""
+    if path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            if file.read(1) != b"{":
+                raise OSError(errno.EEXIST, "it is there, and no trace", str(path))
+
+
 class TraceFile:
     """Lines in a file that does not grow past a bound: the older half moves to FILE.1, over what was there."""
 
     def __init__(self, path: Path, bytes_max: int, on_new: Callable[[], object]) -> None:
-        """`on_new` is called whenever a file has begun. Raises OSError."""
+        """`on_new` is called whenever a file has begun. Raises OSError, also for a file that is no trace."""
         self.path = path
+        _check_is_trace(path)
         self._half = max(1, bytes_max // 2)
         self._on_new = on_new
         self._cut_torn_line()

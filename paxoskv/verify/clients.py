@@ -155,14 +155,17 @@ class Clients:
         self._count = count
         self._seed = seed
 
-    async def look_before(self) -> None:
-        """Note what the keys hold that are there already. Raises PaxosKVError where that cannot be told."""
+    async def look_before(self) -> str:
+        """Note what the keys hold that are there already; the cluster's mode. Raises PaxosKVError where that cannot be
+        told."""
         kv = paxoskv.connect(list(self._endpoints.values()), timeout=_LOOK_TIMEOUT_S)
         try:
             for key in self.workload.keys:
                 entry = await kv.get(key)
                 if entry.value is not None:
                     self.recorder.history.initial[key] = entry.value, entry.version
+            modes = {status["mode"] for status in await kv.status() if status["up"]}
+            return str(modes.pop()) if modes else ""
         finally:
             await kv.close()
 

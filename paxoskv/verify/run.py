@@ -61,6 +61,8 @@ class Report:
     """Everything that the summary shows."""
 
     plan: Plan
+    mode: str
+    """Of the cluster, which may be one that was there."""
     result: check.Result
     outcomes: dict[str, Counter[str]]
     """How many operations, by kind and outcome."""
@@ -86,8 +88,8 @@ class Report:
             "version": __version__,
             "verdict": self.verdict.value,
             "seed": plan.seed,
-            "mode": plan.mode,
-            "nodes": plan.nodes,
+            "mode": self.mode,
+            "nodes": len(plan.endpoints) or plan.nodes,
             "clients": plan.clients,
             "keys": plan.keys,
             "workload": plan.workload,
@@ -130,8 +132,9 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
     # In somebody's cluster, keys of our own; they may be there since the last time.
     prefix = FOREIGN_PREFIX if plan.endpoints else b""
     clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload, prefix)
+    mode = plan.mode
     if plan.endpoints:
-        await clients.look_before()
+        mode = await clients.look_before()
     adversary = Nemesis(plan.faults, plan.seed, endpoints, cluster, links, say)
     interrupted = False
     unread = 0
@@ -169,13 +172,14 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
     with (plan.out / HISTORY_NAME).open("w", encoding="utf-8") as file:
         jsonl.write(history, file)
     result = check.check(history)
-    source = f"paxoskv verify, {plan.mode}, seed {plan.seed}"
+    source = f"paxoskv verify, {mode}, seed {plan.seed}"
     check.write_html(plan.out / REPORT_NAME, history, result, source=source)
     outcomes: dict[str, Counter[str]] = {}
     for operation in history:
         outcomes.setdefault(operation.kind, Counter())[operation.outcome] += 1
     report = Report(
         plan,
+        mode,
         result,
         outcomes,
         availability(adversary.incidents, clients.logs, recorder.began),

@@ -306,3 +306,12 @@ def test_a_node_that_was_begun_without_a_standard_stream_ends_in_order(file: Pat
             kv.put("k", "v")
         node.send_signal(signal.SIGTERM)
     assert node.returncode == 0
+
+
+def test_a_trace_does_not_go_into_what_is_no_trace(file: Path) -> None:
+    """Lines behind a cluster.toml keep every node from starting."""
+    before = file.read_text()
+    done = program("serve", "--config", str(file), "--node", "1", "--trace", str(file))
+    assert done.returncode == 2
+    assert b"it is there, and no trace" in done.stderr
+    assert file.read_text() == before

@@ -137,7 +137,8 @@ def test_close_ends_the_calls_of_other_threads_with_what_is_known_of_them(thread
         kv.close()
         raised = [future.exception(30) for future in futures]
     assert {type(error) for error in raised[0::3]} == {paxoskv.OutcomeUnknown}
-    assert {type(error) for error in raised[1::3]} == {paxoskv.NotReached}
+    assert {type(error) for error in raised[1::3]} == {paxoskv.ClientClosed}
+    assert not paxoskv.ClientClosed.retryable, "or a loop that asks would never end"
     assert {type(error) for error in raised[2::3]} == {type(None)}, "status() reports, and does not raise"
 
 

@@ -113,7 +113,7 @@ def test_a_file_keeps_to_its_bound_and_what_is_new(tmp_path: Path) -> None:
     assert numbers == list(range(numbers[0], 1000))
 
 
-@pytest.mark.parametrize("torn", ["", '{"t":1,"e":"com', "x" * 10_000])
+@pytest.mark.parametrize("torn", ["", '{"t":1,"e":"com', "{" * 10_000])
 def test_a_line_that_a_killed_process_left_unfinished_is_cut_off(tmp_path: Path, torn: str) -> None:
     path = tmp_path / "trace.jsonl"
     path.write_text('{"a":1}\n' + torn)

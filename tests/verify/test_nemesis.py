@@ -59,7 +59,7 @@ def test_where_something_was_left_broken_there_is_no_verdict_of_ok() -> None:
     def verdict(found: Verdict, *unmended: str) -> Verdict:
         result = Result(found, [], 0, 0)
         plan = Plan(cast(Any, None))
-        return Report(plan, result, {}, {}, 0, list(unmended), [], time.monotonic()).verdict
+        return Report(plan, "paxos", result, {}, {}, 0, list(unmended), [], time.monotonic()).verdict
 
     assert verdict(Verdict.OK) is Verdict.OK
     assert verdict(Verdict.OK, "node 1 is not ready") is Verdict.UNKNOWN
