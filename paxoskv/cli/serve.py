@@ -80,8 +80,8 @@ class Size(click.ParamType[int]):
 )
 @click.option(
     "--operations-max",
-    # Of one key's operations in flight each may need two of the steps that a ballot has.
-    type=click.IntRange(1, STEP_MAX // 4),
+    # Each may need two of the steps that a ballot has, and operations of one key come from all nodes.
+    type=click.IntRange(1, STEP_MAX // 8),
     metavar="N",
     default=65_536,
     show_default=True,
