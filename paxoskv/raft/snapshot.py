@@ -36,7 +36,8 @@ class Sender:
         self._context = context
         self._records = machine.records
         self._term = term
-        self._floor = (since + 1 << POSITION_BITS).to_bytes(VERSION_BYTES, "big")
+        self._version_min = since + 1 << POSITION_BITS
+        self._floor = self._version_min.to_bytes(VERSION_BYTES, "big")
         self._unsaved = machine.records.unsaved()
         """Keys of which storage has nothing, or something old."""
         self._first: set[bytes] = set()
@@ -91,17 +92,19 @@ class Sender:
         while size < self._context.flow.chunk_bytes:
             if self._unsaved:
                 key, blob = self._unsaved.pop(), b""
-                if key not in resident:
-                    # It is in storage by now, and comes when that is read.
+                record = resident.get(key)
+                # What is not there is in storage by now, and comes when that is read. What is too old is not even
+                # encoded: of a million in memory the follower may lack ten.
+                if record is None or record.version < self._version_min:
                     continue
                 self._first.add(key)
             elif self._found:
                 key, blob = self._found.popleft()
                 if key in self._first:
                     continue
+                record = resident.get(key)
             else:
                 break
-            record = resident.get(key)
             if record is not None:
                 blob = record.to_blob()
             if blob >= self._floor:
