@@ -102,6 +102,8 @@ class RaftEngine:
         self._backlog: deque[tuple[int, int, float]] = deque()
         """(turn, bytes, when) of what is journaled and not on disk."""
         self._backlog_bytes = 0
+        self._committed_at = float("-inf")
+        """When the disk last ended something."""
         self._turn_bytes = 0
         self._base_wanted = not empty
         """Storage has a base that was not read yet."""
@@ -476,6 +478,7 @@ class RaftEngine:
 
     def committed(self, sequence: int, now: float) -> None:
         self.context.advance(now)
+        self._committed_at = now
         self._durable_sequence = sequence
         appended = self._appended
         while appended and appended[0][0] <= sequence:
@@ -662,9 +665,14 @@ class RaftEngine:
 
     @property
     def _disk_hangs(self) -> bool:
-        """The oldest row on its way to disk has been so for too long."""
+        """There are rows on their way to the disk, and it has ended nothing for too long.
+
+        One that is merely behind does not hang: others' are no better off, and leadership would only wander.
+        """
         context = self.context
-        return bool(self._backlog) and self._backlog[0][2] + context.timing.disk_patience_s <= context.now
+        if not self._backlog:
+            return False
+        return max(self._backlog[0][2], self._committed_at) + context.timing.disk_patience_s <= context.now
 
     def tick(self, now: float) -> None:
         context = self.context

@@ -165,3 +165,21 @@ def test_nodes_that_hardly_ever_run_elect_a_leader() -> None:
         if cluster.leader():
             return
     raise AssertionError("nobody was elected")
+
+
+def test_disks_that_are_behind_and_work_do_not_make_leadership_wander() -> None:
+    """The oldest row was over a second old, so that each leader handed over to the next, whose disk was no better."""
+    cluster = Cluster(3, seed=1)
+    cluster.elect(1)
+    term = cluster.engine(1).election.term
+    for turn in range(200):
+        cluster.tick(0.05)
+        cluster.submit(1, Operation(operations.PUT, b"%d" % turn, b"v", deadline=1e9))
+        while cluster.packets:
+            cluster.deliver(cluster.packets[0])
+        if turn % 8 == 0:
+            for node in cluster.nodes:
+                cluster.commit(node)
+    assert cluster.engine(1).leader is not None
+    assert cluster.engine(1).leader.target == 0
+    assert cluster.engine(1).election.term == term
