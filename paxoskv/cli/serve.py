@@ -11,6 +11,7 @@ from paxoskv.cli import check_asserts, json_option
 from paxoskv.paxos.ballot import STEP_MAX
 from paxoskv.server import config
 from paxoskv.server.logs import LEVELS
+from paxoskv.server.signals import ending_signals
 
 # Of a size or a number, past which it is none that anybody means.
 _DIGITS_MAX = 15
@@ -159,7 +160,7 @@ def serve(
     failed commit ends the process with 70, and it is safe to start it again.
     """
     # Until the node looks after signals itself: nothing has begun that would have to be ended.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ending_signals():
         signal.signal(number, _leave)
     check_asserts()
     # It takes a while to load.

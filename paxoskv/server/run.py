@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import signal
 import socket
 import sys
 import time
@@ -18,6 +17,7 @@ from paxoskv.server.logs import NodeLog
 from paxoskv.server.modes import MODES
 from paxoskv.server.node import TASK_FAILED, Node
 from paxoskv.server.peers import PeerConnection
+from paxoskv.server.signals import ending_signals
 from paxoskv.server.tracing import TracedNode
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
@@ -152,12 +152,12 @@ async def _serve_from(
 
 
 class _Stop:
-    """Whether this process is wanted to end: by SIGTERM, by SIGINT, or by whoever holds the other end of its stdin."""
+    """Whether this process is wanted to end: by a signal, or by whoever holds the other end of its stdin."""
 
     def __init__(self, with_stdin: bool) -> None:
         self.wanted = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending_signals():
             self._loop.add_signal_handler(number, self.wanted.set)
         if with_stdin:
             self._loop.add_reader(sys.stdin.fileno(), self._on_stdin)

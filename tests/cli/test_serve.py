@@ -219,7 +219,7 @@ def _catches(pid: int, number: int) -> bool:
 
 
 @pytest.mark.parametrize("when", ["loading", "recovering"])
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_node_that_is_still_starting_ends_in_order(
     tmp_path: Path, file: Path, signal_number: signal.Signals, when: str
 ) -> None:
