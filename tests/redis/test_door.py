@@ -46,16 +46,16 @@ def test_scan_asks_nodes_for_no_more_keys_than_it_was_asked_for(ports: list[int]
         return int(status["scan_keys"] if "scan_keys" in status else status["engine"]["scan_keys"])
 
     with redis.Redis(port=ports[0]) as one:
-        one.mset({f"k{number}": "v" for number in range(500)})
+        one.mset({f"few/{number}": "v" for number in range(500)})
         before = scanned()
-        cursor, keys = one.execute_command("SCAN", 0, "COUNT", 10)
+        cursor, keys = one.execute_command("SCAN", 0, "MATCH", "few/*", "COUNT", 10)
         assert len(keys) == 10
         assert scanned() - before <= 30
         found = list(keys)
         while int(cursor):
-            cursor, keys = one.execute_command("SCAN", cursor)
+            cursor, keys = one.execute_command("SCAN", cursor, "MATCH", "few/*")
             found += keys
-        assert sorted(found) == sorted(b"k%d" % number for number in range(500))
+        assert sorted(found) == sorted(b"few/%d" % number for number in range(500))
 
 
 def test_what_one_node_took_another_answers(ports: list[int], door: redis.Redis) -> None:

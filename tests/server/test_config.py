@@ -126,7 +126,7 @@ BAD: dict[str, tuple[str | bytes, str, str]] = {
     "values too long for a frame": (
         TEXT + "[limits]\nvalue_bytes_max = 67108865\n",
         "'value_bytes_max' in [limits] is 67108865",
-        "it may be 1 to 67108864",
+        "it may be 20 to 67108864",
     ),
     "a node without id": (
         TEXT.replace("id = 1", ""),
