@@ -128,6 +128,8 @@ class Node:
             storage.incarnation,
             storage.uuid,
             tuple(sorted(config.nodes)),
+            config.limits.key_bytes_max,
+            config.limits.value_bytes_max,
         )
         self._storage = storage
         self._engine = engine
@@ -399,6 +401,14 @@ class Node:
                 f"its cluster.toml has the nodes {_listed(hello.nodes)}, this node's {_listed(self.hello.nodes)}; give "
                 "both the same"
             )
+        for name in ("key_bytes_max", "value_bytes_max"):
+            theirs, ours = getattr(hello, name), getattr(self.hello, name)
+            if theirs != ours:
+                # What the larger one allows would not fit the other's frames, and would break the connection each time.
+                raise ProtocolError(
+                    f"its cluster.toml has {name} = {theirs}, this node's {ours}; give both the same file, and start "
+                    "them again"
+                )
         if expected is not None and hello.node != expected:
             raise ProtocolError(f"node {hello.node} answers at the address of node {expected}; check cluster.toml")
         if hello.node == self.id:

@@ -1,10 +1,10 @@
 """The frames in which replicas send each other messages, whatever the engine.
 
 A connection carries messages in one direction. Its first frame is ``[PEER_HELLO, wire_version, mode, cluster, epoch,
-node, incarnation, storage_uuid, [node, ...]]`` from who connects, answered by the same from who accepts, or by
-``[GOODBYE, reason]``. After that every frame is ``[FRAME, cluster, epoch, sender, incarnation, recipient_incarnation,
-message, ...]``, each message as one binary that the mode's codec packed. `recipient_incarnation` is the one that the
-answers in the frame are for: a receiver of another incarnation drops the frame (protocol.md, B9).
+node, incarnation, storage_uuid, [node, ...], key_bytes_max, value_bytes_max]`` from who connects, answered by the same
+from who accepts, or by ``[GOODBYE, reason]``. After that every frame is ``[FRAME, cluster, epoch, sender, incarnation,
+recipient_incarnation, message, ...]``, each message as one binary that the mode's codec packed. `recipient_incarnation`
+is the one that the answers in the frame are for: a receiver of another incarnation drops the frame (protocol.md, B9).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from paxoskv.wire import framing
 
 MessageT = TypeVar("MessageT")
 
-WIRE_VERSION: Final = 2
+WIRE_VERSION: Final = 3
 
 PEER_HELLO: Final = 16
 FRAME: Final = 17
@@ -50,6 +50,8 @@ class PeerHello(NamedTuple):
     storage_uuid: str
     nodes: tuple[int, ...]
     """All that it takes for the cluster, ascending."""
+    key_bytes_max: int
+    value_bytes_max: int
 
 
 class Header(NamedTuple):
@@ -76,7 +78,7 @@ def parse_hello(body: tuple[Any, ...]) -> PeerHello:
     if body[1] != WIRE_VERSION:
         version = framing.shown(body[1])
         raise ProtocolError(f"the peer speaks version {version} of the peer protocol, this node {WIRE_VERSION}")
-    if [type(item) for item in body[2:]] != [str, str, int, int, int, str, tuple]:
+    if [type(item) for item in body[2:]] != [str, str, int, int, int, str, tuple, int, int]:
         raise ProtocolError("malformed peer HELLO")
     hello = PeerHello(*body[2:])
     if not 0 < hello.node < 256 or not 0 < hello.incarnation < 2**24:

@@ -115,10 +115,10 @@ async def test_hostile_bytes_end_their_connection_and_nothing_else(
         (b"\xff" * 1_000_000, 1),
         (client.HELLO, b"\xff" * 1_000_000),
         (peer.PEER_HELLO, "x" * 1_000_000),
-        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "x" * 1_000_000, 1, 2, 1, "disk", (1, 2, 3)),
-        (peer.PEER_HELLO, peer.WIRE_VERSION, "x" * 1_000_000, "c", 1, 2, 1, "disk", (1, 2, 3)),
-        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "c", 1, 2, 1, "disk", (1, 2, 255) * 100_000),
-        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "c", 1, 2, 1, "disk", ("x" * 1_000_000,)),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "x" * 1_000_000, 1, 2, 1, "disk", (1, 2, 3), 1, 1),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "x" * 1_000_000, "c", 1, 2, 1, "disk", (1, 2, 3), 1, 1),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "c", 1, 2, 1, "disk", (1, 2, 255) * 100_000, 1, 1),
+        (peer.PEER_HELLO, peer.WIRE_VERSION, "paxos", "c", 1, 2, 1, "disk", ("x" * 1_000_000,), 1, 1),
         (peer.GOODBYE, "x" * 1_000_000),
     ],
 )
@@ -148,12 +148,15 @@ async def _refusal(cluster: LocalCluster, hello: peer.PeerHello) -> str:
 
 async def test_impostors_are_refused_with_a_sentence(cluster: LocalCluster) -> None:
     name = cluster.config.cluster
-    right = peer.PeerHello("paxos", name, 1, 2, 1, "not its disk", (1, 2, 3))
+    right = peer.PeerHello("paxos", name, 1, 2, 1, "not its disk", (1, 2, 3), 1024, 1 << 20)
     assert "belongs to cluster 'other'" in await _refusal(cluster, right._replace(cluster="other"))
     assert "raft mode" in await _refusal(cluster, right._replace(mode="raft"))
     assert "epoch 2" in await _refusal(cluster, right._replace(epoch=2))
     more = await _refusal(cluster, right._replace(nodes=(1, 2, 3, 4)))
     assert "its cluster.toml has the nodes 1, 2, 3, 4, this node's 1, 2, 3; give both the same" in more
+    longer = await _refusal(cluster, right._replace(value_bytes_max=2 << 20))
+    assert "its cluster.toml has value_bytes_max = 2097152, this node's 1048576; give both the same file" in longer
+    assert "key_bytes_max = 7, this node's 1024" in await _refusal(cluster, right._replace(key_bytes_max=7))
     assert "another process runs as node 1" in await _refusal(cluster, right._replace(node=1))
     assert "node 9 is not in" in await _refusal(cluster, right._replace(node=9))
     assert "another disk" in await _refusal(cluster, right)
@@ -168,7 +171,8 @@ async def test_a_mutated_peer_frame_never_kills_a_node(cluster: LocalCluster) ->
     for _ in range(60):
         address = cluster.config.node(1).peer
         reader, writer = await asyncio.open_connection(address.host, address.port)
-        hello = peer.PeerHello("paxos", cluster.config.cluster, 1, 3, statuses[2]["incarnation"], "x", (1, 2, 3))
+        name, incarnation = cluster.config.cluster, statuses[2]["incarnation"]
+        hello = peer.PeerHello("paxos", name, 1, 3, incarnation, "x", (1, 2, 3), 1024, 1 << 20)
         frame = bytearray(peer.pack_hello(hello))
         for _ in range(rng.randrange(1, 6)):
             frame[rng.randrange(4, len(frame))] = rng.randrange(256)
