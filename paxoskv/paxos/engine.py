@@ -570,7 +570,7 @@ class PaxosEngine:
                 "disk_hangs": self.muted,
             },
             "operations_in_flight": self.context.in_flight,
-            "cached_keys": len(self.records.resident),
+            "cached_keys": len(self.records.resident) - self.records.blank,
             "cached_bytes": self.records.bytes,
             "dirty_keys": len(self.records.dirty),
             "evictions": self.records.evictions,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final
 
-from paxoskv.core.cache import CLEAN, RecordCache
+from paxoskv.core.cache import BLANK, CLEAN, RecordCache
 from paxoskv.paxos import register
 
 _BLOB_HEAD: Final = Struct(">QQ")
@@ -48,7 +48,7 @@ class Record:
         self.sequence = 0
         self.shadow: Shadow | None = None
         self.held = False
-        self.state = CLEAN
+        self.state = BLANK
         self.used = True
         self.busy = False
         """A chain stands on it; it must not be evicted."""
@@ -71,6 +71,7 @@ class Record:
         record.promised, record.accepted = _BLOB_HEAD.unpack_from(blob)
         record.register = blob[_BLOB_HEAD.size :]
         register.check(record.register)
+        record.state = CLEAN
         return record
 
 

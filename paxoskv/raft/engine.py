@@ -853,7 +853,7 @@ class RaftEngine:
                 "followers": self.leader.status() if self.leader is not None else {},
             },
             "operations_in_flight": self.context.in_flight,
-            "cached_keys": len(self.records.resident),
+            "cached_keys": len(self.records.resident) - self.records.blank,
             "cached_bytes": self.records.bytes,
             "dirty_keys": len(self.records.dirty),
             "evictions": self.records.evictions,

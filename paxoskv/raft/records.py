@@ -7,7 +7,7 @@ in slices and snapshots in chunks stand on it (see `machine`). A deleted key kee
 
 from typing import Final
 
-from paxoskv.core.cache import CLEAN, RecordCache
+from paxoskv.core.cache import BLANK, CLEAN, RecordCache
 
 VERSION_BYTES: Final = 8
 EXPIRY_BYTES: Final = 8
@@ -31,7 +31,7 @@ class Record:
         self.value = value
         self.version = version
         self.expires_at = expires_at
-        self.state = CLEAN
+        self.state = BLANK
         self.used = True
 
     @property
@@ -72,7 +72,11 @@ class Records(RecordCache[Record]):
     """All records of one replica, as far as they are in memory."""
 
     def decode(self, key: bytes, blob: bytes | None) -> Record:
-        return Record(key) if blob is None else Record(key, *parse(blob))
+        if blob is None:
+            return Record(key)
+        record = Record(key, *parse(blob))
+        record.state = CLEAN
+        return record
 
     def put(self, key: bytes, value: bytes | None, version: int, expires_at: int) -> None:
         """Take a record from another replica, unless the one here is as new."""

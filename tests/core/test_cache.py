@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from paxoskv.core.cache import CLEAN, ORDER_KEYS, RecordCache
+from paxoskv.core.cache import BLANK, CLEAN, ORDER_KEYS, RecordCache
 
 KEYS = 10 * ORDER_KEYS + 17
 SLICE = 256
@@ -33,9 +33,9 @@ class OneRecord:
     busy = False
     cached_bytes = 1
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, state: int = CLEAN) -> None:
         self.key = key
-        self.state = CLEAN
+        self.state = state
         self.used = False
 
     def to_blob(self) -> bytes:
@@ -89,3 +89,16 @@ def test_a_checkpoint_writes_its_records_in_the_order_of_their_keys(count: int, 
         cache.folded([key for key, _ in records])
     assert written == [b"%08d" % number for number in range(count)]
     assert all(key.startswith(b"new ") for key in cache.dirty)
+
+
+def test_blank_records_are_counted_until_they_change_or_leave() -> None:
+    cache: RecordCache[OneRecord] = RecordCache(cache_bytes=2)
+    blank = [cache.add(OneRecord(b"%d" % number, BLANK)) for number in range(4)]
+    cache.add(OneRecord(b"clean"))
+    assert cache.blank == 4
+    cache.soil(blank[0])
+    cache.soil(blank[0])
+    assert cache.blank == 3
+    cache.evict(sweep_max=100)
+    # What is dirty stays.
+    assert (len(cache.resident), cache.blank) == (2, 0)

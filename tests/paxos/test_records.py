@@ -5,6 +5,7 @@ import tracemalloc
 
 import pytest
 
+from paxoskv.core.cache import DIRTY
 from paxoskv.paxos import register
 from paxoskv.paxos.records import RECORD_BYTES, Record, Records
 
@@ -46,7 +47,7 @@ def test_a_damaged_blob_is_refused(blob: bytes) -> None:
 def test_eviction_keeps_what_is_changed_or_in_use_and_ends_within_the_bound() -> None:
     records = filled(50 * COST, 100)
     dirty = records.resident[b"key000001"]
-    dirty.state = 1
+    dirty.state = DIRTY
     busy = records.resident[b"key000002"]
     busy.busy = True
     for _ in range(3):
@@ -71,13 +72,13 @@ def test_a_record_that_was_used_gets_a_second_chance() -> None:
 def test_a_checkpoint_writes_each_changed_record_once_and_what_changes_meanwhile_again() -> None:
     records = filled(1 << 20, 5)
     for record in records.resident.values():
-        record.state = 1
+        record.state = DIRTY
         records.dirty[record.key] = record
     assert records.begin_checkpoint() == 5
     first = records.checkpoint_slice(2, 1 << 20)
     assert [key for key, _ in first] == [b"key000000", b"key000001"]
     again = records.resident[b"key000000"]
-    again.state = 1
+    again.state = DIRTY
     records.dirty[again.key] = again
     records.folded([key for key, _ in first])
     rest = records.checkpoint_slice(10, 1 << 20)

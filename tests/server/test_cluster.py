@@ -254,6 +254,16 @@ async def test_a_store_ten_times_the_cache_works_and_memory_stays_bounded(tmp_pa
                 assert status["keys"] >= 2000
 
 
+@pytest.mark.parametrize("mode", ["paxos", "raft"])
+async def test_a_key_that_was_only_read_is_none(tmp_path: Path, mode: str) -> None:
+    with running_cluster(tmp_path, 3, mode=mode) as cluster:
+        async with paxoskv.connect(cluster.endpoints, timeout=30) as kv:
+            await asyncio.gather(*[kv.put(f"k{i}", "x") for i in range(3)])
+            for _ in range(3):
+                await asyncio.gather(*[kv.get(f"absent{i}") for i in range(50)])
+            assert max([status["keys"] for status in await kv.status()]) == 3
+
+
 async def test_a_full_disk_stops_the_votes_of_one_node_and_nothing_else(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small") as disk, running_cluster(tmp_path / "cluster", 3) as cluster:
         cluster.stop_all()
