@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -109,29 +109,33 @@ class BlockingClient:
             call.refuse()
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        call = _Call(coroutine)
         try:
             self._check_thread()
-            self._calls.add(call)
-            self._loop.call_soon_threadsafe(self._begin, call)
-        except RuntimeError:
-            call.refuse()  # The loop is closed.
-        except BaseException:
+        except PaxosKVError:
             coroutine.close()
-            self._calls.discard(call)
             raise
+        call = _Call(coroutine)
+        self._calls.add(call)
         try:
+            self._hand_over(self._begin, call)
             if self._loop.is_closed():
                 call.refuse()  # The thread may have ended without seeing this one.
             call.wait()
         except BaseException:
-            # Ctrl-C, for one: the call is given up, and the client stays usable.
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(call.give_up)
+            # Ctrl-C, for one: the call is given up, and the client stays usable. Whether the loop had it already, only
+            # the loop's thread knows.
+            self._hand_over(_Call.give_up, call)
             raise
         finally:
             self._calls.discard(call)
         return call.outcome()
+
+    def _hand_over(self, step: Callable[[_Call[Any]], None], call: _Call[Any]) -> None:
+        """Have the loop's thread do it."""
+        try:
+            self._loop.call_soon_threadsafe(step, call)
+        except RuntimeError:
+            call.refuse()  # The loop is closed.
 
     def _begin(self, call: _Call[Any]) -> None:
         if self._ended:

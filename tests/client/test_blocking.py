@@ -246,6 +246,32 @@ def test_a_ctrl_c_just_when_it_has_connected_ends_and_leaves_no_thread(
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_ctrl_c_while_a_call_is_handed_over_leaves_nothing_that_close_waits_for(begun: bool) -> None:
+    """The coroutine was closed under its task, which then never ended."""
+    with threaded_nodes(1) as threaded:
+        threaded.do(switch("hang", True))
+        kv = connect(threaded)
+        hand_over = kv._loop.call_soon_threadsafe
+
+        def interrupted(*arguments: Any) -> None:
+            del kv._loop.call_soon_threadsafe  # type: ignore[method-assign]
+            if begun:
+                hand_over(*arguments)
+                threaded.until(lambda node: len(node.seen) == 1)
+            raise KeyboardInterrupt
+
+        kv._loop.call_soon_threadsafe = interrupted  # type: ignore[method-assign, assignment]
+        with pytest.raises(KeyboardInterrupt):
+            kv.put("k", "v")
+        threaded.do(switch("hang", False))
+        assert kv.get("other").version == 0
+        closing = threading.Thread(target=kv.close, daemon=True)
+        closing.start()
+        closing.join(60)
+        assert not closing.is_alive()
+
+
 def test_a_signal_handler_may_close_the_client_in_the_middle_of_a_call(
     threaded: ThreadedNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
