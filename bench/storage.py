@@ -24,9 +24,9 @@ import msgpack
 
 from bench import measuring
 from bench.measuring import BATCHES, Figures
+from paxoskv.net import loops
 from paxoskv.paxos import ballot, register
 from paxoskv.paxos.messages import Proposals
-from paxoskv.server.run import run_with_best_loop
 from paxoskv.storage.contract import Identity
 from paxoskv.storage.sqlite import SqliteStorage
 from paxoskv.wire import paxos
@@ -242,7 +242,7 @@ def run(quick: bool) -> Figures:
             figures.update(await tail(folder, plan))
         return 0
 
-    run_with_best_loop(measure)
+    loops.run(measure)
     return figures
 
 

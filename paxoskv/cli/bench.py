@@ -21,7 +21,6 @@ from paxoskv.core.errors import PaxosKVError
 from paxoskv.load.plan import Outcome, Plan
 from paxoskv.load.processes import Show
 from paxoskv.load.processes import run as run_load
-from paxoskv.server.run import run_with_best_loop
 
 # As in YCSB's workload E: the share of scans among the operations, and how many keys the longest wants.
 _SCANS: Final = 0.95
@@ -217,7 +216,7 @@ def bench(
 
 def _run(plan: Plan, processes: int) -> Outcome:
     with _progress(plan) as show:
-        return run_load(plan, processes, run_with_best_loop, show)
+        return run_load(plan, processes, show)
 
 
 @contextlib.contextmanager

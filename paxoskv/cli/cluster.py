@@ -11,8 +11,9 @@ import click
 
 from paxoskv.cli import how_to_call, json_option
 from paxoskv.cli.serve import Size
+from paxoskv.core.engine import MODE_NAMES
 from paxoskv.core.errors import ConfigurationError
-from paxoskv.server import config, launcher
+from paxoskv.server import launcher
 
 _POLL_S = 0.1
 
@@ -35,7 +36,7 @@ _POLL_S = 0.1
     envvar="PAXOSKV_BASE_PORT",
     help="Node i listens for clients on PORT+i and for peers on PORT+100+i.  [default: 7400, or as DIR has it]",
 )
-@click.option("--mode", type=click.Choice(config.MODE_NAMES), envvar="PAXOSKV_MODE", help="[default: paxos]")
+@click.option("--mode", type=click.Choice(MODE_NAMES), envvar="PAXOSKV_MODE", help="[default: paxos]")
 @click.option("--cache-bytes", type=Size(), envvar="PAXOSKV_CACHE_BYTES", help="As for `paxoskv serve`.")
 @click.option("--fault-injection", is_flag=True, envvar="PAXOSKV_FAULT_INJECTION", help="As for `paxoskv serve`.")
 @click.option(

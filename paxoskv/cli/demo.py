@@ -16,9 +16,9 @@ from paxoskv.check import Result, Verdict, check, write_html, write_jsonl
 from paxoskv.check.sentences import quote
 from paxoskv.cli import DEFINITE_ERROR, Number, check_folder, json_option, make_console
 from paxoskv.cli.ending import ended_by_sigterm, run_until_sigterm
+from paxoskv.core.engine import MODE_NAMES
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.server import launcher
-from paxoskv.server.config import MODE_NAMES
 
 _SENTENCES_MAX = 10
 _OUT = "paxoskv-demo"

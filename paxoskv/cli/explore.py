@@ -7,6 +7,7 @@ import click
 
 from paxoskv.cli import check_asserts, json_option
 from paxoskv.core.build import COMPILED
+from paxoskv.core.engine import MODE_NAMES
 from paxoskv.core.errors import ConfigurationError
 
 _DIGITS_MAX = 9
@@ -54,9 +55,7 @@ def _operations(
 
 
 @click.command(short_help="Visit every interleaving of a few operations.")
-@click.option(
-    "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine to run."
-)
+@click.option("--mode", type=click.Choice(MODE_NAMES), default="paxos", show_default=True, help="Which engine to run.")
 @click.option(
     "--operations", default=_EXAMPLES, show_default=True, callback=_operations, help="What clients ask, by node."
 )

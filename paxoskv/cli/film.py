@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from paxoskv.cli import BAD_USAGE, Number, check_not_input, is_given, json_option, to_write
+from paxoskv.core.engine import MODE_NAMES
 
 if TYPE_CHECKING:
     from paxoskv.film import Cut, Reel
 
 _BOTH = "both"
-_MODES = ("paxos", "raft", _BOTH)
+_MODES = (*MODE_NAMES, _BOTH)
 
 
 @click.command(short_help="Turn a trace into a film: one HTML file to watch.")
@@ -123,7 +124,7 @@ def _play(name: str, mode: str, cut: "Cut") -> "list[Reel]":
 
     if name not in SCENARIOS:
         raise click.UsageError(f"there is no scenario {name!r}; there are {', '.join(SCENARIOS)}")
-    modes = ("paxos", "raft") if mode == _BOTH else (mode,)
+    modes = MODE_NAMES if mode == _BOTH else (mode,)
     reels = [make_reel(perform(name, each), cut) for each in modes]
     if not all(reel.events for reel in reels):
         raise NotATrace(f"nothing of {name} is left to show: {why_empty(cut)}")

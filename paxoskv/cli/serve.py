@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from paxoskv.cli import check_asserts, json_option
+from paxoskv.net import loops
 from paxoskv.paxos.ballot import STEP_MAX
 from paxoskv.server import config
 from paxoskv.server.logs import LEVELS
@@ -185,7 +186,7 @@ def serve(
         trace,
         trace_bytes,
     )
-    code = run.run_with_best_loop(lambda: run.serve(config.load(config_path), node, options))
+    code = loops.run(lambda: run.serve(config.load(config_path), node, options))
     raise SystemExit(code)
 
 

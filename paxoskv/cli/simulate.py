@@ -13,6 +13,7 @@ import click
 
 from paxoskv import __version__
 from paxoskv.cli import INTERRUPTED, check_asserts, json_option, make_console, to_write
+from paxoskv.core.engine import MODE_NAMES
 
 if TYPE_CHECKING:
     from paxoskv.sim.run import Report, Totals, Universes
@@ -39,9 +40,7 @@ def parse_seeds(context: click.Context, parameter: click.Parameter, text: str) -
 
 
 @click.command(short_help="Run the engine where everything fails, many times.")
-@click.option(
-    "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine to run."
-)
+@click.option("--mode", type=click.Choice(MODE_NAMES), default="paxos", show_default=True, help="Which engine to run.")
 @click.option("--seeds", default="0:1000", show_default=True, callback=parse_seeds, help=_SEEDS_HELP)
 @click.option("--nodes", type=click.IntRange(1, 9), help="Nodes in every universe. [default: drawn, mostly 3]")
 @click.option(

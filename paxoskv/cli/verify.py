@@ -11,6 +11,7 @@ import click
 
 from paxoskv.cli import Number, check_folder, is_given, json_option, make_console
 from paxoskv.cli.ending import run_until_sigterm
+from paxoskv.core.engine import MODE_NAMES
 
 if TYPE_CHECKING:
     from paxoskv.verify.run import Report
@@ -37,9 +38,7 @@ def _faults(context: click.Context, parameter: click.Parameter, text: str) -> tu
     help="New folder for the history, the report and the summary.  [default: verify, verify-2, ...]",
 )
 @click.option("--nodes", type=click.IntRange(1, 9), default=3, show_default=True, help="Of the cluster.")
-@click.option(
-    "--mode", type=click.Choice(["paxos", "raft"]), default="paxos", show_default=True, help="Which engine it runs."
-)
+@click.option("--mode", type=click.Choice(MODE_NAMES), default="paxos", show_default=True, help="Which engine it runs.")
 @click.option("--duration", type=Number(0.5), default=30.0, show_default=True, help="Seconds of load and faults.")
 @click.option("--clients", type=click.IntRange(1, 10_000), default=24, show_default=True, help="Spread over the nodes.")
 @click.option("--keys", type=click.IntRange(1, 1000), default=8, show_default=True, help="Few, so that clients meet.")

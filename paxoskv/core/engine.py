@@ -1,12 +1,15 @@
 """The contract between an engine, which decides, and its driver, which does."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 from paxoskv.core.operations import Operation, Result
 
 if TYPE_CHECKING:
     from paxoskv.core.scan import ScanOperation
+
+MODE_NAMES: Final = ("paxos", "raft")
+"""What the engines are called, in files, on the wire and in commands."""
 
 MessageT = TypeVar("MessageT")
 

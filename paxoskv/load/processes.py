@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection as Pipe
 from types import FrameType
 from typing import Any, Final
@@ -15,6 +15,7 @@ from typing import Any, Final
 from paxoskv.core.errors import PaxosKVError
 from paxoskv.load.generator import Generator
 from paxoskv.load.plan import Outcome, Plan
+from paxoskv.net import loops
 
 _PROGRESS_S: Final = 0.25
 _POLL_S: Final = 0.05
@@ -23,21 +24,19 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 Show = Callable[[int], None]
 """Called when the load begins, and then about four times a second, with the number of operations measured so far."""
-RunLoop = Callable[[Callable[[], Coroutine[Any, Any, int]]], int]
-"""Runs a coroutine on an event loop of its own, as `paxoskv.server.run.run_with_best_loop` does."""
 
 
-def run(plan: Plan, processes: int, run_loop: RunLoop, show: Show) -> Outcome:
+def run(plan: Plan, processes: int, show: Show) -> Outcome:
     """Carry out the plan, with its clients and its rate divided over so many processes.
 
     There are as many clients as processes, or more. SIGINT or SIGTERM ends the measurement; a second one does what it
     does by itself. Raises as `Generator.run` does.
     """
     if processes == 1:
-        return _run_here(plan, run_loop, show)
+        return _run_here(plan, show)
     if plan.load:
-        run_loop(lambda: _load(plan))
-    return _run_in_processes(_divide(plan, processes), run_loop, show)
+        loops.run(lambda: _load(plan))
+    return _run_in_processes(_divide(plan, processes), show)
 
 
 async def _load(plan: Plan) -> int:
@@ -45,7 +44,7 @@ async def _load(plan: Plan) -> int:
     return 0
 
 
-def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
+def _run_here(plan: Plan, show: Show) -> Outcome:
     found: list[Outcome] = []
 
     async def main() -> int:
@@ -76,7 +75,7 @@ def _run_here(plan: Plan, run_loop: RunLoop, show: Show) -> Outcome:
             restore()
         return 0
 
-    run_loop(main)
+    loops.run(main)
     return found[0]
 
 
@@ -101,7 +100,7 @@ def _divide(plan: Plan, processes: int) -> list[Plan]:
     ]
 
 
-def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outcome:
+def _run_in_processes(plans: list[Plan], show: Show) -> Outcome:
     # A fresh interpreter for each: a fork would take threads and event loops along.
     context = multiprocessing.get_context("spawn")
     started = context.Barrier(len(plans))
@@ -115,7 +114,7 @@ def _run_in_processes(plans: list[Plan], run_loop: RunLoop, show: Show) -> Outco
         with _undisturbed_children():
             for plan in plans:
                 ours, theirs = context.Pipe(duplex=False)
-                arguments = (plan, run_loop, started, begun, stop, progress, theirs, os.getpid())
+                arguments = (plan, started, begun, stop, progress, theirs, os.getpid())
                 worker = context.Process(target=_work, args=arguments, name=f"paxoskv bench {plan.part}", daemon=True)
                 worker.start()
                 theirs.close()
@@ -167,9 +166,7 @@ def _undisturbed_children() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(
-    plan: Plan, run_loop: RunLoop, started: Any, begun: Any, stop: Any, progress: Any, pipe: Pipe, parent: int
-) -> None:
+def _work(plan: Plan, started: Any, begun: Any, stop: Any, progress: Any, pipe: Pipe, parent: int) -> None:
     """One process's part. Answers its Outcome, or the error that it ended with, through the pipe."""
     results: list[Outcome | PaxosKVError] = []
 
@@ -204,7 +201,7 @@ def _work(
         return 0
 
     try:
-        run_loop(main)
+        loops.run(main)
     except PaxosKVError as error:
         results.append(error)
         started.abort()

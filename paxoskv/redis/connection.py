@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from paxoskv.core.operations import ERROR_STATUS_MIN, GET, SETRANGE, Operation, Result
 from paxoskv.core.scan import ScanOperation
+from paxoskv.net.unread import Unread
 from paxoskv.redis import replies
 from paxoskv.redis.commands import find
 from paxoskv.redis.commands.table import Call, One, Plan, Refusal, TransactionRefusal, failure, too_large
@@ -20,7 +21,6 @@ from paxoskv.redis.host import Host
 from paxoskv.redis.parser import COMMAND_BYTES_MAX, Parser, RespError
 from paxoskv.redis.session import OFF, ON, SKIP, SKIP_NEXT, Session, Sessions
 from paxoskv.redis.transaction import RefusedTransaction
-from paxoskv.redis.unread import Unread
 
 OPERATION_S_MAX: Final = 3.0
 """An operation that is not decided by then is answered with an error: redis-py takes five seconds of silence

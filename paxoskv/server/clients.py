@@ -9,9 +9,9 @@ from paxoskv.core import errors, operations
 from paxoskv.core.errors import ProtocolError
 from paxoskv.core.operations import Operation, Result
 from paxoskv.core.scan import Item, ScanOperation
+from paxoskv.net.sockets import keep_alive
+from paxoskv.net.unread import Unread
 from paxoskv.redis.connection import RedisConnection
-from paxoskv.redis.unread import Unread
-from paxoskv.server.sockets import keep_alive
 from paxoskv.wire import client as wire
 from paxoskv.wire import framing
 

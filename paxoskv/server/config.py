@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from paxoskv.core.address import Address
+from paxoskv.core.engine import MODE_NAMES
 from paxoskv.core.errors import ConfigurationError
 from paxoskv.core.limits import Limits
 
-MODE_NAMES = ("paxos", "raft")
 NODE_MAX = 255
 EPOCH_MAX = 2**63 - 1
 KEY_BYTES_CEILING = 65_536

@@ -10,8 +10,8 @@ import random
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from paxoskv.core.errors import ProtocolError
+from paxoskv.net.sockets import give_up_soon, keep_alive
 from paxoskv.server.config import NodeConfig
-from paxoskv.server.sockets import give_up_soon, keep_alive
 from paxoskv.wire import framing, peer
 
 if TYPE_CHECKING:

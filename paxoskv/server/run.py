@@ -6,11 +6,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 from paxoskv.core.address import Address
 from paxoskv.core.errors import ConfigurationError, StorageError
+from paxoskv.net import loops
 from paxoskv.server.clients import ClientPort
 from paxoskv.server.config import ClusterConfig, Options, override
 from paxoskv.server.logs import NodeLog
@@ -25,25 +26,6 @@ from paxoskv.storage.sqlite import SqliteStorage
 DRAIN_S_MAX: Final = 10.0
 _CLOSE_S_MAX: Final = 5.0
 EXIT_FAILED_COMMIT: Final = 70
-
-
-def run_with_best_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
-    """asyncio.run on uvloop, or on asyncio's own loop where uvloop cannot be had."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.run(main())
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main())
-
-
-def _slower_loop() -> str:
-    """Why the running loop is not uvloop's, "" if it is."""
-    try:
-        import uvloop
-    except ImportError as error:
-        return str(error)
-    return "" if isinstance(asyncio.get_running_loop(), uvloop.Loop) else "another loop was asked for"
 
 
 async def serve(config: ClusterConfig, number: int, options: Options) -> int:
@@ -131,7 +113,7 @@ async def _serve_from(
     ]
     node.start()
     _tune()
-    if reason := _slower_loop():
+    if reason := loops.why_slower():
         log.warning("runs on asyncio's own event loop, which is slower", reason=reason)
     log.info(
         "ready",

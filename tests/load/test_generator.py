@@ -19,7 +19,6 @@ from paxoskv.load.generator import Generator
 from paxoskv.load.plan import Outcome, Plan
 from paxoskv.load.processes import run
 from paxoskv.load.timeline import Timeline
-from paxoskv.server.run import run_with_best_loop
 
 ENDLESS = 600.0
 
@@ -397,7 +396,7 @@ async def test_no_node_at_all_is_not_reached() -> None:
 def test_processes_share_the_clients_and_their_outcomes_add_up(threaded: ThreadedNodes, processes: int) -> None:
     plan = Plan(threaded.endpoints.split(","), clients=5, duration_s=0.7, keys=20, op="incr")
     shown: list[int] = []
-    outcome = run(plan, processes, run_with_best_loop, shown.append)
+    outcome = run(plan, processes, shown.append)
     assert outcome.acknowledged_increments == executed(threaded.nodes) > 100
     assert 0 < outcome.histogram.total <= outcome.acknowledged_increments
     assert shown == sorted(shown)
@@ -408,7 +407,7 @@ def test_processes_share_the_clients_and_their_outcomes_add_up(threaded: Threade
 def test_what_ends_one_process_ends_all_and_is_told() -> None:
     plan = Plan(["127.0.0.1:1"], clients=5, load=False)
     with pytest.raises(paxoskv.NotReached, match="Connection refused"):
-        run(plan, 2, run_with_best_loop, lambda operations: None)
+        run(plan, 2, lambda operations: None)
 
 
 def test_outcomes_of_processes_add_up() -> None:

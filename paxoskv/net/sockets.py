@@ -1,4 +1,4 @@
-"""What every connection of a node has."""
+"""Options of TCP that asyncio does not set."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""How long a client is put up with that asks and does not read what it is told; in both protocols."""
+"""How long a client is put up with that asks and does not read what it is told; whatever it speaks."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,0 +1,1 @@
+"""What our ends of connections have in common, whatever is spoken on them: event loops, sockets, slow readers."""
