@@ -104,9 +104,7 @@ def status(endpoints: str, timeout: float, as_json: bool) -> None:
             console.print(_table(part))
         for node in nodes:
             if not node["up"]:
-                error = node["error"]
-                address = node["address"]
-                click.echo(f"down: {error if address in error else f'{address}: {error}'}", err=True)
+                click.echo(f"down: {node['error']}", err=True)
     if not any(node["up"] for node in nodes):
         raise SystemExit(DEFINITE_ERROR)
 

@@ -131,7 +131,7 @@ class Link:
         if self.connection is connection or self.connection is None:
             self.connection = None
             self._hooks.route()
-            self.reason = reason if reason.startswith(self.address) else f"{self.address}: {reason}"
+            self.reason = self._named(reason)
             self._lost.set()
             if self._verdict is not None:
                 self._verdict.cancel()
@@ -269,10 +269,17 @@ class Link:
                 if self.connection is None:
                     await self.first_attempt(min(seconds, CONNECT_S))
                 if self.connection is None:
-                    return {"address": self.address, "up": False, "error": self.reason or "no answer"}
+                    return self._down(self.reason or "no answer")
                 return {**await self.connection.status(), "address": self.address, "up": True}
         except (TimeoutError, PaxosKVError) as error:
-            return {"address": self.address, "up": False, "error": str(error) or f"no answer within {seconds:g} s"}
+            return self._down(str(error) or f"no answer within {seconds:g} s")
+
+    def _down(self, reason: str) -> dict[str, Any]:
+        return {"address": self.address, "up": False, "error": self._named(reason)}
+
+    def _named(self, reason: str) -> str:
+        """The reason with the node's address, once."""
+        return reason if reason.startswith(self.address) else f"{self.address}: {reason}"
 
 
 def node_timeout_ms(seconds: float) -> int:

@@ -945,7 +945,7 @@ async def test_status_has_one_entry_for_each_endpoint_in_their_order(pair: Pair)
         second.hang = True
         statuses = await kv.status(timeout=1.0)
     assert statuses[0] == {"node": 1, "mode": "fake", "address": first.address, "up": True}
-    assert statuses[1] == {"address": second.address, "up": False, "error": "no answer within 1 s"}
+    assert statuses[1] == {"address": second.address, "up": False, "error": f"{second.address}: no answer within 1 s"}
 
 
 async def test_status_needs_nobody_to_be_up(pair: Pair) -> None:
