@@ -451,7 +451,6 @@ class Proposer:
 
     def _fold(self, chain: Chain) -> None:
         """Put everything that waits through the tail, in order, and propose the last of it as one Accept."""
-        context = self._context
         record = chain.record
         if chain.is_quiet():
             self.close(chain)
@@ -459,12 +458,39 @@ class Proposer:
         if record is not None and record.promised > chain.ballot:
             self._preempted(chain, record.promised, False)
             return
+        if not self._takes_a_fold(chain):
+            return
+        tail = chain.tail
+        if tail is None:
+            if len(chain.waiting) == 1 and not chain.unresolved and not chain.relayed and self._put(chain):
+                return
+            tail = chain.tail = registers.decode(chain.base_register)
+        step = chain.step
+        # A list of its own for the flight: the chain's goes on collecting.
+        jobs, chain.relayed = chain.relayed, []
+        answers, gets = self._evaluate(chain, tail, jobs)
+        self.counters["folded_operations"] += len(answers)
+        if not answers and not jobs:
+            if chain.is_quiet():
+                self.close(chain)
+            return
+        if tail.expires_at:
+            # What was put with an expiry in the past is gone at once.
+            lapse(chain, self._context.wall_ms)
+        if chain.step == step:
+            if self._records_nothing(chain, answers, jobs, gets):
+                return
+            chain.step += 1
+        self._propose(chain, registers.encode(tail), answers, jobs)
+
+    def _takes_a_fold(self, chain: Chain) -> bool:
+        """Whether the ballot may have another batch now. If not, one on its way, or a new ballot, goes on with it."""
         if chain.own_first and chain.flights:
             # A second batch would wait for a commit of its own, and be given up on its own.
-            return
+            return False
         if len(chain.flights) >= _FLIGHTS_MAX:
             # Each holds the whole value. What waits goes with the next, when one of them is chosen.
-            return
+            return False
         # A step for each, one more where something expires before it, and the same for the end of the fold.
         wanted = 2 * (len(chain.unresolved) + len(chain.waiting) + 1)
         for job in chain.relayed:
@@ -473,32 +499,30 @@ class Proposer:
             # The ballot has no steps left: a new round, once nothing of this one is in flight.
             if not chain.flights:
                 self._renew(chain)
-            return
-        tail = chain.tail
-        if tail is None:
-            if len(chain.waiting) == 1 and not chain.unresolved and not chain.relayed and self._put(chain):
-                return
-            tail = chain.tail = registers.decode(chain.base_register)
-        step = chain.step
+            return False
+        return True
+
+    def _evaluate(
+        self, chain: Chain, tail: registers.Register, jobs: list[RelayJob]
+    ) -> tuple[list[tuple[Operation, Result]], list[Operation]]:
+        """Put what was relayed, what is in doubt and what waits through the tail; the own operations with what came of
+        each, and the gets among them."""
+        context = self._context
         node = context.node
         limit = context.value_bytes_max
         wall_ms = context.wall_ms
         answers: list[tuple[Operation, Result]] = []
-        # A list of its own for the flight: the chain's goes on collecting.
-        jobs, chain.relayed = chain.relayed, []
+        gets: list[Operation] = []
         for job in jobs:
             job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]
         if chain.unresolved:
-            unresolved = chain.unresolved
-            chain.unresolved = []
+            unresolved, chain.unresolved = chain.unresolved, []
             for operation in unresolved:
                 if operation.done:
                     continue
                 result = enter(chain, node, operation, limit, wall_ms)
                 answers.append((operation, result))
-        waiting = chain.waiting
-        chain.waiting = []
-        gets = []
+        waiting, chain.waiting = chain.waiting, []
         ballot = chain.ballot
         for operation in waiting:
             if operation.done:
@@ -512,33 +536,29 @@ class Proposer:
             operation.number = context.next_operation()
             operation.exposed = ballot
             answers.append((operation, enter(chain, node, operation, limit, wall_ms)))
-        self.counters["folded_operations"] += len(answers)
-        if not answers and not jobs:
-            if chain.is_quiet():
-                self.close(chain)
-            return
-        if tail.expires_at:
-            # What was put with an expiry in the past is gone at once.
-            lapse(chain, wall_ms)
-        if chain.step == step:
-            # Nothing new is recorded. What was settled is answered with the tail, once that is chosen at this ballot.
-            if gets and not chain.identity_wanted and len(gets) == len(answers) and not jobs:
-                for operation in gets:
-                    self._read(operation)
-                if chain.is_quiet():
-                    self.close(chain)
-                return
-            if chain.flights and not gets:
-                chain.flights[-1].answers.extend(answers)
-                chain.flights[-1].jobs.extend(jobs)
-                return
-            if step and not gets:
-                self.finish(answers, jobs)
-                if chain.is_quiet():
-                    self.close(chain)
-                return
-            chain.step += 1
-        self._propose(chain, registers.encode(tail), answers, jobs)
+        return answers, gets
+
+    def _records_nothing(
+        self, chain: Chain, answers: list[tuple[Operation, Result]], jobs: list[RelayJob], gets: list[Operation]
+    ) -> bool:
+        """See to a fold that left the register as it was; False if that takes a step all the same.
+
+        What was settled is answered with the tail, once that is chosen at this ballot.
+        """
+        if gets and not chain.identity_wanted and len(gets) == len(answers) and not jobs:
+            for operation in gets:
+                self._read(operation)
+        elif chain.flights and not gets:
+            chain.flights[-1].answers.extend(answers)
+            chain.flights[-1].jobs.extend(jobs)
+            return True
+        elif chain.step and not gets:
+            self.finish(answers, jobs)
+        else:
+            return False
+        if chain.is_quiet():
+            self.close(chain)
+        return True
 
     def _put(self, chain: Chain) -> bool:
         """Propose the one operation that waits without decoding the tail, if it is a plain put on a plain register.

@@ -189,7 +189,7 @@ PAXOS = (
     Canary(
         "failed condition answered without a quorum",
         "B2",
-        _PROPOSER + "_fold",
+        _PROPOSER + "_evaluate",
         "answers.append((operation, enter(chain, node, operation, limit, wall_ms)))",
         "answers.append((operation, enter(chain, node, operation, limit, wall_ms)))\n"
         "        if answers[-1][1].status:\n"
@@ -240,16 +240,18 @@ PAXOS = (
     Canary(
         "settled by promises",
         "B3",
-        _PROPOSER + "_fold",
-        "answers.append((operation, result))",
-        "answers.append((operation, result))\n"
+        _PROPOSER + "_evaluate",
+        "result = enter(chain, node, operation, limit, wall_ms)\n            answers.append((operation, result))",
+        "step = chain.step\n"
+        "            result = enter(chain, node, operation, limit, wall_ms)\n"
+        "            answers.append((operation, result))\n"
         "            if chain.step == step:\n"
         "                self.finish(answers[-1:], [])",
     ),
     Canary(
         "relay answered from an unchosen tail",
         "B4",
-        _PROPOSER + "_fold",
+        _PROPOSER + "_evaluate",
         "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]",
         "job.results = [enter(chain, job.origin, operation, limit, wall_ms) for operation in job.operations]\n"
         "        for job in jobs:\n"
@@ -292,9 +294,11 @@ PAXOS = (
     Canary(
         "folds share a version",
         "B7",
-        _PROPOSER + "_fold",
+        _PROPOSER + "_evaluate",
         "operation.exposed = ballot",
-        "operation.exposed = ballot\n        if answers and chain.step > step:\n            chain.step -= 1",
+        "operation.exposed = ballot\n"
+        "        if answers and answers[-1][1].version == chain.ballot << ballots.STEP_BITS | chain.step:\n"
+        "            chain.step -= 1",
     ),
     Canary(
         "acknowledgement counted twice from one node",
