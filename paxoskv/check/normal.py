@@ -5,7 +5,9 @@ and a delete that found nothing, are reads. What remains is observations, mutati
 that may have.
 """
 
+import collections
 import itertools
+import math
 import operator
 from collections.abc import Callable, Container
 from dataclasses import dataclass
@@ -146,9 +148,43 @@ class NormalForm:
                 self.absences = sorted([*self.absences, *idle])
                 found_nothing = set(idle)
                 self.mutations = [row for row in self.mutations if row not in found_nothing]
+            self._sort_blind_deletes()
             # Nothing is at version 0, so a delete of it finds nothing.
             self.unknowns = [row for row in self.unknowns if columns.kinds[row] != DELETE or conditions[row] != 0]
         self._find_contradiction(codes)
+
+    def _sort_blind_deletes(self) -> None:
+        """Take those that told a version, but not whether the key was there, for reads where they found it gone: one
+        of a version made it at most, and that may as well be the one that began first.
+        """
+        columns = self.columns
+        kinds, conditions, results = columns.kinds, columns.conditions, columns.results
+        versions, starts = columns.versions, columns.starts
+        # One that demanded a version, and was not refused, removed what it demanded.
+        blind = [
+            row
+            for row in self.mutations
+            if kinds[row] == DELETE and results[row] is None and conditions[row] is None and versions[row]
+        ]
+        makers = collections.Counter(map(versions.__getitem__, self.mutations))
+        # Whoever saw a version before any of its deletes began saw what none of them made.
+        seen: dict[int | None, float] = {}
+        for row in self.absences:
+            seen[versions[row]] = min(seen.get(versions[row], math.inf), columns.finishes[row])
+        alike: dict[int | None, list[int]] = {}
+        for row in blind:
+            version = versions[row]
+            if makers[version] > 1 or version in seen or version == self.initial_version:
+                alike.setdefault(version, []).append(row)
+        idle = set(itertools.chain.from_iterable(alike.values()))
+        for version, rows in alike.items():
+            first = min(rows, key=starts.__getitem__)
+            is_known = makers[version] > len(rows) or version == self.initial_version
+            if not is_known and seen.get(version, math.inf) >= starts[first]:
+                idle.remove(first)
+        if idle:
+            self.absences = sorted([*self.absences, *idle])
+            self.mutations = [row for row in self.mutations if row not in idle]
 
     def _find_contradiction(self, codes: bytes) -> None:
         columns = self.columns

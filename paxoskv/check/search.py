@@ -67,7 +67,7 @@ def follow(form: NormalForm, row: int, seen: bool, answered: bool, state: State)
     if after is REFUSED:
         return None
     assert after is None or isinstance(after, bytes)
-    if after is None and value is None and not told:
+    if after is None and value is None and (not told or told == version):
         return state
     if not told:
         return State(after, told, floor)

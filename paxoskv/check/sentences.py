@@ -51,6 +51,7 @@ def call(operation: Operation) -> str:
 def answer(operation: Operation) -> str:
     """What came of it, as a verb with its object."""
     kind, result, version, outcome = operation.kind, operation.result, operation.version, operation.outcome
+    condition = operation.condition
     if outcome == "unknown":
         return "was not answered"
     if outcome == "failed":
@@ -65,6 +66,8 @@ def answer(operation: Operation) -> str:
     if kind == "swap":
         return f"returned {quote(seen)}{made}"
     if kind == "delete":
+        if result is None and condition is None:
+            return f"succeeded{at}"
         return f"found nothing{at}" if result is False else f"removed the key{made}"
     if result is not None:
         return f"returned {int(result)}{made}"

@@ -105,7 +105,7 @@ def step(state: State, operation: Operation) -> State | None:
         state = demanded
     if kind == "delete":
         if value is None:
-            if answered and result is None and condition is None and operation.version:
+            if answered and result is None and condition is None and operation.version not in (None, 0, state.version):
                 return change(state, None, operation)
             if answered and result is None and not condition:
                 return observe(state, None, operation.version)

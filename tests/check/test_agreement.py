@@ -136,6 +136,33 @@ def test_a_refused_delete_is_not_taken_for_one_that_took_effect() -> None:
     assert found.order == [1, 2, 3, 4]
 
 
+def test_a_delete_that_does_not_tell_may_have_found_the_version_that_another_delete_left() -> None:
+    """It is as good as a read then, wherever that version is from; and only one of several can have made it."""
+    put = Operation(1, 1, "put", KEY, 0.0, 1.0, "ok", b"a", None, None, 1)
+    deletes = [Operation(at, at, "delete", KEY, 2.0 * at, 2.0 * at + 1, "ok", None, None, None, 2) for at in (2, 3)]
+    lost = replace(deletes[0], number=4, start=2.0, outcome="unknown", finish=None, version=None)
+    gone = Operation(5, 5, "get", KEY, 2.0, 3.0, "ok", None, None, None, 2)
+    for operations in (
+        [put, *deletes],
+        [put, replace(deletes[0], result=True), deletes[1]],
+        [put, replace(deletes[0], condition=1), deletes[1]],
+        [put, lost, gone, *deletes],
+        [replace(put, version=None), *deletes],
+    ):
+        [found] = check(History(operations), orders=True).keys
+        assert found.order is not None, found.sentence
+        assert model.replay(operations, found.order, model.initial_state(None, None)) == ""
+    [found] = check(History([put, *(replace(each, result=True) for each in deletes)])).keys
+    assert found.verdict is Verdict.ILLEGAL
+    before = History([deletes[0]])
+    before.initial[KEY] = None, 2
+    assert check(before).verdict is Verdict.OK
+    again = replace(put, number=6, start=8.0, finish=9.0, version=3)
+    [found] = check(History([put, *deletes[:1], again, replace(deletes[1], start=10.0, finish=11.0)])).keys
+    assert found.verdict is Verdict.ILLEGAL
+    assert "delete by client 3 (10.000 to 11.000 s) succeeded at version 2" in found.sentence.lower()
+
+
 def test_what_was_read_later_tells_which_unanswered_appends_came_in_between() -> None:
     """Of thirty of one length, five came before each append that told the length: some 10^14 ways to choose them."""
     value = b""
