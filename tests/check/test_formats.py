@@ -50,6 +50,31 @@ GOOD = {
         {:process 0, :type :ok, :f :append, :key "k", :value 1}
         {:process 0, :type :invoke, :f :read, :key "k", :value nil}
         {:process 0, :type :ok, :f :read, :key "k", :value [1]}""",
+    "EDN, a register that holds vectors": """
+        {:process 0, :type :invoke, :f :write, :value [1 2]}
+        {:process 0, :type :ok, :f :write, :value [1 2]}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value [1 2]}
+        {:process 1, :type :invoke, :f :cas, :value [[1 2] []]}
+        {:process 1, :type :ok, :f :cas, :value [[1 2] []]}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value []}""",
+    "EDN, a list that is written and appended to": """
+        {:process 0, :type :invoke, :f :write, :value [1 2]}
+        {:process 0, :type :ok, :f :write, :value [1 2]}
+        {:process 0, :type :invoke, :f :append, :value 3}
+        {:process 0, :type :ok, :f :append, :value 3}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value [1 2 3]}
+        {:process 0, :type :invoke, :f :write, :value []}
+        {:process 0, :type :ok, :f :write, :value []}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value []}""",
+    "EDN, maps in another order": """
+        {:process 0, :type :invoke, :f :write, :value {:a 1, :b #{{:c 1, :d 2}}}}
+        {:process 0, :type :ok, :f :write, :value {:a 1, :b #{{:c 1, :d 2}}}}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value {:b #{{:d 2, :c 1}}, :a 1}}""",
     "a log": """
         INFO  jepsen.util - 0\t:invoke\t:read\tnil
         something else

@@ -216,7 +216,8 @@ def show(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + " ".join(map(show, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{show(key)} {show(inner)}" for key, inner in value.items()) + "}"
+        # Of equal maps the same, whatever the order in which they were written.
+        return "{" + ", ".join(sorted(f"{show(key)} {show(inner)}" for key, inner in value.items())) + "}"
     if isinstance(value, frozenset):
         return "#{" + " ".join(sorted(map(show, value))) + "}"
     return str(value)

@@ -168,9 +168,11 @@ def _gather(events: Iterable[_Event], history: History, model: str, initial: Val
     if model != "auto" and not kinds <= _MODEL_KINDS[model]:
         event = next(event for event in clients if _kind(event) not in _MODEL_KINDS[model])
         raise Unreadable(event.line, f":f :{event.function} is nothing that a {model} does")
+    whole = APPEND not in kinds and model != "append" and any(map(_writes_vector, clients))
     counter = kinds <= _MODEL_KINDS["counter"] and (INCR in kinds or model == "counter")
     nothing = b"0" if counter else b"" if _appends_text(clients) else None
-    _pair(clients, history, nothing if initial is None else initial, nothing)
+    spell = _text_of if nothing == b"" else value_of if whole else _list_of
+    _pair(clients, history, nothing if initial is None else initial, nothing, spell)
     history.faults.extend(_faults([event for event in everything if not isinstance(event.process, int)]))
 
 
@@ -225,12 +227,13 @@ def _is_independent(event: _Event) -> bool:
     return event.function != "cas" or (isinstance(value[1], tuple) and len(value[1]) == 2)
 
 
-def _pair(events: list[_Event], history: History, initial: Value, nothing: Value) -> None:
+def _pair(
+    events: list[_Event], history: History, initial: Value, nothing: Value, spell: Callable[[Any], Value]
+) -> None:
     """Add an operation for each call. A key that was never written is read as `nothing`: "0", "" or not at all."""
     open_calls: dict[int, _Event] = {}
     rows: dict[bytes, list[Row]] = {}
     spell_key = _text_of if all(type(event.key) is str for event in events if event.has_key) else value_of
-    spell = _text_of if nothing == b"" else value_of
 
     def done(call: _Event, end: _Event | None) -> None:
         key = b"" if call.key is None else spell_key(call.key) or b""
@@ -274,9 +277,10 @@ def _row(call: _Event, end: _Event | None, spell: Callable[[Any], Value], nothin
     argument: Argument = None
     condition: Argument = None
     if kind == CAS:
-        if not isinstance(value, tuple) or len(value) != 2 or value[1] is None:
+        if isinstance(value, tuple) and len(value) == 2:
+            condition, argument = spell(value[0]), spell(value[1])
+        if argument is None:
             raise Unreadable(call.line, f"the :value of :cas is {edn.show(value)}, expected [old new]")
-        condition, argument = spell(value[0]), spell(value[1])
         condition = nothing if condition is None else condition
     elif kind == INCR:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
@@ -289,7 +293,8 @@ def _row(call: _Event, end: _Event | None, spell: Callable[[Any], Value], nothin
         argument = spell(value)
         if argument is None:
             if kind == SWAP:
-                raise Unreadable(call.line, f"the :value of :{call.function} is nil, expected what to set")
+                shown = edn.show(value)
+                raise Unreadable(call.line, f"the :value of :{call.function} is {shown}, expected what to set")
             # Nothing is what a key holds that was never written.
             kind = DELETE
     if kind == DELETE and nothing is not None:
@@ -297,11 +302,7 @@ def _row(call: _Event, end: _Event | None, spell: Callable[[Any], Value], nothin
     outcome = UNKNOWN if end is None else OK if end.type == "ok" else FAILED
     result: Answer = None
     if end is not None and outcome == OK and kind in (GET, SWAP):
-        seen = end.value
-        if isinstance(seen, tuple):
-            result = b"".join(edn.show(each).encode() + b" " for each in seen) or None
-        else:
-            result = spell(seen)
+        result = spell(end.value)
         if result is None:
             result = nothing
     assert call.time is not None
@@ -321,6 +322,19 @@ def value_of(value: Any) -> Value:
     if type(value) is str and _PLAIN.match(value) and value not in ("nil", "true", "false"):
         return value.encode()
     return edn.show(value).encode()
+
+
+def _list_of(value: Any) -> Value:
+    """A list to which is appended, as its elements; an empty one is what a key holds that was never written."""
+    if isinstance(value, tuple):
+        return b"".join(edn.show(each).encode() + b" " for each in value) or None
+    return value_of(value)
+
+
+def _writes_vector(event: _Event) -> bool:
+    """Whether a vector is a value like any other, as nothing else can have written it."""
+    written = event.value if _kind(event) == CAS else (event.value,) if _kind(event) in (PUT, SWAP) else ()
+    return isinstance(written, tuple) and any(isinstance(each, tuple) for each in written)
 
 
 def _text_of(value: Any) -> Value:
