@@ -75,6 +75,18 @@ GOOD = {
         {:process 0, :type :ok, :f :write, :value {:a 1, :b #{{:c 1, :d 2}}}}
         {:process 1, :type :invoke, :f :read, :value nil}
         {:process 1, :type :ok, :f :read, :value {:b #{{:d 2, :c 1}}, :a 1}}""",
+    "EDN, transactions of which one has an error and no value": """
+        {:process 0, :type :invoke, :f :txn, :value [[:append 1 2]]}
+        {:process 0, :type :info, :f :txn, :value nil, :error :timed-out}
+        {:process 1, :type :invoke, :f :txn, :value [[:r 1 nil]]}
+        {:process 1, :type :fail, :f :txn, :value :conflict}
+        {:process 1, :type :invoke, :f :txn, :value [[:r 1 nil]]}
+        {:process 1, :type :ok, :f :txn, :value [[:r 1 [2]]]}""",
+    "EDN, a character in two halves": """
+        {:process 0, :type :invoke, :f :write, :value "\\ud83d\\ude00"}
+        {:process 0, :type :ok, :f :write, :value "\\ud83d\\ude00"}
+        {:process 1, :type :invoke, :f :read, :value nil}
+        {:process 1, :type :ok, :f :read, :value "\U0001f600"}""",
     "a log": """
         INFO  jepsen.util - 0\t:invoke\t:read\tnil
         something else
@@ -135,6 +147,15 @@ UNREADABLE = {
     WRITE.replace("}", ", :time 1e999}"): "line 1: :time is inf",
     WRITE.replace(":value 1", ":value " + 5000 * "9"): "line 1: a number of more than",
     "[" + WRITE + "\n;\n{:type :ok}]": "line 3: the map has no :f",
+    WRITE.replace(":invoke", "{:a 1}"): "line 1: :type is {:a 1}",
+    WRITE.replace(":write", "[1]"): "line 1: :f is :[1]",
+    WRITE.replace("1}", r'"\ud800"}'): r'line 1: "\ud800" has half of a character',
+    WRITE.replace("1}", r"\udc00}"): r"line 1: \udc00 has half of a character",
+    WRITE.replace("1}", 5000 * "#a " + "1}"): "line 1: more than 100 tags",
+    WRITE.replace("1}", 5000 * "#_ " + "1}"): "line 1: more than 100 tags",
+    WRITE.replace("1}", "[7 1]}") + "\n{:process 0, :type :ok, :f :write, :value [8 1]}": (
+        "line 2: process 0 is answered for key 8, but line 1 called for key 7"
+    ),
     "[]": "the history is empty: no client did anything in it",
     '{"fault": "kill", "start": 0}': "the history is empty: no client did anything in it",
     '[{"client": 1}]': "line 1: a JSON array, expected JSON Lines",

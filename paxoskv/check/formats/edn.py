@@ -71,6 +71,7 @@ class _Reader:
         self._at = 0
         self._line = 1
         self._depth = 0
+        self._tags = 0
         self._counted = 0
 
     def next(self) -> tuple[int, Any] | None:
@@ -115,14 +116,18 @@ class _Reader:
         if kind == "character":
             name = token[1:]
             if len(name) == 5 and name[0] == "u":
-                return chr(int(name[1:], 16))
+                return self._whole(chr(int(name[1:], 16)), token)
             return _CHARACTERS.get(name, name)
         line = self._line
+        self._tags += 1
+        if self._tags > _DEPTH_MAX:
+            raise Unreadable(line, f"more than {_DEPTH_MAX} tags before each other")
         following = self._token()
         while following is not None and isinstance(value := self._value(*following), _Discarded):
             following = self._token()
         if following is None or value is _CLOSE:
             raise Unreadable(line, f'nothing after "{token}"')
+        self._tags -= 1
         return _Discarded() if kind == "discard" else value
 
     def _atom(self, token: str) -> Any:
@@ -158,7 +163,16 @@ class _Reader:
                 raise Unreadable(self._line, f'"\\{name}" is no escape')
             return _ESCAPES[name]
 
-        return re.sub(r"\\(u[0-9a-fA-F]{4}|.)", unescape, inner, flags=re.DOTALL)
+        return self._whole(re.sub(r"\\(u[0-9a-fA-F]{4}|.)", unescape, inner, flags=re.DOTALL), token)
+
+    def _whole(self, text: str, token: str) -> str:
+        """A text with characters in place of their halves, which is what UTF-16 escapes beyond \\uffff are."""
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise Unreadable(self._line, f"{token[:60]} has half of a character in it, expected text") from None
 
     def _collection(self, opening: str) -> Any:
         line = self._line

@@ -136,15 +136,16 @@ def _events_of(values: Iterable[tuple[int, Any]]) -> Iterator[_Event]:
         if not isinstance(value, dict):
             raise Unreadable(line, f"{edn.show(value)[:60]}, expected a map as {{:type :invoke, :f :read, ...}}")
         kind, function, process = value.get("type"), value.get("f"), value.get("process")
-        for name, found in (("type", kind), ("f", function), ("process", process)):
+        for field, found in (("type", kind), ("f", function), ("process", process)):
             if found is None:
-                raise Unreadable(line, f"the map has no :{name}")
-        if kind not in _TYPES:
+                raise Unreadable(line, f"the map has no :{field}")
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise Unreadable(line, f":type is {edn.show(kind)}, expected :invoke, :ok, :fail or :info")
         time = value.get("time")
         if time is not None and (isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) < 1e300):
             raise Unreadable(line, f":time is {edn.show(time)}, expected nanoseconds")
-        event = _Event(line, process, str(kind), str(function), value.get("value"), time)
+        name = function if isinstance(function, str) else edn.show(function)
+        event = _Event(line, process, str(kind), str(name), value.get("value"), time)
         if "key" in value:
             event.key, event.has_key = value["key"], True
         yield event
@@ -198,10 +199,16 @@ def _kind(event: _Event) -> int:
 
 def _unwrap(events: list[_Event]) -> None:
     """Take keys out of values: transactions of one operation, and the tuples of jepsen.independent."""
+    called: dict[int, _Event] = {}
     for event in events:
         if event.function != "txn":
             continue
         value = event.value
+        if event.type in ("info", "fail") and event.process in called:
+            # Instead of a value it may have an error, and says nothing that its call did not.
+            call = called[event.process]
+            event.function, event.key, event.value, event.has_key = call.function, call.key, None, True
+            continue
         if not isinstance(value, tuple) or not all(isinstance(each, tuple) and len(each) == 3 for each in value):
             raise Unreadable(event.line, "the :value of a :txn must be a vector of [f key value]")
         if len(value) != 1:
@@ -212,6 +219,7 @@ def _unwrap(events: list[_Event]) -> None:
             )
         function, event.key, event.value = value[0]
         event.function, event.has_key = str(function), True
+        called[event.process] = event
     bare = [event for event in events if not event.has_key and event.type in ("invoke", "ok")]
     if bare and all(_is_independent(event) for event in bare):
         for event in events:
@@ -260,6 +268,12 @@ def _pair(
                 event.line,
                 f"process {event.process} is answered for :{event.function}, but line {call.line} called "
                 f":{call.function}",
+            )
+        if event.type == "ok" and event.has_key and event.key != call.key:
+            raise Unreadable(
+                event.line,
+                f"process {event.process} is answered for key {edn.show(event.key)}, but line {call.line} called for "
+                f"key {edn.show(call.key)}",
             )
         done(call, event if event.type != "info" else None)
     for call in open_calls.values():
