@@ -52,6 +52,13 @@ ROWS_MAX: Final = 1_000_000
 """Operations that a history keeps in memory, unless told otherwise: some 300 MB."""
 
 OUTCOME_NUMBERS: Final = {name: number for number, name in enumerate(OUTCOMES)}
+REFUSALS: Final = {
+    CONDITION_FAILED: (PUT, DELETE, CAS),
+    NOT_AN_INTEGER: (INCR,),
+    INTEGER_OVERFLOW: (INCR,),
+    VALUE_TOO_LARGE: (APPEND,),
+}
+"""Which kinds can be refused with an outcome."""
 
 
 @dataclass(frozen=True, slots=True)

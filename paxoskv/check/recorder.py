@@ -7,9 +7,19 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final
 
-from paxoskv.check.history import KIND_NUMBERS, OUTCOME_NUMBERS, Answer, Argument, Fault, History, Operation, Value
+from paxoskv.check.history import (
+    KIND_NUMBERS,
+    OUTCOME_NUMBERS,
+    REFUSALS,
+    Answer,
+    Argument,
+    Fault,
+    History,
+    Operation,
+    Value,
+)
 
-Data = bytes | str
+Data = bytes | bytearray | memoryview | str
 
 
 class _Unset:
@@ -33,17 +43,20 @@ class Call:
         self._result: Answer = None
         self._version: int | None = None
         self._finish: float | None = None
+        self._inside = False
 
     def __enter__(self) -> "Call":
+        self._inside = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._inside = False
         self._recorder._done(self._operation, self._outcome, self._finish, self._result, self._version)
 
     async def __aenter__(self) -> "Call":
-        return self
+        return self.__enter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -56,30 +69,42 @@ class Call:
         `version`: the key's version after it, where the store tells one that grows with every change; 0: it is absent.
         """
         kind = self._operation.kind
-        if kind in ("get", "swap") and isinstance(result, int):
-            raise TypeError(f"{kind} returns bytes, text or None, not {result!r}")
-        if kind == "delete" and not (result is None or isinstance(result, bool)):
+        answer: Answer = None
+        if kind in ("get", "swap"):
+            answer = _value(result, f"what {kind} returns")
+        elif kind == "delete" and not (result is None or isinstance(result, bool)):
             raise TypeError(f"delete returns whether the key was there, not {result!r}")
-        if kind in ("incr", "append") and (isinstance(result, bool) or not isinstance(result, int | None)):
+        elif kind in ("incr", "append") and (isinstance(result, bool) or not isinstance(result, int | None)):
             raise TypeError(f"{kind} returns a number, not {result!r}")
-        self._say("ok", None if kind in ("put", "cas") else result, version)
+        elif isinstance(result, int) and kind not in ("put", "cas"):
+            answer = result
+        self._say("ok", answer, version)
 
     def refused(self, found: Data | None, *, version: int | None = None, because: str = "condition-failed") -> None:
         """The store looked and left the key as it was, telling what it `found`. `because`: "condition-failed",
         "not-an-integer", "integer-overflow" or "value-too-large". A store that does not tell what it found: `failed`.
         """
-        if because not in OUTCOME_NUMBERS or because in ("ok", "failed", "unknown"):
+        refused = REFUSALS.get(OUTCOME_NUMBERS.get(because, -1))
+        if refused is None:
             raise ValueError(f"{because!r} is no reason for a refusal")
-        self._say(because, found, version)
+        kind = self._operation.kind
+        if KIND_NUMBERS[kind] not in refused:
+            raise ValueError(f"{kind} is not refused because of {because}; call.failed() says that it did not happen")
+        if because == "condition-failed" and kind != "cas" and self._operation.condition is None:
+            raise ValueError(f"{kind} was called without if_version, so it has no condition that could fail")
+        self._say(because, _value(found, "what was found"), version)
 
     def failed(self) -> None:
         """It certainly did not happen and never will, and nothing was learnt."""
         self._say("failed", None, None)
 
-    def _say(self, outcome: str, result: Data | int | bool | None, version: int | None) -> None:
-        self._finish = self._recorder.now()
-        self._outcome, self._version = outcome, version
-        self._result = result.encode() if isinstance(result, str) else result
+    def _say(self, outcome: str, result: Answer, version: int | None) -> None:
+        finish = self._recorder.now()
+        if not self._inside:
+            # Nobody would hear it, and a call that was never answered proves nothing.
+            raise RuntimeError("what came of a call must be said inside of its block: with history.call(...) as call")
+        self._version = _version(version, "version")
+        self._finish, self._outcome, self._result = finish, outcome, result
 
 
 class Recorder:
@@ -122,13 +147,15 @@ class Recorder:
         if kind not in KIND_NUMBERS:
             raise ValueError(f"kind is {kind!r}; it must be one of {', '.join(KIND_NUMBERS)}")
         argument: Argument = None
-        condition: Argument = if_version
+        condition: Argument
         if kind in ("put", "cas", "swap", "append"):
             if value is None:
                 raise ValueError(f"{kind} needs a value")
-            argument = _bytes(value)
+            argument = _bytes(value, "value")
         elif kind == "incr":
             argument = 1 if by is None else by
+            if isinstance(argument, bool) or not isinstance(argument, int):
+                raise TypeError(f"by must be an integer, not {by!r}")
         if (value is not None) != (kind in ("put", "cas", "swap", "append")):
             raise ValueError(f"{kind} takes no value")
         if (by is not None) and kind != "incr":
@@ -137,12 +164,16 @@ class Recorder:
             raise ValueError("cas needs what it expects, and nothing else does")
         if if_version is not None and kind not in ("put", "delete"):
             raise ValueError(f"{kind} takes no version")
-        if not isinstance(expected, _Unset):
-            condition = None if expected is None else _bytes(expected)
+        if isinstance(expected, _Unset):
+            condition = _version(if_version, "if_version")
+        else:
+            condition = _value(expected, "expected")
+        place = _bytes(key, "key")
+        _check_name(client, "client")
         with self._lock:
             self._opened += 1
             number = self._opened
-            operation = Operation(number, client, kind, _bytes(key), self.now(), None, "unknown", argument, condition)
+            operation = Operation(number, client, kind, place, self.now(), None, "unknown", argument, condition)
             self._open[number] = operation
         return Call(self, operation)
 
@@ -171,6 +202,10 @@ class Recorder:
     @contextlib.contextmanager
     def fault(self, kind: str, node: int | str | None = None, text: str = "") -> Iterator[None]:
         """Something is broken on purpose meanwhile; only reports show it."""
+        if node is not None:
+            _check_name(node, "node")
+        _bytes(kind, "the kind of a fault")
+        _bytes(text, "the text of a fault")
         start = self.now()
         try:
             yield
@@ -180,7 +215,7 @@ class Recorder:
 
     def initially(self, key: Data, value: Data | None, version: int | None = None) -> None:
         """What a key held before the first call, if not nothing."""
-        self._initial[_bytes(key)] = (None if value is None else _bytes(value)), version
+        self._initial[_bytes(key, "key")] = _value(value, "value"), _version(version, "version")
 
     def history(self) -> History:
         """What was recorded so far. A call that is still under way counts as one that was never answered."""
@@ -192,5 +227,39 @@ class Recorder:
         return history
 
 
-def _bytes(data: Data) -> bytes:
-    return data.encode() if isinstance(data, str) else data
+# Refused where they are said, or they would be noticed only when the history is checked or written, if at all.
+
+
+def _bytes(data: object, what: str) -> bytes:
+    """Data as they are now: a bytearray may change later."""
+    if isinstance(data, str):
+        try:
+            return data.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{what} is {data!r}, which cannot be encoded as UTF-8; give bytes") from None
+    if isinstance(data, bytes | bytearray | memoryview):
+        return bytes(data)
+    raise TypeError(f"{what} must be bytes or text, not {data!r}")
+
+
+def _value(data: object, what: str) -> Value:
+    if isinstance(data, str | bytes | bytearray | memoryview):
+        return _bytes(data, what)
+    if data is not None:
+        raise TypeError(f"{what} must be bytes, text or None, not {data!r}")
+    return None
+
+
+def _version(version: object, what: str) -> int | None:
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+        raise TypeError(f"{what} must be an integer, not {version!r}")
+    if version is not None and version < 0:
+        raise ValueError(f"{what} must not be negative, but is {version}")
+    return version
+
+
+def _check_name(name: object, what: str) -> None:
+    if isinstance(name, str):
+        _bytes(name, what)
+    elif isinstance(name, bool) or not isinstance(name, int):
+        raise TypeError(f"{what} must be a number or a text, not {name!r}")

@@ -5,6 +5,9 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from check import reading_reports
 from paxoskv.check import Recorder, check, read
@@ -166,3 +169,70 @@ def test_what_a_key_held_before_the_test_is_told_to_the_recorder() -> None:
     assert check(recorder.history()).verdict is Verdict.ILLEGAL
     recorder.initially("x", "old", version=7)
     assert check(recorder.history()).verdict is Verdict.OK
+
+
+def test_what_came_of_a_call_is_refused_outside_of_its_block() -> None:
+    """It would be lost, and a history of which nothing was answered is always linearizable."""
+    recorder = Recorder()
+    with recorder.call(client=1, kind="get", key="x") as call:
+        pass
+    with pytest.raises(RuntimeError, match="inside of its block"):
+        call.returned("a")
+    with pytest.raises(RuntimeError, match="inside of its block"):
+        recorder.call(client=1, kind="put", key="x", value="a").failed()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"value": 5}, "value must be bytes or text, not 5"),
+        ({"value": "\ud800"}, "value is '\\ud800', which cannot be encoded as UTF-8; give bytes"),
+        ({"value": "a", "key": None}, "key must be bytes or text, not None"),
+        ({"value": "a", "client": 1.5}, "client must be a number or a text, not 1.5"),
+        ({"value": "a", "client": "\ud800"}, "client is '\\ud800', which cannot be encoded as UTF-8; give bytes"),
+        ({"value": "a", "if_version": "1"}, "if_version must be an integer, not '1'"),
+        ({"value": "a", "if_version": -1}, "if_version must not be negative, but is -1"),
+        ({"value": "a", "kind": "cas", "expected": 5}, "expected must be bytes, text or None, not 5"),
+        ({"kind": "incr", "by": True}, "by must be an integer, not True"),
+        ({"kind": "incr", "by": "1"}, "by must be an integer, not '1'"),
+    ],
+)
+def test_what_no_history_can_hold_is_refused_when_it_is_recorded(arguments: dict[str, Any], said: str) -> None:
+    recorder = Recorder()
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        recorder.call(**{"client": 1, "kind": "put", "key": "x", **arguments})
+    assert not len(recorder.history())
+
+
+def test_an_answer_that_no_call_can_have_is_refused_when_it_is_said() -> None:
+    recorder = Recorder()
+    with recorder.call(client=1, kind="get") as call:
+        for wrong in (5, 1.5, [b"a"]):
+            with pytest.raises(TypeError, match="what get returns must be bytes, text or None"):
+                call.returned(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="version must be an integer"):
+            call.returned("a", version="1")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="get is not refused because of condition-failed"):
+            call.refused("a")
+    with recorder.call(client=1, kind="put", value="a") as call:
+        with pytest.raises(ValueError, match="put was called without if_version"):
+            call.refused("a")
+        with pytest.raises(ValueError, match="put is not refused because of not-an-integer"):
+            call.refused("a", because="not-an-integer")
+    with pytest.raises(TypeError, match="value must be bytes, text or None, not 5"):
+        recorder.initially("x", 5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="node must be a number or a text"), recorder.fault("kill", 1.5):  # type: ignore[arg-type]
+        pass
+    assert [each.outcome for each in recorder.history()] == ["unknown", "unknown"]
+
+
+def test_buffers_are_recorded_as_they_were() -> None:
+    recorder = Recorder()
+    buffer = bytearray(b"a")
+    with recorder.call(client=1, kind="put", key=memoryview(b"x"), value=buffer) as call:
+        call.returned()
+    buffer[:] = b"b"
+    with recorder.call(client=1, kind="get", key="x") as call:
+        call.returned(buffer)
+    result = check(recorder.history())
+    assert 'returned "b", which nobody wrote' in result.violations[0].sentence

@@ -20,15 +20,13 @@ from paxoskv.check.history import (
     FAILED,
     GET,
     INCR,
-    INTEGER_OVERFLOW,
     KIND_NUMBERS,
-    NOT_AN_INTEGER,
     OK,
     OUTCOME_NUMBERS,
     PUT,
+    REFUSALS,
     SWAP,
     UNKNOWN,
-    VALUE_TOO_LARGE,
     Answer,
     Argument,
     Fault,
@@ -39,12 +37,6 @@ from paxoskv.check.history import (
 )
 
 _BLOCK_BYTES: Final = 4 * 1024 * 1024
-_REFUSALS: Final = {
-    CONDITION_FAILED: (PUT, DELETE, CAS),
-    NOT_AN_INTEGER: (INCR,),
-    INTEGER_OVERFLOW: (INCR,),
-    VALUE_TOO_LARGE: (APPEND,),
-}
 
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
@@ -221,7 +213,7 @@ def _result(kind: int, outcome: int, condition: Argument, line: _Line) -> Answer
         what = {GET: "the value, null if there was none", SWAP: "the value before, null if there was none"}
         raise _Wrong(f'"result" is missing: {what.get(kind, "the value that was found, null if there was none")}')
     if outcome != OK:
-        if kind not in _REFUSALS[outcome]:
+        if kind not in REFUSALS[outcome]:
             raise _Wrong(f'"{line.kind}" cannot have the outcome "{line.outcome}"')
         if outcome == CONDITION_FAILED and kind != CAS and condition is None:
             raise _Wrong(f'{line.kind} without "if_version" has no condition that could fail')
