@@ -8,12 +8,16 @@ import io
 import itertools
 import random
 import sys
+import tracemalloc
 from dataclasses import replace
+
+import pytest
 
 from check import model
 from check.generator import KEY, random_history, random_shape
 from paxoskv.check.checker import check
 from paxoskv.check.formats import read, write
+from paxoskv.check.gaps import moves
 from paxoskv.check.history import History, Operation
 from paxoskv.check.normal import NormalForm
 from paxoskv.check.search import Search
@@ -197,6 +201,22 @@ def test_what_was_read_later_tells_which_unanswered_appends_came_in_between() ->
     assert model.replay(operations, found.order, model.initial_state(None, None)) == ""
     spoilt = [*operations[:-1], replace(operations[-1], result=value[2:4] + value[:2] + value[4:-2] + b"no")]
     assert check(History(spoilt), budget=1000).verdict is not Verdict.OK
+
+
+def test_a_walk_that_gives_up_has_not_filled_the_memory_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of unanswered increments each state leads to as many others, and nearly all of them are new."""
+    monkeypatch.setattr(moves, "_EFFECTIVE_MAX", 10_000, raising=False)
+    operations = [Operation(at, at, "incr", KEY, 0.0, None, "unknown", 2 * 2**at) for at in range(40)]
+    operations.append(Operation(40, 40, "put", KEY, -2.0, -1.0, "ok", b"0", None, None, 1))
+    operations.append(Operation(41, 41, "get", KEY, 1.0, 2.0, "ok", None, None, b"12345", 2))
+    tracemalloc.start()
+    try:
+        [found] = check(History(operations), budget=2_000).keys
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.way, found.verdict) == (Way.CHAIN, Verdict.UNKNOWN)
+    assert peak < 5_000_000
 
 
 def test_what_disagrees_is_noticed() -> None:

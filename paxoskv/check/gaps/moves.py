@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _VISITS_PER_CONFIGURATION: Final = 40
 _WANTED_MAX: Final = 10_000
+_EFFECTIVE_MAX: Final = 1_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +27,8 @@ class Hidden:
     """Values, or lengths, that they may have to bring about; None: any."""
     effective: dict[tuple[Value, bool, bool], list[tuple[UnknownClass, Value]]] = field(default_factory=dict)
     """By value, whether it is the numbered state's, and whether any other will do."""
+    kept: int = 0
+    """How many mutations these are together."""
 
 
 class Moves:
@@ -292,7 +295,13 @@ class Moves:
         known = hidden.effective.get(state)
         if known is None:
             # Many configurations differ only in what they have used, and hold one of a few values.
-            known = hidden.effective[state] = self._effective(*state, gap, hidden.wanted)
+            known = self._effective(*state, gap, hidden.wanted)
+            # Or, where sums of increments are tried, nearly all of them differ.
+            hidden.kept += len(known)
+            if hidden.kept > _EFFECTIVE_MAX:
+                hidden.effective.clear()
+                hidden.kept = len(known)
+            hidden.effective[state] = known
         reached = []
         for each, value in known:
             count = ((used >> each.offset) & each.mask).bit_count()
