@@ -215,7 +215,10 @@ class Recorder:
 
     def initially(self, key: Data, value: Data | None, version: int | None = None) -> None:
         """What a key held before the first call, if not nothing."""
-        self._initial[_bytes(key, "key")] = _value(value, "value"), _version(version, "version")
+        held = _value(value, "value")
+        if held is not None and version == 0:
+            raise ValueError("version must not be 0 where the key is there; leave it out if the store tells none")
+        self._initial[_bytes(key, "key")] = held, _version(version, "version")
 
     def history(self) -> History:
         """What was recorded so far. A call that is still under way counts as one that was never answered."""

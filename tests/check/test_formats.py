@@ -99,6 +99,12 @@ GOOD = {
         {"client": 1, "kind": "put", "key": "x", "value": "a", "start": 0, "finish": 1}
 
         {"client": 2, "kind": "get", "key": "x", "start": 2, "finish": 3, "result": "a"}""",
+    "JSON Lines, all fields in all of them": """
+        {"key": "x", "initial": "b", "version": null}
+        {"key": "x", "initial": "b", "version": null}
+        {"client": 1, "kind": "put", "key": "x", "value": "a", "expected": null, "by": 0, "start": 0, "finish": 1}
+        {"client": 2, "kind": "get", "key": "x", "value": "", "expected": "", "start": 2, "finish": 3, "result": "a"}
+        {"client": 2, "kind": "delete", "key": "x", "value": null, "start": 4, "finish": 5, "result": true}""",
 }
 BAD = {
     "EDN, a map on each line": """
@@ -131,6 +137,7 @@ BAD = {
         {"client": 2, "kind": "get", "key": "x", "start": 2, "finish": 3, "result": null}""",
 }
 WRITE = "{:process 0, :type :invoke, :f :write, :value 1}"
+CALL = '{"client": 1, "kind": "put", "key": "x", "value": "a", "start": 0, "finish": 1}'
 UNREADABLE = {
     "": "the history is empty",
     "hello": "line 1: expected JSON Lines, a Jepsen history in EDN, or a log",
@@ -138,6 +145,17 @@ UNREADABLE = {
     '{"client": 1, "kind": "putt", "start": 0, "finish": 1}': 'line 1: kind is "putt"',
     '{"kind": "get", "start": 0, "finish": 1}': 'line 1: "client" is missing',
     '{"client": 1, "kind": "get", "start": 2, "finish": 1, "result": null}': "line 1: it finishes at 1",
+    CALL.replace('"start"', '"expected": "b", "start"'): 'line 1: "expected" belongs to cas, not to put',
+    CALL.replace('"start"', '"by": 2, "start"'): 'line 1: "by" belongs to incr, not to put',
+    CALL.replace("put", "incr"): 'line 1: "value" does not belong to incr, what it adds is "by"',
+    CALL.replace("put", "get"): 'line 1: "value" does not belong to get, what it returned is its "result"',
+    CALL.replace("put", "get").replace('"value": "a"', '"if_version": 1'): 'line 1: "if_version" belongs to put and',
+    CALL + "\n" + '{"key": "x", "initial": "a"}\n{"key": "x", "initial": "b"}': "line 3: another line says",
+    CALL
+    + "\n"
+    + '{"key": "x", "initial": "a", "version": 0}': 'line 2: "version" must not be 0 where the key is there',
+    CALL + "\n" + '{"key": "x", "initial": null, "version": -1}': 'line 2: "version" must not be -1',
+    CALL + "\n" + 5000 * '{"x":' + "1" + 5000 * "}": "line 2: expected one JSON object",
     WRITE + "\n{:process 0, :type :ok, :f :read, :value 1}": "line 2: process 0 is answered for :read",
     WRITE + "\n{:process 0, :type :maybe, :f :write}": "line 2: :type is :maybe",
     WRITE.replace(":write", ":fly"): "line 1: :f is :fly",

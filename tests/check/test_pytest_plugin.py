@@ -221,6 +221,8 @@ def test_an_answer_that_no_call_can_have_is_refused_when_it_is_said() -> None:
             call.refused("a", because="not-an-integer")
     with pytest.raises(TypeError, match="value must be bytes, text or None, not 5"):
         recorder.initially("x", 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="version must not be 0 where the key is there"):
+        recorder.initially("x", "a", version=0)
     with pytest.raises(TypeError, match="node must be a number or a text"), recorder.fault("kill", 1.5):  # type: ignore[arg-type]
         pass
     assert [each.outcome for each in recorder.history()] == ["unknown", "unknown"]

@@ -37,6 +37,7 @@ from paxoskv.check.history import (
 )
 
 _BLOCK_BYTES: Final = 4 * 1024 * 1024
+_WITHOUT_VALUE: Final = {GET: ', what it returned is its "result"', DELETE: "", INCR: ', what it adds is "by"'}
 
 Progress = Callable[[int], None]
 """Told how many more bytes were read."""
@@ -97,7 +98,7 @@ def read(source: BinaryIO, history: History, progress: Progress | None = None) -
 def _read_block(decoder: "msgspec.json.Decoder[_Line]", text: bytes, line: int, history: History) -> None:
     try:
         objects = decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         objects = []
     lines: Iterable[int] = range(line, line + len(objects))
     if len(objects) != text.count(b"\n") + (not text.endswith(b"\n")):
@@ -137,7 +138,7 @@ def _read_singly(decoder: "msgspec.json.Decoder[_Line]", text: bytes, line: int)
             continue
         try:
             objects.append(decoder.decode(each))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             expected = "expected one JSON object, an operation or a fault"
             raise Unreadable(at, f"{expected}: {error}") from None
         lines.append(at)
@@ -168,6 +169,15 @@ def _row(number: int, line: _Line) -> Row:
         raise _Wrong(f"it finishes at {finish:g}, before it starts at {start:g}")
     argument: Argument = None
     condition: Argument = None
+    # What a line demands or writes in words of another kind would not be judged.
+    if kind != CAS and (line.expected or line.expected_base64):
+        raise _Wrong(f'"expected" belongs to cas, not to {line.kind}')
+    if line.by and kind != INCR:
+        raise _Wrong(f'"by" belongs to incr, not to {line.kind}')
+    if line.if_version is not None and kind not in (PUT, DELETE):
+        raise _Wrong(f'"if_version" belongs to put and delete, not to {line.kind}')
+    if kind in _WITHOUT_VALUE and (line.value or line.value_base64):
+        raise _Wrong(f'"value" does not belong to {line.kind}{_WITHOUT_VALUE[kind]}')
     if kind != GET:
         if kind == INCR:
             argument = 1 if line.by is UNSET else line.by
@@ -180,8 +190,6 @@ def _row(number: int, line: _Line) -> Row:
                 raise _Wrong('"expected" is missing: what cas expects the key to hold, null if it expects none')
             condition = _value(line.expected, line.expected_base64, "expected")
         elif line.if_version is not None:
-            if kind not in (PUT, DELETE):
-                raise _Wrong(f'"if_version" belongs to put and delete, not to {line.kind}')
             if line.if_version < 0:
                 raise _Wrong('"if_version" must not be negative')
             condition = line.if_version
@@ -252,7 +260,11 @@ def _read_other(line: _Line, history: History) -> None:
         key = _encode(line.key) if line.key is not None else b""
         if line.key_base64 is not None:
             key = _bytes(line.key_base64, "key_base64")
-        history.initial[key] = _value(line.initial, line.initial_base64, "initial"), line.version
+        value = _value(line.initial, line.initial_base64, "initial")
+        if line.version is not None and (line.version < 0 or (line.version == 0 and value is not None)):
+            raise _Wrong(f'"version" must not be {line.version}{"" if value is None else " where the key is there"}')
+        if history.initial.setdefault(key, (value, line.version)) != (value, line.version):
+            raise _Wrong("another line says that the key held something else before the history; is it two histories?")
     else:
         raise _Wrong('expected "kind" (an operation), "fault" or "initial"')
 
