@@ -9,7 +9,7 @@ from paxoskv.check.chain import Chain
 from paxoskv.check.growing import DoesNotGrow, is_counter, is_list, number_counter, number_list
 from paxoskv.check.history import DELETE, KINDS, OUTCOMES, Columns, History, Value
 from paxoskv.check.normal import Finding, NormalForm, Tick, Violated, codes_of
-from paxoskv.check.search import Search, explains
+from paxoskv.check.search import explains, search
 from paxoskv.check.sentences import Speaker
 from paxoskv.check.texts import Texts, is_text
 from paxoskv.check.verdict import KeyVerdict, Result, Verdict, Way
@@ -115,7 +115,7 @@ def _decide(form: NormalForm, speaker: Speaker, budget: int, tick: Tick, orders:
         if found is not None:
             return found, "every answer tells a version"
     # Where some answers tell a version, an order that values allow must also suit these.
-    told = any(form.columns.versions)
+    told = any(form.columns.versions) or bool(form.initial_version)
     try:
         finding = _by_value(form, speaker, budget, tick, orders or told)
         if not told or finding.order is None or explains(form, finding.order):
@@ -123,7 +123,7 @@ def _decide(form: NormalForm, speaker: Speaker, budget: int, tick: Tick, orders:
         why = "the order that values suggest does not suit versions"
     except (DoesNotGrow, NotRecognisable) as reason:
         why = str(reason)
-    return Search(form, speaker, budget, tick).run(), why
+    return search(form, speaker, budget, tick), why
 
 
 _WHY: Final = {

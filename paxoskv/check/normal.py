@@ -105,6 +105,7 @@ class NormalForm:
     """
 
     __slots__ = (
+        "_named",
         "absences",
         "columns",
         "impossible",
@@ -125,7 +126,20 @@ class NormalForm:
         self.unknowns: list[int] = []
         self.impossible: tuple[int, str] | None = None
         """An operation whose answer contradicts itself, and why."""
+        self._named: frozenset[int] | None = None
         self._sort()
+
+    def named_versions(self) -> frozenset[int]:
+        """The versions that some answer told, or that some mutation demanded."""
+        if self._named is None:
+            columns = self.columns
+            named = set(columns.versions)
+            for row in (*self.mutations, *self.unknowns):
+                condition = columns.conditions[row]
+                if columns.kinds[row] != CAS and isinstance(condition, int):
+                    named.add(condition)
+            self._named = frozenset(version for version in named if version)
+        return self._named
 
     def _sort(self) -> None:
         columns = self.columns

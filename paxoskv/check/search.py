@@ -32,6 +32,8 @@ class State(NamedTuple):
     value: Value
     version: int | None
     floor: int
+    refuted: frozenset[int] = frozenset()
+    """While nobody was told the version: what it is not, because a demand for that was refused."""
 
 
 def initial_state(form: NormalForm) -> State:
@@ -40,20 +42,26 @@ def initial_state(form: NormalForm) -> State:
     return State(form.initial, 0 if form.initial is None and version is None else version, version or 0)
 
 
-def follow(form: NormalForm, row: int, seen: bool, answered: bool, state: State) -> State | None:
-    """The state after an operation, or None where it cannot come. `seen`: it only looked."""
+def follow(form: NormalForm, row: int, seen: bool, answered: bool, state: State, named: frozenset[int]) -> State | None:
+    """The state after an operation, or None where it cannot come. `seen`: it only looked. `named`: the versions of
+    which it is remembered that a demand for them was refused.
+    """
     columns = form.columns
-    value, version, floor = state
+    value, version, floor, _ = state
     told = columns.versions[row] if answered else None
     if seen:
         result = columns.results[row]
         if value != (result if isinstance(result, bytes) else None):
             return None
-        if value is not None and version is not None and version == _refuted(columns, row):
+        refuted = _refuted(columns, row)
+        if value is not None and version is not None and version == refuted:
             return None
+        if not told and _is_news(refuted, state, named):
+            assert refuted is not None
+            return State(value, None, floor, state.refuted | {refuted})
         if not told or told == version:
             return state
-        return State(value, told, told) if version is None and told > floor else None
+        return State(value, told, told) if version is None and told > floor and told not in state.refuted else None
     kind, condition = columns.kinds[row], columns.conditions[row]
     if (
         version is None
@@ -61,6 +69,7 @@ def follow(form: NormalForm, row: int, seen: bool, answered: bool, state: State)
         and kind in (PUT, DELETE)
         and isinstance(condition, int)
         and condition > floor
+        and condition not in state.refuted
     ):
         version = floor = condition
     after = effect(kind, columns.arguments[row], condition, columns.results[row], answered, value, version)
@@ -81,14 +90,27 @@ def _refuted(columns: Columns, row: int) -> int | None:
     return condition if refused and isinstance(condition, int) else None
 
 
+def _is_news(refuted: int | None, state: State, named: frozenset[int]) -> bool:
+    """Whether a refused demand says something of a version that nobody was told, but that somebody is still to name."""
+    return (
+        refuted is not None
+        and refuted > state.floor
+        and state.version is None
+        and state.value is not None
+        and refuted not in state.refuted
+        and refuted in named
+    )
+
+
 def explains(form: NormalForm, order: list[int]) -> bool:
     """Whether every answer is right in that order; real time is not looked at."""
     unknown = set(form.unknowns)
+    named = form.named_versions()
     mutating = set(form.mutations) | unknown
     state: State | None = initial_state(form)
     for row in order:
         assert state is not None
-        state = follow(form, row, row not in mutating, row not in unknown, state)
+        state = follow(form, row, row not in mutating, row not in unknown, state, named)
         if state is None:
             return False
     return True
@@ -105,10 +127,25 @@ class _Node(NamedTuple):
     trail: "tuple[object, int] | None"
 
 
-class Search:
-    """The search of one key."""
+def search(form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> Finding:
+    """The verdict on one key.
 
-    def __init__(self, form: NormalForm, speaker: Speaker, budget: int, tick: Tick) -> None:
+    To remember what a version is not makes states many, and seldom matters: it is done only where an order was found
+    without, and is wrong for want of it.
+    """
+    finding = Search(form, speaker, budget, tick).run()
+    if finding.order is None or explains(form, finding.order):
+        return finding
+    return Search(form, speaker, budget, tick, form.named_versions()).run()
+
+
+class Search:
+    """The search of one key. Of `named` versions it remembers that a demand for them was refused."""
+
+    def __init__(
+        self, form: NormalForm, speaker: Speaker, budget: int, tick: Tick, named: frozenset[int] = frozenset()
+    ) -> None:
+        self._named = named
         self._form = form
         self._say = speaker
         self._budget = budget
@@ -285,7 +322,14 @@ class Search:
                 if sees[at]:
                     result, told = calls[at][3], calls[at][4]
                     seen = result if isinstance(result, bytes) else None
-                    if seen == value and (not told or told == version) and (version is None or refuted[at] != version):
+                    if seen != value or (told and told != version):
+                        fits = False
+                    elif version is None:
+                        # What it says of the version binds, so that it need not be best to say it here.
+                        fits = not _is_news(refuted[at], state, self._named)
+                    else:
+                        fits = refuted[at] != version
+                    if fits:
                         trail = (trail, rows[at])
                         continue
                 kept.append(at)
@@ -320,7 +364,7 @@ class Search:
         blind = set()
         for at in best.values():
             kind, argument, condition, result, version = calls[at]
-            after = follow(form, rows[at], sees[at], True, state)
+            after = follow(form, rows[at], sees[at], True, state, self._named)
             if after is None:
                 continue
             if not self._may_leave(state, after, pending, following, used, at):
@@ -342,7 +386,7 @@ class Search:
             row = members[count]
             if (columns.kinds[row], columns.arguments[row], columns.conditions[row]) in blind:
                 continue
-            after = follow(form, row, False, False, state)
+            after = follow(form, row, False, False, state, self._named)
             if after is None or after == state:
                 continue
             spent = used | 1 << (offset + count)

@@ -12,11 +12,12 @@ from paxoskv.check.history import Operation, Value
 
 
 class State(NamedTuple):
-    """A key. `version` is None while nobody was told it; `floor` is the highest that anybody was."""
+    """A key. `version` is None, and none of `refuted`, while nobody was told it; `floor` is the highest told."""
 
     value: Value = None
     version: int | None = 0
     floor: int = 0
+    refuted: frozenset[int] = frozenset()
 
 
 def initial_state(value: Value, version: int | None) -> State:
@@ -45,7 +46,7 @@ def observe(state: State, value: Value, version: int | None) -> State | None:
         return None
     if not version or version == state.version:
         return state
-    if state.version is None and version > state.floor:
+    if state.version is None and version > state.floor and version not in state.refuted:
         return State(value, version, version)
     return None
 
@@ -54,7 +55,7 @@ def demand(state: State, version: int) -> State | None:
     """The state if it has this version, or None."""
     if version == 0:
         return state if state.value is None else None
-    if state.version is None and state.value is not None and version > state.floor:
+    if state.version is None and state.value is not None and version > state.floor and version not in state.refuted:
         return State(state.value, version, version)
     return state if state.version == version else None
 
@@ -91,7 +92,12 @@ def step(state: State, operation: Operation) -> State | None:
         else:
             holds = False
         assert result is None or isinstance(result, bytes)
-        return None if holds else observe(state, result, operation.version)
+        seen = None if holds else observe(state, result, operation.version)
+        if seen is None or seen.value is None or seen.version is not None:
+            return seen
+        if kind != "cas" and isinstance(condition, int):
+            return seen._replace(refuted=seen.refuted | {condition})
+        return seen
     if kind == "get":
         assert result is None or isinstance(result, bytes)
         return observe(state, result, operation.version) if answered else state

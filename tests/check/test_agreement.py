@@ -167,6 +167,28 @@ def test_a_delete_that_does_not_tell_may_have_found_the_version_that_another_del
     assert "delete by client 3 (10.000 to 11.000 s) succeeded at version 2" in found.sentence.lower()
 
 
+def test_a_version_that_was_refused_is_not_told_later_of_the_same_value() -> None:
+    """Whether the store told that version before, or tells it only afterwards, or acts on it without a word."""
+    put = Operation(1, 1, "put", KEY, 0.0, 1.0, "ok", b"a", None, None, None)
+    refused = Operation(2, 2, "put", KEY, 2.0, 3.0, "condition-failed", b"b", 5, b"a", None)
+    told = Operation(3, 3, "get", KEY, 4.0, 5.0, "ok", None, None, b"a", 5)
+    obeyed = Operation(4, 4, "put", KEY, 4.0, 5.0, "ok", b"c", 5, None, None)
+    again = Operation(5, 5, "put", KEY, 3.0, 4.0, "ok", b"a", None, None, None)
+    for last in (told, obeyed):
+        assert check(History([put, refused, last])).verdict is Verdict.ILLEGAL
+        [found] = check(History([put, refused, again, last]), orders=True).keys
+        assert found.order == [1, 2, 5, last.number]
+        assert check(History([put, replace(refused, condition=4), last])).verdict is Verdict.OK
+    # Among many that were refused at a time, what is wrong for another reason is found as soon as before.
+    many = [replace(refused, number=10 + at, client=10 + at, condition=10 + at) for at in range(30)]
+    tells = [replace(told, number=50 + at, version=10 + at, start=50.0 + at, finish=50.5 + at) for at in range(2)]
+    [found] = check(History([put, *many, *tells]), budget=1000).keys
+    assert found.verdict is Verdict.ILLEGAL
+    before = History([replace(refused, version=None)])
+    before.initial[KEY] = b"a", 5
+    assert check(before).verdict is Verdict.ILLEGAL
+
+
 def test_what_was_read_later_tells_which_unanswered_appends_came_in_between() -> None:
     """Of thirty of one length, five came before each append that told the length: some 10^14 ways to choose them."""
     value = b""
