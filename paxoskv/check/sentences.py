@@ -24,6 +24,13 @@ def quote(value: Value) -> str:
     return f'"{shown}"'
 
 
+def name(client: int | str) -> str:
+    """A client as people read it: no control characters, which a terminal would obey, and cut where it is long."""
+    text = "".join(each if each.isprintable() else f"\\u{{{ord(each):x}}}" for each in str(client))
+    half = _TEXT_CHARACTERS_MAX // 2
+    return text if len(text) <= _TEXT_CHARACTERS_MAX else f"{text[:half]}...{text[-half:]}"
+
+
 def seconds(time: float, unit: str = "s") -> str:
     """A time, to the microsecond where there is something to show beyond the millisecond."""
     if unit == "line":
@@ -86,7 +93,7 @@ def when(operation: Operation, unit: str = "s") -> str:
 
 def describe(operation: Operation, unit: str = "s") -> str:
     """All of an operation but its key."""
-    return f"{call(operation)} by client {operation.client} ({when(operation, unit)}) {answer(operation)}"
+    return f"{call(operation)} by client {name(operation.client)} ({when(operation, unit)}) {answer(operation)}"
 
 
 class Speaker:
@@ -100,7 +107,7 @@ class Speaker:
         """The call, by whom and when: what a person needs to find it."""
         operation = self._columns.operation(b"", row)
         unknown = ", outcome unknown" if operation.outcome == "unknown" else ""
-        return f"{call(operation)} by client {operation.client} ({when(operation, self._unit)}{unknown})"
+        return f"{call(operation)} by client {name(operation.client)} ({when(operation, self._unit)}{unknown})"
 
     def saw(self, row: int) -> str:
         """That, and what came of it."""

@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,14 @@ def test_what_clients_wrote_stays_data(tmp_path: Path, value: bytes) -> None:
 def test_a_client_whose_name_is_no_text_is_no_problem(tmp_path: Path) -> None:
     report = written(tmp_path, History([Operation(1, "\ud800", "put", b"k", 0.0, 1.0, "ok", b"v")]))
     assert report.data["client_names"] == ["\ud800"]
+
+
+def test_names_of_clients_are_no_commands_for_a_terminal_and_have_an_end() -> None:
+    read = Operation(1, "a\x1b[31m\n\ud800", "get", b"k", 0.0, 1.0, "ok", None, None, b"v")
+    [found] = check(History([read])).keys
+    assert "get by client a\\u{1b}[31m\\u{a}\\u{d800} (0.000 to 1.000 s)" in found.sentence.lower()
+    [found] = check(History([replace(read, client="c" * 5000)])).keys
+    assert len(found.sentence) < 200
 
 
 def test_only_our_own_script_and_style_may_run_and_nothing_may_be_fetched(tmp_path: Path) -> None:
