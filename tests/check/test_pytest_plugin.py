@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from check import reading_reports
-from paxoskv.check import Recorder, check, read
+from paxoskv.check import History, NotLinearizable, Operation, Recorder, assert_linearizable, check, read
 from paxoskv.check.verdict import Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "checking.md"
@@ -169,6 +169,37 @@ def test_what_a_key_held_before_the_test_is_told_to_the_recorder() -> None:
     assert check(recorder.history()).verdict is Verdict.ILLEGAL
     recorder.initially("x", "old", version=7)
     assert check(recorder.history()).verdict is Verdict.OK
+
+
+def test_a_history_of_which_nothing_was_answered_is_no_pass() -> None:
+    recorder = Recorder()
+    with recorder.call(client=1, kind="put", key="x", value="a"):
+        pass
+    with recorder.call(client=1, kind="get", key="x") as call:
+        call.failed()
+    with pytest.raises(ValueError, match="none of the 2 calls was answered"):
+        assert_linearizable(recorder)
+    with recorder.call(client=1, kind="get", key="x") as call:
+        call.returned("a")
+    assert_linearizable(recorder)
+
+
+def test_of_many_keys_that_are_wrong_the_first_are_told(tmp_path: Path) -> None:
+    recorder = Recorder()
+    for number in range(300):
+        with recorder.call(client=1, kind="get", key=f"k{number}") as call:
+            call.returned("a")
+    with pytest.raises(NotLinearizable) as caught:
+        assert_linearizable(recorder, tmp_path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1 + 2 * 20 + 2
+    assert lines[-2] == "and 280 more keys"
+
+
+def test_a_name_that_cannot_be_written_hides_no_verdict(tmp_path: Path) -> None:
+    read = Operation(1, "\ud800", "get", b"k", 0.0, 1.0, "ok", None, None, b"v")
+    with pytest.raises(NotLinearizable, match='returned "v", which nobody wrote'):
+        assert_linearizable(History([read]), tmp_path)
 
 
 def test_what_came_of_a_call_is_refused_outside_of_its_block() -> None:
