@@ -178,6 +178,7 @@ UNREADABLE = {
     '{"fault": "kill", "start": 0}': "the history is empty: no client did anything in it",
     '[{"client": 1}]': "line 1: a JSON array, expected JSON Lines",
     "\x1f\x8b\b": "line 1: compressed",
+    "\xff\xfe{\0\n\0": "line 1: UTF-16, expected UTF-8",
     "INFO  jepsen.util - 0\t:invoke\t:write\t4\nINFO  jepsen.util - 0\t:o": "line 2: ",
     "0\t:invoke\t:write\t4\n0\tok\t:write\t4": "line 2: ",
 }
@@ -213,6 +214,12 @@ def test_byte_order_marks_and_carriage_returns_are_passed_over(name: str) -> Non
     text = re.sub(r"^\n? +", "", GOOD[name], flags=re.MULTILINE)
     plain = list(read(io.BytesIO(text.encode())))
     assert list(read(io.BytesIO(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode()))) == plain
+
+
+@pytest.mark.parametrize("option", [{"format": "json"}, {"model": "set"}])
+def test_a_format_or_a_model_that_is_none_is_named(option: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(option))} is '.*'; it must be one of auto, "):
+        read(io.BytesIO(CALL.encode()), **option)  # type: ignore[arg-type]
 
 
 def test_operations_on_one_line_keep_numbers_of_their_own() -> None:

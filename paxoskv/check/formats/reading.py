@@ -21,6 +21,7 @@ _EDN: Final = re.compile(
 )
 _JSON_ARRAY: Final = re.compile(rb"\s*\[\s*\{\s*\"")
 _COMPRESSED: Final = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _REST: Final = {"counter": (GET, INCR), "append": (GET, APPEND)}
 
 
@@ -38,6 +39,9 @@ def read(
     `format` and `model` are one of FORMATS and MODELS. `initial` is what every key held at first, where the format has
     no words for that. `progress` is told of bytes as they are read. Raises Unreadable.
     """
+    for name, given, known in (("format", format, FORMATS), ("model", model, MODELS)):
+        if given not in known:
+            raise ValueError(f"{name} is {given!r}; it must be one of {', '.join(known)}")
     history = History(rows_max=rows_max)
     head = source.read(_SNIFF_BYTES).removeprefix(_BOM)
     stream: BinaryIO = io.BufferedReader(_Joined(head, source))
@@ -86,6 +90,8 @@ def _recognise(head: bytes) -> str:
         raise Unreadable(1, "a JSON array, expected JSON Lines: one object on each line (jq -c '.[]' makes them of it)")
     if head.startswith(_COMPRESSED):
         raise Unreadable(1, "compressed; unpack it first, as in: zcat FILE | paxoskv check -")
+    if head.startswith(_UTF_16):
+        raise Unreadable(1, "UTF-16, expected UTF-8; convert it first, as in: iconv -f UTF-16 -t UTF-8 FILE")
     raise Unreadable(
         1, "expected JSON Lines, a Jepsen history in EDN, or a log with lines of jepsen.util; --format says which"
     )
