@@ -236,6 +236,13 @@ def test_very_long_values_and_names_break_no_layout(page: Page, show: Show) -> N
     assert page.run("byId('tip').querySelector('.value').innerText.length") > 100_000
 
 
+def test_texts_are_cut_between_characters(page: Page, show: Show) -> None:
+    show(with_others())
+    for characters_max in range(4, 20):
+        assert "\\u{" not in page.run(f"printable(shortened('\U0001f600'.repeat(50), {characters_max}))")
+    assert page.run("shortened('\u2026' + '\U0001f600'.repeat(3), 5)") == "\u2026\u2026\U0001f600"
+
+
 def test_of_100_000_operations_a_frame_draws_only_as_much_as_can_be_seen(page: Page, show: Show) -> None:
     show(large_history(100_000, 64, 1, versions=True, unknown=0.001))
     page.run(

@@ -16,7 +16,8 @@ function shortened(text, charactersMax) {
   if (text.length <= charactersMax) return text;
   // Both ends: lists grow at the end, and that is where two of them differ.
   const half = Math.max(1, (charactersMax - 1) >> 1);
-  return `${text.slice(0, half)}…${text.slice(-half)}`;
+  // No half of a character, where it was cut in one.
+  return `${text.slice(0, half).replace(/[\ud800-\udbff]$/, "")}…${text.slice(-half).replace(/^[\udc00-\udfff]/, "")}`;
 }
 
 function quoted(text, charactersMax = Infinity) {
