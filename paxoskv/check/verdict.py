@@ -79,6 +79,12 @@ class Result:
     """Time that checking took, reading not counted."""
 
     @property
+    def answered(self) -> int:
+        """How many calls were told something. Where none was, any order explains the history, which proves nothing."""
+        outcomes = [count for kind in self.outcomes.values() for count in kind.items()]
+        return sum([count for outcome, count in outcomes if outcome not in ("failed", "unknown")])
+
+    @property
     def violations(self) -> list[KeyVerdict]:
         """The keys that are illegal."""
         return [key for key in self.keys if key.verdict is Verdict.ILLEGAL]

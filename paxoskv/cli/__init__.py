@@ -64,7 +64,8 @@ _COMMANDS = {
     "film": "paxoskv.cli.film",
 }
 # Of these, what a Ctrl-C left undone is no question.
-_CHANGE_NOTHING = {"get", "ttl", "scan", "status", "simulate", "explore", "check", "film"}
+_CHANGE_NOTHING = {"get", "ttl", "scan", "status"}
+_ASK_NOBODY = {"simulate", "explore", "check", "film"}
 
 
 class _Group(click.Group):
@@ -132,6 +133,8 @@ class _Group(click.Group):
                 _print_error("bad-usage", error.format_message())
             raise
         except KeyboardInterrupt:
+            if ctx.invoked_subcommand in _ASK_NOBODY:
+                _end(INTERRUPTED, "interrupted", "it had not come to its end", as_json, definite=True)
             if ctx.invoked_subcommand in _CHANGE_NOTHING:
                 _end(INTERRUPTED, "interrupted", "no key was changed", as_json, definite=True)
             _end(INTERRUPTED, "interrupted", "what was under way may or may not have happened", as_json)

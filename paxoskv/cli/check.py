@@ -88,7 +88,8 @@ def check(
         0  linearizable
         1  not linearizable
         2  FILE cannot be read, or --html cannot be written
-        3  unknown: the search for an order ran out of its budget
+        3  unknown: the search for an order ran out of its budget, or no call
+           was answered
 
     \b
     Examples:
@@ -147,7 +148,12 @@ def check(
     else:
         _show(history, result, read_s, html)
     # What is wrong with the history matters more than what is wrong with the disk.
-    raise SystemExit(_EXIT_CODES[result.verdict.value] or (_UNREADABLE if report_missing else 0))
+    raise SystemExit(_EXIT_CODES[_verdict(result)] or (_UNREADABLE if report_missing else 0))
+
+
+def _verdict(result: "Result") -> str:
+    """Nothing that was answered is no proof of anything."""
+    return result.verdict.value if result.answered or result.violations else "unknown"
 
 
 def _refuse(sentence: str, as_json: bool) -> None:
@@ -183,7 +189,7 @@ def _read(file: str, format_: str, model: str, initial: str | None, progress: "P
             if progress is not None and bar is not None:
                 progress.update(bar, advance=count)
 
-        value = None if initial is None else initial.encode()
+        value = None if initial is None else os.fsencode(initial)
         return read(source, format=format_, model=model, initial=value, progress=advance)
 
 
@@ -213,7 +219,7 @@ def _fields(result: "Result", read_s: float) -> dict[str, Any]:
             fields["witness"] = [json.loads(line_of_operation(one, number=one.number)) for one in each.witness]
         keys.append(fields)
     return {
-        "verdict": result.verdict.value,
+        "verdict": _verdict(result),
         "operations": result.operations,
         "clients": result.clients,
         "outcomes": result.outcomes,
@@ -229,12 +235,15 @@ def _show(history: "History", result: "Result", read_s: float, html: Path | None
 
     from paxoskv.check.sentences import describe
 
-    for each in result.keys:
-        if each.sentence:
-            click.echo(f"{_name(each.key)}: {each.sentence}")
-            for one in each.witness:
-                click.echo(f"    {one.number:>8}  {describe(one, history.time_unit)}")
-            click.echo()
+    # What is proven wrong before what ran out of its budget.
+    wrong = sorted([each for each in result.keys if each.sentence], key=lambda each: not each.witness)
+    for each in wrong[:_KEYS_SHOWN_MAX]:
+        click.echo(f"{_name(each.key)}: {each.sentence}")
+        for one in each.witness:
+            click.echo(f"    {one.number:>8}  {describe(one, history.time_unit)}")
+        click.echo()
+    if len(wrong) > _KEYS_SHOWN_MAX:
+        click.echo(f"and {len(wrong) - _KEYS_SHOWN_MAX:,} more keys like these; --json shows all\n")
     console = make_console()
     table = Table("key", "operations", "verdict", "checked by", "because", box=None, padding=(0, 2, 0, 0))
     # Those first that one looks for.
@@ -256,4 +265,7 @@ def _show(history: "History", result: "Result", read_s: float, html: Path | None
         click.echo(f"report: {html}")
     elif result.violations:
         click.echo("To look at it: --html report.html")
-    click.echo(_VERDICTS[result.verdict.value])
+    if not result.answered and not result.violations:
+        click.echo(f"unknown: none of the {result.operations:,} calls was answered, so the history proves nothing")
+    else:
+        click.echo(_VERDICTS[result.verdict.value])

@@ -30,6 +30,28 @@ def test_a_search_out_of_its_budget_is_unknown() -> None:
     assert "budget of 1 states was used up" in result.output
 
 
+def test_a_history_that_nobody_answered_proves_nothing() -> None:
+    lost = PUT.replace('"finish": 1', '"finish": null, "outcome": "unknown"')
+    result = CliRunner().invoke(main, ["check", "-"], input=lost * 2)
+    assert result.exit_code == 3
+    assert result.output.endswith("unknown: none of the 2 calls was answered, so the history proves nothing\n")
+    assert json.loads(CliRunner().invoke(main, ["check", "--json", "-"], input=lost).stdout)["verdict"] == "unknown"
+
+
+def test_what_every_key_held_at_first_may_be_any_bytes() -> None:
+    """Which is how the command line hands over what is no UTF-8."""
+    call = PUT.replace('"put"', '"cas"').replace('"start"', '"expected_base64": "/w==", "start"')
+    assert CliRunner().invoke(main, ["check", "--initial", "\udcff", "-"], input=call).exit_code == 0
+    assert CliRunner().invoke(main, ["check", "--initial", "x", "-"], input=call).exit_code == 1
+
+
+def test_twenty_keys_that_are_wrong_are_enough_to_read() -> None:
+    wrong = "".join([(PUT + STALE).replace('"x"', f'"x{number}"') for number in range(30)])
+    result = CliRunner().invoke(main, ["check", "-"], input=wrong)
+    assert result.output.count("Get by client 2") == 20
+    assert "and 10 more keys like these; --json shows all" in result.output
+
+
 def test_a_violation_is_a_sentence_and_the_operations_that_prove_it() -> None:
     result = CliRunner().invoke(main, ["check", "-"], input=PUT + STALE)
     assert "Get by client 2" in result.output
