@@ -9,7 +9,9 @@ import random
 import traceback
 import zlib
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from paxoskv.core import errors, operations
@@ -450,14 +452,7 @@ class Universe:
                 self._probe_with(number, (operations.GET, key, None, None))
 
     def _probe_with(self, number: int, request: Request) -> None:
-        call = self._ask_and_wait(number, request)
-        # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that; and a
-        # node that is catching up with the log refuses its clients until it has.
-        tries = 1 if self._mode.leads is None else _PROBES_MAX
-        while call.outcome != OK and tries > 1:
-            tries -= 1
-            self.timeline.run(self.timeline.now + _PROBE_PAUSE_S)
-            call = self._ask_and_wait(number, request)
+        call = self._try(partial(self._ask, number, request))
         if call.outcome != OK or (call.status != operations.OK and request[0] == operations.GET):
             name = operations.KIND_NAMES[request[0]]
             raise Stuck(f"after the faults a {name} of {request[1]!r} through node {number} ended as {call.outcome}")
@@ -466,15 +461,29 @@ class Universe:
         """All pages come, and say together what the keys are."""
         start: bytes | None = b""
         while start is not None:
-            call = self._wait(self.scan(self.new_process(0), number, start, False, None, _PROBE_S_MAX))
+            call = self._try(partial(self._ask_scan, number, start))
             if call.outcome != OK or call.page is None:
                 raise Stuck(f"after the faults a scan from {start!r} on through node {number} ended as {call.outcome}")
             following = call.page.following
             assert following is None or following > start, f"a page that begins at {start!r} goes on at {following!r}"
             start = following
 
-    def _ask_and_wait(self, number: int, request: Request) -> Call:
-        return self._wait(self.issue(self.new_process(0), number, request, _PROBE_S_MAX))
+    def _ask(self, number: int, request: Request) -> Call:
+        return self.issue(self.new_process(0), number, request, _PROBE_S_MAX)
+
+    def _ask_scan(self, number: int, start: bytes) -> Call:
+        return self.scan(self.new_process(0), number, start, False, None, _PROBE_S_MAX)
+
+    def _try(self, ask: Callable[[], Call]) -> Call:
+        # Where there are snapshots, one may carry a node past an operation, and it never knows what came of that; and a
+        # node that is catching up with the log refuses its clients until it has.
+        call = self._wait(ask())
+        tries = 1 if self._mode.leads is None else _PROBES_MAX
+        while call.outcome != OK and tries > 1:
+            tries -= 1
+            self.timeline.run(self.timeline.now + _PROBE_PAUSE_S)
+            call = self._wait(ask())
+        return call
 
     def _wait(self, call: Call) -> Call:
         self.timeline.run(self.timeline.now + _PROBE_S_MAX + 1, lambda: self._waiting.get(call.process) is not call)

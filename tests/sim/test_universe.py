@@ -27,7 +27,8 @@ REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 895, 2140, 2293)
 # 102221: a part of a former snapshot came late, and took back what the present one had brought (S5).
 # 109331: no fault of the engine: a node was catching up, an entry in a round trip, and was not given the time.
 # 118407: nor here: a node came to lead in a term that was past already, without what the next one had committed.
-RAFT_REGRESSIONS = (17, 122, 500, 2630, 73318, 102221, 109331, 118407)
+# 460886: nor here: a node that was three entries behind refused a scan, which was not tried again as other calls are.
+RAFT_REGRESSIONS = (17, 122, 500, 2630, 73318, 102221, 109331, 118407, 460886)
 
 
 @pytest.mark.parametrize("mode", MODES)
