@@ -382,7 +382,8 @@ class Client:
             elif status == LOST:
                 if kind != operations.GET:
                     raise answers.unknown_outcome(kind, link.address, answers.text_of(value))
-                error = Unavailable(f"{link.address}: {answers.text_of(value)}; no node answered this read in time")
+                what = f"no node answered this read within {seconds:g} s"
+                error = Unavailable(f"{what}; asked last was {link.address}: {answers.text_of(value)}")
             else:
                 error = answers.error_of(status, value, version, link.address)
                 if not error.definite and kind == operations.GET:
