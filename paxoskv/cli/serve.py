@@ -92,7 +92,7 @@ class Size(click.ParamType[int]):
 )
 @click.option(
     "--log-level",
-    type=click.Choice(list(LEVELS)),
+    type=click.Choice(LEVELS),
     default="info",
     show_default=True,
     envvar="PAXOSKV_LOG_LEVEL",

@@ -25,6 +25,8 @@ from paxoskv.storage.sqlite import SqliteStorage
 
 DRAIN_S_MAX: Final = 10.0
 _CLOSE_S_MAX: Final = 5.0
+# What hangs is no reason to go on: a standard error that nobody reads, as little as a disk.
+_LAST_WORDS_S_MAX: Final = 0.5
 EXIT_FAILED_COMMIT: Final = 70
 
 
@@ -32,10 +34,17 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
     """Run one node until SIGTERM or SIGINT; answers the exit code. Raises ConfigurationError and StorageError."""
     # First of all: a node may be stopped while it starts, too.
     stop = _Stop(options.stop_with_stdin)
+    log = NodeLog(number, options.log_level)
+    try:
+        return await _serve_with(log, config, number, options, stop)
+    finally:
+        log.flush()
+
+
+async def _serve_with(log: NodeLog, config: ClusterConfig, number: int, options: Options, stop: "_Stop") -> int:
     started = time.monotonic()
     own = override(config.node(number), options.overrides)
     config.nodes[number] = own
-    log = NodeLog(number, options.log_level)
     identity = Identity(config.cluster, number, config.mode, tuple(sorted(config.nodes)))
     opening = asyncio.ensure_future(SqliteStorage.open(own.data, identity, fault_injection=options.fault_injection))
     if not await stop.holds_off_for(opening):
@@ -44,15 +53,13 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
             async with asyncio.timeout(_CLOSE_S_MAX):
                 await asyncio.wait([opening])
         except TimeoutError:
-            log.error("stopped before it was ready: the disk hangs", path=own.data)
-            os._exit(EXIT_FAILED_COMMIT)
+            _die(log, "stopped before it was ready: the disk hangs", path=own.data)
     storage = await opening
 
     def failed(error: BaseException) -> NoReturn:
         # Whatever the disk says next time, what it holds now is unknown (D2). The only safe thing is to begin again
         # from what can be read back.
-        log.error("commit failed, the process ends", error=repr(error), path=own.data)
-        os._exit(EXIT_FAILED_COMMIT)
+        _die(log, "commit failed, the process ends", error=repr(error), path=own.data)
 
     storage.on_failed = failed
     try:
@@ -63,10 +70,16 @@ async def serve(config: ClusterConfig, number: int, options: Options) -> int:
                 await storage.close()
         except TimeoutError:
             reason = "is full" if storage.disk_full else "hangs"
-            log.error(f"stopped without a last commit: the disk {reason}", path=own.data)
-            os._exit(EXIT_FAILED_COMMIT)
+            _die(log, f"stopped without a last commit: the disk {reason}", path=own.data)
     log.info("stopped", operations_unfinished=left)
     return 0
+
+
+def _die(log: NodeLog, event: str, **fields: Any) -> NoReturn:
+    """Say why, and end at once: nothing more is sent, and nothing written."""
+    log.error(event, **fields)
+    log.flush(_LAST_WORDS_S_MAX)
+    os._exit(EXIT_FAILED_COMMIT)
 
 
 async def _serve_from(
@@ -99,12 +112,10 @@ async def _serve_from(
             return
         if isinstance(context.get("exception"), StorageError):
             # A page that is broken, of a file too large to be checked as a whole at the start.
-            log.error("storage failed, the process ends", error=str(context["exception"]), path=own.data)
-            os._exit(EXIT_FAILED_COMMIT)
+            _die(log, "storage failed, the process ends", error=str(context["exception"]), path=own.data)
         # An assert that failed, or anything else nobody expected: state may be wrong, so nothing more is sent.
-        log.error("bug, the process ends", message=context.get("message"), error=repr(context.get("exception")))
-        sys.excepthook(*_exc_info(context.get("exception")))
-        os._exit(EXIT_FAILED_COMMIT)
+        log.traceback(context.get("exception"))
+        _die(log, "bug, the process ends", message=context.get("message"), error=repr(context.get("exception")))
 
     asyncio.get_running_loop().set_exception_handler(on_exception)
     servers = [
@@ -171,10 +182,6 @@ async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], wha
         raise ConfigurationError(
             f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
         ) from None
-
-
-def _exc_info(error: Any) -> tuple[Any, Any, Any]:
-    return (type(error), error, error.__traceback__) if isinstance(error, BaseException) else (RuntimeError, None, None)
 
 
 def _tune() -> None:
