@@ -63,8 +63,7 @@ class Relaying:
         context = self._context
         if hint <= context.now or record is None:
             return 0
-        holder = ballots.node_of(record.promised)
-        return 0 if holder in (0, context.node) or context.is_silent(holder) else record.promised
+        return 0 if context.is_silent(ballots.node_of(record.promised)) else record.promised
 
     def relay(self, chain: Chain, ballot: int) -> None:
         """Send all unresolved operations on the key, ascending (B1), to the node that holds it at `ballot`."""
