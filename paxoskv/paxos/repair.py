@@ -36,7 +36,7 @@ class Repair:
         """A replica did not acknowledge these steps, all of them chosen or lost since."""
         behind = self._behind.setdefault(peer, {})
         for flight in flights:
-            if len(behind) >= self._context.capacity.repairs:
+            if len(behind) >= self._context.capacity.repairs and flight.key not in behind:
                 self.counters["repairs_dropped"] += 1
             else:
                 behind[flight.key] = None

@@ -49,6 +49,14 @@ def test_so_many_keys_are_remembered_of_a_replica_and_reads_find_the_others() ->
         assert cluster.run(3, Operation(operations.GET, b"%03d" % number)).value == b"v"
 
 
+def test_a_key_that_a_replica_missed_again_is_not_forgotten() -> None:
+    """Nor counted as if it were, once there is room for no other."""
+    cluster = missed(4, capacity=Capacity(repairs=4))
+    cluster.run(1, put(b"003", b"again"))
+    status = cluster.engine(1).repair.status()
+    assert (status["behind"], status["repairs_dropped"]) == ({"3": 4}, 0)
+
+
 def test_a_slice_has_so_many_keys_and_the_next_waits_for_its_answer() -> None:
     cluster = missed(300)
     cluster.restart(3)
