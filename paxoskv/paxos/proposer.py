@@ -692,7 +692,8 @@ class Proposer:
         """The ballot is not held any more. What was in unchosen steps is in doubt: relay it, or take the key back."""
         self._abandon(chain)
         chain.round_seen = max(chain.round_seen, ballots.round_of(promised))
-        self._give_back_relays(chain, promised)
+        # A floor names nobody who could take them.
+        self._give_back_relays(chain, chain.ballot if by_floor else promised)
         in_doubt = []
         for flight in chain.take_flights():
             for operation, result in flight.answers:

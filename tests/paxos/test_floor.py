@@ -24,6 +24,11 @@ from paxoskv.paxos.messages import (
     Reads,
     Refusal,
     Refused,
+    RelayAnswer,
+    RelayAnswers,
+    RelayedOperation,
+    RelayItem,
+    Relays,
     Versions,
 )
 from paxoskv.paxos.records import Records
@@ -217,6 +222,20 @@ def test_a_refusal_at_its_own_ballot_that_is_no_floors_means_nothing(engine: Pax
     engine.receive(2, [Refused(message.number, (Refusal(KEY, message.prepare_ballots[0], False),))], 0.0)
     assert said(engine) == []
     assert engine.proposer.counters["preemptions"] == 0
+
+
+def test_what_was_relayed_here_is_given_back_without_a_word_of_who_might_hold_the_key(engine: PaxosEngine) -> None:
+    """Its origin would relay it to the node of the floor's ballot, which holds nothing."""
+    accept = held(engine, incr())
+    ballot = ballots.ballot_of(accept.accept_versions[0])
+    relayed = RelayedOperation(1, ballot, operations.INCR, 1, None)
+    engine.receive(3, [Relays((RelayItem(7, KEY, ballot, (relayed,)),))], 0.0)
+    assert said(engine, 3)
+    engine.receive(2, [Refused(accept.number, (Refusal(KEY, ballots.make_ballot(4, 2), True),))], 0.0)
+    [answers] = [message for message in said(engine, 3) if isinstance(message, RelayAnswers)]
+    [answer] = answers.items
+    assert isinstance(answer, RelayAnswer)
+    assert answer.promised == ballot
 
 
 # Floors at initial ballots, since any other node's first Prepare is above those.
