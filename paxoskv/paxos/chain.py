@@ -162,7 +162,7 @@ def enter(chain: Chain, origin: int, operation: Operation, value_bytes_max: int,
     number = operation.number
     if last is not None and number <= last[0]:
         return _passed(tail, operation, last, value_bytes_max)
-    if tail.horizon and operation.exposed and operation.exposed <= ballots.ballot_of(tail.horizon):
+    if tail.horizon and operation.exposed <= ballots.ballot_of(tail.horizon):
         # Lineage from before the horizon is lost: it may have been applied, and forgotten with its tombstone (B6).
         return Result(UNKNOWN, None, 0)
     if tail.expires_at:
