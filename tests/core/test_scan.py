@@ -110,6 +110,50 @@ def test_pages_of_a_disk_that_hangs_do_not_pile_up() -> None:
     assert len(asked) <= 1024
 
 
+def finds(pages: LocalPages, asked: list[Scan], now: float) -> list[bytes]:
+    """What a page has of a storage that has nothing."""
+    found: list[bytes] = []
+    pages.page(b"", None, lambda keys, *_: found.extend(keys), now)
+    pages.scanned(asked.pop().number, [], None)
+    for _ in range(3):
+        pages.advance()
+    return found
+
+
+def test_the_order_is_forgotten_a_minute_after_the_last_scan() -> None:
+    """Every write of a node that was scanned once would go on being noted in it."""
+    records = Records(1 << 20)
+    asked: list[Scan] = []
+    pages = LocalPages(records, asked.append)
+    records.soil(records.add(Record(b"a")))
+    for begin in (100.0, 150.0):
+        assert finds(pages, asked, begin) == [b"a"]
+        pages.tick(begin + 59.0)
+        assert records.order is not None
+    pages.tick(211.0)
+    assert records.order is None
+    records.soil(records.add(Record(b"b")))
+    assert finds(pages, asked, 300.0) == [b"a", b"b"]
+
+
+def test_the_order_is_not_forgotten_under_a_page_that_needs_it() -> None:
+    """A disk that takes a minute is asked all the same, and a page that it has answered is not made at once."""
+    records = Records(1 << 20)
+    asked: list[Scan] = []
+    pages = LocalPages(records, asked.append)
+    records.soil(records.add(Record(b"a")))
+    found: list[bytes] = []
+    pages.page(b"", None, lambda keys, *_: found.extend(keys), 100.0)
+    pages.tick(200.0)
+    pages.scanned(asked.pop().number, [], None)
+    pages.tick(300.0)
+    for _ in range(3):
+        pages.advance()
+        pages.tick(400.0)
+    assert found == [b"a"]
+    assert records.order is None
+
+
 def test_a_key_that_is_written_again_and_again_is_kept_once() -> None:
     """While pages overlap, an order lives on; it grew with every write."""
     order = KeyOrder([b"b"])
