@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import paxoskv
 from paxoskv.client import link as link_module
 from paxoskv.core import errors, operations
+from paxoskv.core.address import Address
 
 Pair = tuple[FakeNode, FakeNode]
 Call = Callable[[paxoskv.Client], Awaitable[object]]
@@ -401,6 +402,63 @@ async def test_what_all_nodes_refuse_until_the_end_is_the_refusal_and_did_not_ha
             await kv.put("k", "v")
     assert failed.value.definite
     assert pair[0].store == {}
+
+
+class Clock:
+    """What the event loop takes for the time: it stands still unless the test sets it forward."""
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    loop = asyncio.get_running_loop()
+    clock = Clock(loop.time())
+    monkeypatch.setattr(loop, "time", lambda: clock.now)
+    return clock
+
+
+async def refused_late(pair: Pair, clock: Clock, call: Call, timeout: float, left: float) -> object:
+    """What becomes of a call that the first node refuses with so little time left; the second would take it."""
+
+    def refuse(identifier: int) -> tuple[Any, ...]:
+        clock.now += timeout - left
+        return identifier, errors.Overloaded.status, b"because the test says so", 0
+
+    pair[0].answer_as = refuse
+    async with both(pair, timeout) as kv:
+        await ready(kv, 2)
+        return await call(kv)
+
+
+@pytest.mark.parametrize("write", WRITES)
+async def test_a_write_that_was_refused_is_not_begun_again_without_the_time_to_end(
+    pair: Pair, clock: Clock, write: str
+) -> None:
+    """What certainly did not happen would become what may have happened."""
+    with pytest.raises(paxoskv.Overloaded, match="because the test says so") as failed:
+        await refused_late(pair, clock, WRITES[write], 60.0, 0.1)
+    assert failed.value.definite
+    assert pair[1].seen == []
+
+
+@pytest.mark.parametrize(
+    ("call", "timeout", "left"),
+    [
+        (WRITES["put"], 60.0, 0.3),
+        # A read never is in doubt.
+        (lambda kv: kv.get("k"), 60.0, 0.1),
+        # Who waits for so little in all has to be content with it.
+        (WRITES["put"], 0.2, 0.1),
+    ],
+    ids=["time enough", "a read", "a short timeout"],
+)
+async def test_what_was_refused_is_begun_again_otherwise(
+    pair: Pair, clock: Clock, call: Call, timeout: float, left: float
+) -> None:
+    await refused_late(pair, clock, call, timeout, left)
+    assert len(pair[1].seen) == 1
 
 
 async def test_what_is_wrong_with_the_request_is_not_retried(pair: Pair) -> None:
@@ -857,6 +915,44 @@ async def test_a_link_outlives_what_nobody_expected(pair: Pair, monkeypatch: pyt
     monkeypatch.setattr(link_module.Connection, "open", broken)
     with pytest.raises(paxoskv.NotReached, match="RuntimeError: can't register atexit after shutdown"):
         await paxoskv.connect(pair[0].address, timeout=0.1)
+
+
+@pytest.mark.parametrize(("lasts_s", "pauses_s"), [(10.0, (0.0, 0.05)), (0.1, (0.25, 0.5))])
+async def test_a_node_whose_connection_had_lasted_is_sought_at_once_and_one_that_comes_and_goes_is_not(
+    node: FakeNode,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    lasts_s: float,
+    pauses_s: tuple[float, float],
+) -> None:
+    sleep, slept = asyncio.sleep, []
+
+    async def note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", note)
+    connected = asyncio.Event()
+    hooks = link_module.Hooks(admit=lambda *_: True, connected=connected.set, route=lambda: None)
+    link = link_module.Link(Address("127.0.0.1", node.port), hooks)
+    # Pauses grow while it is not to be had.
+    node.instead_of_hello = b"\0\0\0\0"
+    link.start()
+    await node.until(lambda: node.accepted == 10)
+    node.instead_of_hello = None
+    await connected.wait()
+    connected.clear()
+    assert max(slept) > 0.2
+    before = len(slept)
+    clock.now += lasts_s
+    for session in list(node.connections):
+        session.cut()
+    await connected.wait()
+    least, most = pauses_s
+    assert len(slept) == before + 1
+    assert least <= slept[-1] <= most
+    link.stop()
+    await link.stopped()
 
 
 async def test_close_ends_calls_in_flight_with_what_is_known_of_them(
