@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 from paxoskv.core import errors
 from paxoskv.core.operations import Operation, Result, evaluate
-from paxoskv.core.scan import ScanOperation
+from paxoskv.core.scan import PAGE_KEYS_MAX, Item, ScanOperation
 from paxoskv.redis import connection as connections
 from paxoskv.redis.commands.table import One, Plan
 from paxoskv.redis.connection import RedisConnection
@@ -35,6 +36,8 @@ class Host:
         self.held: list[Operation] = []
         self.held_keys: set[bytes] = set()
         self.submitted = 0
+        self.limits: list[int | None] = []
+        """Of the pages of scans."""
         self.judge: Judge = lambda operation: None
 
     def now(self) -> float:
@@ -77,7 +80,13 @@ class Host:
         return Result(done.status, done.result, version, expires_at)
 
     def scan(self, operation: ScanOperation) -> None:
-        raise NotImplementedError
+        limit = operation.limit
+        self.limits.append(limit)
+        keys = sorted(key for key in self.values if key >= operation.key)
+        operation.following = keys[limit] if limit is not None and limit < len(keys) else None
+        page = [(key, *self.values[key]) for key in keys[:limit]]
+        operation.items = [Item(*entry) for entry in page if entry[1] is not None]
+        self.answer([operation])
 
     def status(self) -> dict[str, Any]:
         return {}
@@ -240,6 +249,7 @@ async def test_who_reads_no_answers_is_read_no_further_and_finally_closed(
 
 
 LARGE = b"x" * 1024 * 1024
+LARGE_ANSWER_BYTES = len(b"$1048576\r\n") + len(LARGE) + 2
 
 
 async def test_large_answers_that_nobody_reads_end_the_connection_and_no_more_are_made(
@@ -275,6 +285,87 @@ async def test_who_has_asked_for_much_at_once_gets_it_all(door: Door) -> None:
     host.release()
     for value in answers:
         assert await reader.readexactly(len(value) + 12) == b"$1048576\r\n%b\r\n" % value
+
+
+async def others_turn(door: Door) -> None:
+    """Whatever the node does at once with what it has received is done."""
+    reader, writer = await door.connect()
+    writer.write(b"PING\r\n")
+    assert await reader.readline() == b"+PONG\r\n"
+
+
+async def test_so_many_commands_of_several_keys_are_under_way_on_one_connection(door: Door) -> None:
+    """Each may come to have an answer of 64 MiB."""
+    host = door.host
+    keys = [b"%d" % number for number in range(40)]
+    host.held_keys |= set(keys)
+    reader, writer = await door.connect()
+    writer.write(b"".join(b"MGET %b %b\r\n" % (keys[n], keys[n + 1]) for n in range(0, 40, 2)) + b"PING\r\n")
+    await eventually(lambda: len(host.held) >= 32)
+    await others_turn(door)
+    assert len(host.held) == 32
+    host.release()
+    expected = b"*2\r\n$-1\r\n$-1\r\n" * 20 + b"+PONG\r\n"
+    assert await reader.readexactly(len(expected)) == expected
+    assert host.submitted == 40
+
+
+async def test_fewer_commands_are_under_way_while_answers_are_large(door: Door) -> None:
+    """256 values of a megabyte would lie here for each client, whether it reads them or not."""
+    host = door.host
+    host.values |= {b"large": (LARGE, 1, 0)}
+    keys = [b"%d" % number for number in range(100)]
+    reader, writer = await door.connect()
+    for asked, most in ((b"GET large\r\n", 16), (b"GET small\r\n", 100)):
+        writer.write(asked)
+        await reader.readexactly(LARGE_ANSWER_BYTES if most == 16 else 5)
+        host.held_keys |= set(keys)
+        writer.write(b"".join(b"GET %b\r\n" % key for key in keys))
+        await eventually(lambda most=most: len(host.held) >= most)  # type: ignore[misc]
+        await others_turn(door)
+        assert len(host.held) == most
+        host.release()
+        assert await reader.readexactly(500) == b"$-1\r\n" * 100
+
+
+async def test_a_command_that_waits_for_its_key_is_not_the_last_that_was_carried_out(door: Door) -> None:
+    host = door.host
+    host.held_keys.add(b"k")
+    reader, writer = await door.connect()
+    writer.write(b"GET k\r\nMGET k\r\n")
+    await eventually(lambda: bool(host.held))
+    await others_turn(door)
+    session = door.connections[0]._session
+    assert session is not None
+    assert " cmd=get " in session.describe()
+    host.release()
+    await reader.readexactly(14)
+    assert " cmd=mget " in session.describe()
+
+
+async def test_a_scan_that_goes_on_asks_for_twice_as_many_keys(door: Door) -> None:
+    """A page of a few keys costs a round trip to a quorum, as one of many does."""
+    names = [b"%05d" % number for number in range(9000)]
+    door.host.values |= dict.fromkeys(names, (b"v", 1, 0))
+    found: list[list[bytes]] = []
+    async with redis.asyncio.Redis(port=door.port) as client:
+        cursor = 0
+        while cursor or not found:
+            cursor, page = await client.scan(cursor, count=10)
+            found.append(page)
+    asked = [10 * 2**number for number in range(8)]
+    assert door.host.limits[: len(asked) + 2] == [*asked, PAGE_KEYS_MAX, PAGE_KEYS_MAX]
+    assert [len(page) for page in found[:-1]] == door.host.limits[:-1]
+    assert [name for page in found for name in page] == names
+
+
+async def test_a_scan_among_deleted_keys_looks_at_twice_as_many_at_a_time(door: Door) -> None:
+    """Or it would look at one in each round trip, where one key was asked for."""
+    host = door.host
+    host.values |= {b"%03d" % number: (None, 0, 0) for number in range(100)} | {b"last": (b"v", 1, 0)}
+    async with redis.asyncio.Redis(port=door.port) as client:
+        assert await client.scan(0, count=1) == (0, [b"last"])
+    assert host.limits == [1, 2, 4, 8, 16, 32, 64]
 
 
 async def test_a_long_pipeline_leaves_the_others_their_turn(door: Door) -> None:
