@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from harness.canaries import Canary, planted
 from harness.digests import digest
 
 from paxoskv.sim import run
@@ -14,10 +15,33 @@ from paxoskv.sim.universe import Universe
 
 MODES = ("paxos", "raft")
 
-# Universes in which the engine once failed. 8, 92: a read was retried after its record had been evicted. 179, 305: a
-# coordinator whose own disk was slow left its own vote out. 2140, 2293: a wait had doubled to a minute.
-# 895: a record left memory between a read's arrival and its turn.
-REGRESSIONS = (8, 92, 179, 305, 318, 380, 512, 895, 2140, 2293)
+# Universes in which the engine once failed, or does when what mended it is undone (`UNMENDED`).
+REGRESSIONS = (8, 36, 92, 94, 179, 305, 318, 380, 512, 895, 2140, 2293)
+
+# What once was wrong, and the universes that find it still.
+UNMENDED = {
+    Canary(
+        "a read is retried after its record has been evicted",
+        "section 4",
+        "paxoskv.paxos.reader:Reader.again",
+        "self._acceptor.records.has((key_read.key,))",
+        "True",
+    ): (36, 179),
+    Canary(
+        "a wait doubles without end",
+        "liveness",
+        "paxoskv.paxos.context:Context.patience",
+        "return min(least * 2.0 ** min(attempt, 6), max(least, self.timing.patience_s_max))",
+        "return least * 2.0 ** min(attempt, 10)",
+    ): (94, 2140),
+    Canary(
+        "a record leaves memory between a read's arrival and its turn",
+        "section 4",
+        "paxoskv.paxos.engine:PaxosEngine.folded",
+        "self.records.folded(keys)",
+        "self.records.folded(keys)\n    self._evict()",
+    ): (895,),
+}
 
 
 # 122: a restarted node took a snapshot over without the entries that it builds on, which no row of its journal had
@@ -82,6 +106,16 @@ def test_nothing_goes_wrong_in_any_universe(first: int, mode: str) -> None:
 )
 def test_former_failures_stay_mended(mode: str, seed: int) -> None:
     assert run.simulate(draw(seed, mode)).failure is None
+
+
+@pytest.mark.parametrize(
+    ("canary", "seed"), [(canary, seed) for canary, seeds in UNMENDED.items() for seed in seeds], ids=str
+)
+def test_what_found_a_failure_finds_it_still(canary: Canary, seed: int) -> None:
+    """A seed outlives what it found: the engine changes, and it is a universe like any other."""
+    assert seed in REGRESSIONS
+    with planted(canary):
+        assert run.simulate(draw(seed)).failure is not None
 
 
 def test_most_operations_complete() -> None:
