@@ -4,7 +4,7 @@ A canary that is not found is a hole in the simulator.
 """
 
 import pytest
-from harness.canaries import PAXOS, PAXOS_SCANS, Canary, planted
+from harness.canaries import LEAP, PAXOS, PAXOS_SCANS, PAXOS_STEPS, Canary, planted
 from harness.raft_canaries import RAFT
 
 from paxoskv.sim import run
@@ -33,6 +33,7 @@ BEGIN = {
     "a scan asks nobody": 13,
     "a page that was never answered is waited for": 36,
     "acknowledgement counted twice from one node": 9,
+    "a fold takes more steps than its ballot has left": 37,
 }
 RAFT_BEGIN = {
     "votes of past terms counted": 34,
@@ -47,7 +48,7 @@ RAFT_BEGIN = {
 }
 
 
-@pytest.mark.parametrize("canary", PAXOS + PAXOS_SCANS, ids=str)
+@pytest.mark.parametrize("canary", PAXOS + PAXOS_SCANS + PAXOS_STEPS, ids=str)
 def test_the_simulator_finds_a_broken_cluster(canary: Canary) -> None:
     assert _is_found(canary, "paxos", BEGIN), f"no seed of {SEEDS_MAX} shows it"
 
@@ -62,6 +63,13 @@ def _is_found(canary: Canary, mode: str, begins: dict[str, int]) -> bool:
     with planted(canary):
         seeds = [*range(begin, SEEDS_MAX), *range(begin)]
         return any(run.simulate(draw(seed, mode)).failure is not None for seed in seeds)
+
+
+def test_a_ballot_whose_steps_run_out_in_good_order_harms_nobody() -> None:
+    """What is found without the rule is found because of that."""
+    with planted(LEAP):
+        for seed in range(20):
+            assert run.simulate(draw(seed)).failure is None
 
 
 def test_a_failing_universe_is_made_smaller_and_still_fails() -> None:
