@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from paxoskv.core import operations
+from paxoskv.net.unread import Unread
 from paxoskv.paxos import ballot, register
 from paxoskv.paxos.messages import Proposals
-from paxoskv.redis.unread import Unread
 from paxoskv.server import clients, config, peers
 from paxoskv.server.clients import ClientConnection
 from paxoskv.server.launcher import free_base_port
