@@ -9,6 +9,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -240,6 +241,33 @@ def test_a_node_that_is_still_starting_ends_in_order(
         assert log.splitlines()[-1].endswith("event=stopped operations_unfinished=0")
     # In order: nothing is left beside the data file.
     assert sorted(set(os.listdir(data)) - {datafile.LOCK}) == [datafile.FILE]
+
+
+@pytest.mark.parametrize(
+    "where", ["weakref.ref(obj, stop)", "type('T', (), {'x': type('S', (), {'__set_name__': stop})()})"]
+)
+def test_a_node_that_is_still_loading_ends_wherever_that_meets_it(tmp_path: Path, where: str) -> None:
+    """It did not when it was met in the import system's callbacks, one time of a hundred: it started, and stayed."""
+    script = f"""
+import os, signal, sys, weakref
+import paxoskv.cli, paxoskv.cli.serve
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+def meet():
+    obj = {{1}}
+    held = {where}
+    del obj
+
+paxoskv.cli.serve.check_asserts = meet
+sys.argv = ["paxoskv", "serve", "--config", "goes-on.toml", "--node", "1"]
+paxoskv.cli.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_node_that_cannot_listen_closes_its_disk(tmp_path: Path, file: Path, base: int) -> None:
