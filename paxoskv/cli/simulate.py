@@ -13,6 +13,7 @@ import click
 
 from paxoskv import __version__
 from paxoskv.cli import INTERRUPTED, check_asserts, json_option, make_console, to_write
+from paxoskv.cli.ending import ended_by_sigterm
 from paxoskv.core.engine import MODE_NAMES
 
 if TYPE_CHECKING:
@@ -97,17 +98,20 @@ def simulate(
     smaller: list[str] = []
     interrupted = False
     try:
-        with _Progress(len(seeds), not as_json) as progress:
-            for report in _reports(universes, seeds, jobs, trace):
-                totals.add(report)
-                if report.failure is not None:
-                    failed.append(report)
-                progress.advance(len(failed))
-                if len(failed) >= _FAILURES_MAX:
-                    break
-        if shrink and trace is None and failed and failed[0].failure is not None:
-            configuration = universes.configuration(failed[0].seed)
-            smaller = run.shrink(configuration, failed[0].failure.kind, lambda count: _say_shrinking(count, as_json))
+        with ended_by_sigterm():
+            with _Progress(len(seeds), not as_json) as progress:
+                for report in _reports(universes, seeds, jobs, trace):
+                    totals.add(report)
+                    if report.failure is not None:
+                        failed.append(report)
+                    progress.advance(len(failed))
+                    if len(failed) >= _FAILURES_MAX:
+                        break
+            if shrink and trace is None and failed and failed[0].failure is not None:
+                configuration = universes.configuration(failed[0].seed)
+                smaller = run.shrink(
+                    configuration, failed[0].failure.kind, lambda count: _say_shrinking(count, as_json)
+                )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:

@@ -96,3 +96,24 @@ def test_ctrl_c_gives_the_figures_of_what_was_done(jobs: str) -> None:
     assert b"KeyboardInterrupt" not in seen
     assert process.returncode == INTERRUPTED
     assert "interrupted; the figures are of what was done\n" in output
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_sigterm_gives_them_as_well(jobs: str) -> None:
+    """As `timeout` sends it; the workers, left alone, each said with a traceback that nobody reads their results."""
+    command = [*PROGRAM, "--seeds", "0:1000000000", "--ops", "5", "--jobs", jobs]
+    ours, theirs = pty.openpty()
+    with started(command, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while b"universes" not in seen:
+            seen += os.read(ours, 4096)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed.
+            while more := os.read(ours, 4096):
+                seen += more
+    os.close(ours)
+    assert b"Traceback" not in seen
+    assert process.returncode == INTERRUPTED
+    assert "interrupted; the figures are of what was done\n" in output
