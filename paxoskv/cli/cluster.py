@@ -19,7 +19,13 @@ _POLL_S = 0.1
 
 
 @click.command(short_help="Start a cluster of node processes on this machine.")
-@click.option("--nodes", type=click.IntRange(1, 9), metavar="N", help="How many.  [default: 3, or as DIR has it]")
+@click.option(
+    "--nodes",
+    type=click.IntRange(1, 9),
+    metavar="N",
+    envvar="PAXOSKV_NODES",
+    help="How many.  [default: 3, or as DIR has it]",
+)
 @click.option(
     "--dir",
     "folder",
@@ -43,6 +49,7 @@ _POLL_S = 0.1
     "--trace",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
+    envvar="PAXOSKV_TRACE",
     help="Write what happens to DIR/node-N.jsonl, for `paxoskv film DIR/*.jsonl`.",
 )
 @json_option("Print one JSON object a line.")
@@ -63,8 +70,8 @@ def cluster(
         paxoskv cluster --nodes 3 --dir ./data
         paxoskv cluster --dir ./data     # the same cluster again, with its data
 
-    The configuration is written to DIR/cluster.toml, each node's log to DIR/node-N.log. Other options of `paxoskv
-    serve` can be given as environment variables.
+    The configuration is written to DIR/cluster.toml, each node's log to DIR/node-N.log. Every option can be given as an
+    environment variable, --base-port 8400 as PAXOSKV_BASE_PORT=8400, and so can others of `paxoskv serve`.
     """
     options = ["--fault-injection"] if fault_injection else []
     if cache_bytes is not None:

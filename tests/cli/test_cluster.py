@@ -188,3 +188,15 @@ def test_a_cluster_toml_of_ones_own_is_started_as_it_is(tmp_path: Path) -> None:
     with running("--dir", str(tmp_path)) as cluster:
         cluster.until("node 5 ready")
         assert answers(config.load(tmp_path / "cluster.toml").node(5), "mine")
+
+
+def test_every_option_can_be_an_environment_variable(tmp_path: Path) -> None:
+    """PAXOSKV_NODES=1 was three nodes, beside PAXOSKV_DIR and PAXOSKV_BASE_PORT, which counted."""
+    folder, base, traces = tmp_path / "data", free_base_port(1), tmp_path / "traces"
+    variables = {"DIR": str(folder), "NODES": "1", "BASE_PORT": str(base), "TRACE": str(traces), "MODE": "raft"}
+    with running(**{f"PAXOSKV_{name}": value for name, value in variables.items()}) as cluster:
+        assert cluster.until("all ").startswith("all 1 nodes ready")
+        cluster.line()
+        assert cluster.end()[0] == 0
+    assert config.load(folder / "cluster.toml").mode == "raft"
+    assert os.listdir(traces) == ["node-1.jsonl"]
