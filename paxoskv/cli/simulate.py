@@ -81,10 +81,10 @@ def simulate(
     Examples:
         paxoskv simulate --seeds 0:1000
         paxoskv simulate --seeds 17 --trace 17.jsonl
-        paxoskv simulate --seeds 17 --change operations=40 --change faults=0,3
+        paxoskv simulate --seeds 17 --change operations=40 --change faults=0,1
 
     --change takes any field of a universe: operations, clients, keys, nodes, loss, duplicate, straggle, turn_s,
-    cache_bytes, journal_bytes, ...; faults=0,3 keeps those two of the faults drawn, faults= none.
+    cache_bytes, journal_bytes, ...; faults=0,1 keeps the first two of the faults drawn, faults= none.
     """
     from paxoskv.sim import run
 

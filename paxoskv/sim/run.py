@@ -151,11 +151,15 @@ def change(configuration: Configuration, changes: Sequence[str]) -> Configuratio
         if not equals:
             raise ValueError(f"{text!r} changes nothing; write NAME=VALUE, such as operations=40")
         if name == "faults":
+            drawn = range(len(configuration.faults))
             try:
-                kept = [configuration.faults[int(index)] for index in value.split(",") if index]
-            except (ValueError, IndexError):
+                kept = [configuration.faults[drawn.index(int(index))] for index in value.split(",") if index]
+            except ValueError:
+                numbers = (
+                    f"give numbers from 0 to {drawn[-1]}, separated by commas" if drawn else "only faults= fits it"
+                )
                 raise ValueError(
-                    f"faults={value!r}: give numbers from 0 to {len(configuration.faults) - 1}, separated by commas"
+                    f"faults={value!r}: seed {configuration.seed} has {len(drawn)} of them; {numbers}"
                 ) from None
             configuration = replace(configuration, faults=tuple(kept))
         elif name in _TYPES[Configuration] and name not in ("seed", "mode", "wire"):

@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -54,7 +56,29 @@ def test_changes_that_make_no_universe_are_refused(change: str) -> None:
 def test_changes_that_make_no_universe_of_a_seed_are_refused_whichever_it_is() -> None:
     result = simulate("--seeds", "0:1000", "--ops", "5", "--jobs", "1", "--change", "faults=4")
     assert result.exit_code == 2
-    assert "faults='4': give numbers from 0 to" in result.stderr
+    assert "faults='4': seed " in result.stderr
+
+
+def test_faults_that_a_seed_did_not_draw_are_refused() -> None:
+    """It was "numbers from 0 to -1" where none is drawn, and -1 was the last one."""
+    result = simulate("--seeds", "7", "--change", "faults=0")
+    assert result.exit_code == 2
+    assert "faults='0': seed 7 has 0 of them; only faults= fits it" in " ".join(result.stderr.split())
+    result = simulate("--seeds", "17", "--change", "faults=-1")
+    assert result.exit_code == 2
+    assert "faults='-1': seed 17 has " in result.stderr
+
+
+def test_the_examples_of_its_help_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = CliRunner().invoke(main, ["simulate", "--help"]).stdout
+    examples = re.findall(r"^ +paxoskv (simulate .*)$", text, re.MULTILINE)
+    assert len(examples) == 3
+    for example in examples:
+        result = CliRunner().invoke(
+            main, [*shlex.split(example.replace("0:1000", "0:10")), "--ops", "10", "--jobs", "1"]
+        )
+        assert result.exit_code == 0, (example, result.stderr)
 
 
 def children(pid: int) -> list[str]:
