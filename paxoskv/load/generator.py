@@ -431,7 +431,8 @@ class Generator:
                     if self._measuring:
                         self.outcome.errors["not-sent"] += due - number
                     break
-                shot = Shot(self, next(homes), began + number / self.plan.rate)
+                # The first one is due after one interval, and not at once: so many are due by now, and no more.
+                shot = Shot(self, next(homes), began + (number + 1) / self.plan.rate)
                 shot.sent = clock()
                 if not self.send(shot):
                     # No node is connected, and none will be before this loop ends.
