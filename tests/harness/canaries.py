@@ -411,13 +411,13 @@ PAXOS_SCANS = (
 # first fold, which breaks nothing,
 _HAS_STEPS = "if chain.step + wanted > ballots.STEP_MAX:"
 _LEAP = "if 0 < chain.step < 1000:\n        chain.step = ballots.STEP_MAX - 63\n    "
-LEAP = Canary("steps are left out", "none", _PROPOSER + "_fold", _HAS_STEPS, _LEAP + _HAS_STEPS)
+LEAP = Canary("steps are left out", "none", _PROPOSER + "_takes_a_fold", _HAS_STEPS, _LEAP + _HAS_STEPS)
 # as long as it is given up in time. No transcript does so, since each would cause something else.
 PAXOS_STEPS = (
     Canary(
         "a fold takes more steps than its ballot has left",
         "A3",
-        _PROPOSER + "_fold",
+        _PROPOSER + "_takes_a_fold",
         _HAS_STEPS,
         _LEAP + "if chain.step + 1 > ballots.STEP_MAX:",
     ),
