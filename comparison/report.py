@@ -53,6 +53,8 @@ def _section(results: Results, name: str, section: Section) -> str:
     often = "once" if rounds == 1 else f"{rounds} times"
     about = f"*{scenario.question}* (`--scenario {name}`, measured {often})"
     parts = [f"## {scenario.title}", about, section.answer]
+    if scenario.flaw is not None and _measured_at(results, name) < scenario.flaw.until:
+        parts.append(f"**{scenario.flaw.sentence}**")
     parts += [f"![{plot.title}]({PLOTS}/{plot.name}.svg)" for plot in section.plots]
     parts += section.tables
     parts += section.notes
@@ -60,6 +62,12 @@ def _section(results: Results, name: str, section: Section) -> str:
         why = "; ".join(f"{results.title(system)}: {reason}" for system, reason in absent.items())
         parts.append(f"Not asked: {why}.")
     return "\n\n".join(parts)
+
+
+def _measured_at(results: Results, name: str) -> str:
+    """When a scenario was last begun anew."""
+    again = [resumed["began"] for resumed in results.about.get("resumed", []) if name in resumed.get("again", [])]
+    return str([results.about["began"], *again][-1])
 
 
 def _incomplete(results: Results) -> str:

@@ -77,6 +77,23 @@ class Section:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """Something that figures have in them which were measured before it was mended."""
+
+    until: str
+    """When that was, as results tell times."""
+    sentence: str
+
+
+DUE_TOO_EARLY: Final = Flaw(
+    "2026-12-01 04:00:00 UTC",
+    "These latencies are too long by one interval: when they were measured, the load generators of all systems counted "
+    "each operation as due one interval before it could be sent. Take off 2 ms at 500 writes a second, 1 ms at 1,000, "
+    "0.5 ms at 2,000, and so on.",
+)
+
+
 class Scenario(ABC):
     """One question."""
 
@@ -87,6 +104,8 @@ class Scenario(ABC):
     measurements: ClassVar[tuple[int, int]]
     """How many a turn makes, usually and if quick; and seconds of it that do not depend on how long one takes."""
     other_s: ClassVar[tuple[float, float]]
+    flaw: ClassVar["Flaw | None"] = None
+    """What was wrong with how it was measured once."""
     calibrates: ClassVar[bool] = False
     """The prediction for more machines is made from it, so new figures of it make an old prediction worthless."""
 

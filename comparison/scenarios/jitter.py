@@ -6,7 +6,7 @@ from comparison import plots
 from comparison.load import Load
 from comparison.plots import Plot
 from comparison.results import Results
-from comparison.scenarios.contract import Scenario, Section, Turn, number, significant, table
+from comparison.scenarios.contract import DUE_TOO_EARLY, Scenario, Section, Turn, number, significant, table
 from comparison.systems.contract import System
 
 _RATE: Final = 1000
@@ -19,6 +19,7 @@ class Jitter(Scenario):
     title = "Jitter"
     question = f"At {_RATE:,} writes a second, for minutes: what is the worst that an operation meets?"
     repeats_max = 1
+    flaw = DUE_TOO_EARLY
 
     def unfit(self, system: type[System]) -> str | None:
         return None if system.open_loop else "its load generator has no open loop"

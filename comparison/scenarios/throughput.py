@@ -6,7 +6,7 @@ from comparison import plots
 from comparison.load import Load
 from comparison.plots import Plot
 from comparison.results import Results
-from comparison.scenarios.contract import Scenario, Section, Turn, number, significant, table
+from comparison.scenarios.contract import DUE_TOO_EARLY, Scenario, Section, Turn, number, significant, table
 from comparison.systems.contract import System
 
 _CLIENTS: Final = (1, 16, 64, 256, 1000)
@@ -138,6 +138,7 @@ class OfferedLoad(Scenario):
     name = "offered-load"
     measurements, other_s = (8, 3), (6.0, 5.0)
     title = "Latency against offered load"
+    flaw = DUE_TOO_EARLY
     question = "When operations come at a rate, answered or not, how long does each take from the moment it was due?"
 
     def unfit(self, system: type[System]) -> str | None:

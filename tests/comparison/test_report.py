@@ -51,6 +51,17 @@ def test_what_was_measured_again_is_told_with_its_day_and_its_python(results: Re
     )
 
 
+def test_figures_from_before_a_flaw_was_mended_say_so_until_they_are_measured_again(results: Results) -> None:
+    results.about["began"] = "2026-11-30 00:00:00 UTC"
+    assert rendered(results).count("too long by one interval") == 2
+    again = {"began": "2030-01-01 00:00:00 UTC", "commit": "c", "machine": {"python": "3.13.5", "fdatasync_ms": 0.09}}
+    results.about["resumed"] = [again | {"again": ["jitter"]}]
+    before, _, after = rendered(results).partition("too long by one interval")
+    assert "## Latency against offered load" in before
+    assert "too long by one interval" not in after
+    assert "## Jitter" in after
+
+
 def test_it_begins_with_the_five_sentences(results: Results) -> None:
     lines = rendered(results).splitlines()
     assert lines[0] == "# paxoskv beside other systems"

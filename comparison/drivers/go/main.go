@@ -258,7 +258,8 @@ func (this *load) openLoop(group *sync.WaitGroup) *tally {
 					}
 					lock.Lock()
 					defer lock.Unlock()
-					this.count(into, started.Add(seconds(float64(number) / *rate)), err)
+					// The first one is due after one interval, and not at once: so many are due by now.
+					this.count(into, started.Add(seconds(float64(number+1) / *rate)), err)
 				}(sent)
 			}
 			time.Sleep(time.Millisecond)
