@@ -85,16 +85,29 @@ def facts(pairs: Mapping[str, int | str]) -> tuple[str, list[int | str]]:
     return sql, [column for name, value in pairs.items() for column in (name, value, checksum.of_fact(name, value))]
 
 
+def is_for_want_of_room(path: Path, error: BaseException) -> bool:
+    """Whether the operating system, or SQLite, found no room on the disk of the file at `path`."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The WAL's index could not grow. SQLite gives no errno, so the room is looked up.
+        disk = os.statvfs(path.parent)
+        return disk.f_bavail * disk.f_frsize < 1 << 20
+    return bool(code & 0xFF == sqlite3.SQLITE_FULL)
+
+
 def refusal_of_error(path: Path, error: BaseException) -> StorageError:
     """The sentence for an error that the operating system or SQLite gave."""
+    if is_for_want_of_room(path, error):
+        name = getattr(error, "sqlite_errorname", "") or getattr(error, "strerror", "")
+        return refusal(path, f"cannot be written, the disk is full ({name})", "Make room on it and start again.")
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0)
         name = getattr(error, "sqlite_errorname", "") or type(error).__name__
         primary = code & 0xFF
         if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
             return refusal(path, f"is damaged ({name}: {error})")
-        if primary == sqlite3.SQLITE_FULL:
-            return refusal(path, f"cannot be written, the disk is full ({name})", "Make room on it and start again.")
         if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             return refusal(
                 path,

@@ -674,16 +674,9 @@ class SqliteStorage:
 
     def _may_try_again(self, error: sqlite3.Error) -> bool:
         """Whether certainly nothing was written, for a cause that passes: no room, or a foreign lock."""
-        code = getattr(error, "sqlite_errorcode", 0)
-        if code & 0xFF == sqlite3.SQLITE_FULL or _is_busy(error):
-            return True
-        if code == sqlite3.SQLITE_IOERR_SHMSIZE:
-            # The WAL's index, a file for this process's memory only and rebuilt after a crash, could not
-            # grow. SQLite gives no errno, so the room is looked up. The frames lie in the WAL and may
-            # even be synced, but unreported; trying again writes them at the same place.
-            disk = os.statvfs(self._path.parent)
-            return disk.f_bavail * disk.f_frsize < 1 << 20
-        return False
+        # Of the WAL's index, too, a file for this process's memory only and rebuilt after a crash. The frames lie in
+        # the WAL then and may even be synced, but unreported; trying again writes them at the same place.
+        return _is_busy(error) or datafile.is_for_want_of_room(self._path, error)
 
     def _try_later(self) -> None:
         self._loop.call_later(RETRY_S, self._try_now)

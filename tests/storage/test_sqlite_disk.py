@@ -395,6 +395,23 @@ async def test_no_room_for_the_index_of_the_wal_is_a_full_disk(
     await storage.close()
 
 
+async def test_a_start_on_a_full_disk_is_refused_for_that_reason(small_disk: Path) -> None:
+    """After an orderly end the WAL and its index are made anew, and SQLite says SQLITE_IOERR_SHMSIZE. The node was
+    taken for one that has lost its disk: to be left off, and its cluster to be copied to a new one."""
+    folder = small_disk / "data"
+    for _ in range(2):
+        await (await SqliteStorage.open(folder, NODE)).close()
+    ballast = small_disk / "ballast"
+    for size in (4096, 1):
+        with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
+            while True:
+                file.write(bytes(size))
+    with pytest.raises(StorageError, match=r"the disk is full \(.*\)\. Make room on it and start again\.$"):
+        await SqliteStorage.open(folder, NODE)
+    ballast.unlink()
+    await (await SqliteStorage.open(folder, NODE)).close()
+
+
 async def test_reads_go_on_while_a_commit_hangs_and_a_checkpoint_waits_for_its_turn(
     sqlite_kit: Any, let_turn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
