@@ -1,6 +1,7 @@
 """A cluster of real node processes on loopback: for `paxoskv cluster`, the demo, tests and benchmarks."""
 
 import contextlib
+import errno
 import os
 import random
 import secrets
@@ -176,9 +177,10 @@ class LocalCluster:
                     try:
                         probe.bind((address.host, address.port))
                     except OSError as error:
+                        stop = "stop what uses it, or " if error.errno == errno.EADDRINUSE else ""
                         raise ConfigurationError(
-                            f"the {what} port of node {node.id}, {address}, cannot be used: {error.strerror}; stop "
-                            "what uses it, or begin a cluster on another --base-port in another --dir"
+                            f"the {what} port of node {node.id}, {address}, cannot be used: {error.strerror}; {stop}"
+                            "begin a cluster on another --base-port in another --dir"
                         ) from None
 
     def start(self, number: int) -> NodeProcess:

@@ -1,6 +1,7 @@
 """From a configuration to a running node, and to its end."""
 
 import asyncio
+import errno
 import gc
 import os
 import socket
@@ -179,8 +180,14 @@ async def _listen(address: Address, factory: Callable[[], asyncio.Protocol], wha
                 f"in cluster.toml or with --listen-{what}"
             ) from None
         reason = os.strerror(error.errno) if error.errno else error.strerror or str(error)
+        way_out = {
+            errno.EADDRINUSE: "stop what uses it, or give another address",
+            errno.EADDRNOTAVAIL: "where others reach this machine at an address that it does not have, say what it is "
+            f"to bind with listen_{what} in cluster.toml, or --listen-{what}",
+        }
         raise ConfigurationError(
-            f"the {what} port {address} cannot be listened on: {reason}; stop what uses it, or give another address"
+            f"the {what} port {address} cannot be listened on: {reason}; "
+            + way_out.get(error.errno or 0, "give another address")
         ) from None
 
 

@@ -283,7 +283,10 @@ def test_a_node_that_cannot_listen_closes_its_disk(tmp_path: Path, file: Path, b
 def test_a_node_says_which_port_it_cannot_listen_on(file: Path, base: int) -> None:
     done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "192.0.2.1:1")
     assert done.returncode == 2
-    assert b"the client port 192.0.2.1:1 cannot be listened on" in done.stderr
+    assert b"the client port 192.0.2.1:1 cannot be listened on: Cannot assign requested address; where others" in (
+        done.stderr
+    )
+    assert b"with listen_client in cluster.toml, or --listen-client" in done.stderr
     done = program("serve", "--config", str(file), "--node", "1", "--listen-client", "no-such-host.invalid:1")
     assert done.returncode == 2
     assert b"cannot be listened on: Unknown error" not in done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from paxoskv.core.errors import ConfigurationError
-from paxoskv.server import launcher
+from paxoskv.server import config, launcher
 from paxoskv.server.launcher import LocalCluster, free_base_port, prepare
 from paxoskv.storage import datafile
 
@@ -88,6 +88,13 @@ def test_a_port_in_use_is_named_before_anything_is_started(tmp_path: Path, offse
         ):
             cluster.start_all()
     assert cluster.nodes == {}
+
+
+def test_nothing_is_to_be_stopped_for_an_address_that_this_machine_does_not_have(tmp_path: Path) -> None:
+    path = prepare(tmp_path, 1, free_base_port(1), None).path
+    path.write_text(path.read_text().replace("127.0.0.1", "192.0.2.1"))
+    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1:\d+, cannot be used: Cannot assign \w+ \w+; begin"):
+        LocalCluster(config.load(path)).check_ports()
 
 
 def test_a_node_that_does_not_start_is_quoted_and_the_others_are_stopped(tmp_path: Path) -> None:
