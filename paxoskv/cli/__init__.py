@@ -206,6 +206,10 @@ class Number(click.FloatRange):
             self.fail(f"{value!r} is no number that can be used here", param, ctx)
         return found
 
+    def _describe_range(self) -> str:
+        # Click's own says x<=None of what has no bounds.
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
 
 def check_folder(out: Path, option: str) -> None:
     """Refuse a folder that cannot be made, or not be written to, before the work, and not after it."""

@@ -54,6 +54,12 @@ def test_every_option_says_what_it_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLED)
+def test_no_option_is_bounded_by_what_is_none(name: str) -> None:
+    """--from and --to of film were, in their help: x<=None."""
+    assert "None" not in help_of(*name.split())
+
+
+@pytest.mark.parametrize("name", CALLED)
 def test_everything_has_json(name: str) -> None:
     assert "--json" in {name for parameter in command(name).params for name in parameter.opts}
 
