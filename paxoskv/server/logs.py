@@ -31,7 +31,9 @@ class NodeLog:
         self._told = LEVELS[LEVELS.index(level) :]
         self._descriptor = sys.stderr.fileno()
         self._lines: queue.Queue[str] = queue.Queue(_LINES_MAX)
+        # Counted by those who log, and by the thread: neither changes the other's.
         self._lost = 0
+        self._lost_told = 0
         threading.Thread(target=self._write, name=f"paxoskv log {node}", daemon=True).start()
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -81,8 +83,9 @@ class NodeLog:
             # Nobody is left to be told that nobody listens.
             with contextlib.suppress(OSError):
                 self._put_out(line)
-                if self._lost:
-                    lost, self._lost = self._lost, 0
+                lost = self._lost - self._lost_told
+                if lost:
+                    self._lost_told += lost
                     self._put_out(self._line("warning", "nobody took the lines of this log", {"lines_lost": lost}))
             self._lines.task_done()
 
