@@ -82,6 +82,19 @@ class Nemesis:
             CLOCK: self._clock,
         }
 
+    async def ask_leave(self) -> None:
+        """Raise ConfigurationError if a node of somebody's cluster does not take the faults that only it can make: they
+        would not happen, and the test of them would be passed."""
+        if not self._kinds:
+            return
+        for number in self._endpoints:
+            try:
+                await self._inject(number, "disk-stall", False)  # So it is already.
+            except ProtocolError as error:
+                raise ConfigurationError(f"{error}; start all nodes with it, or give --faults none") from None
+            except (NotReached, TimeoutError):
+                continue  # It is down, and may come back.
+
     async def run(self, until: float) -> None:
         """Break things until that moment, then wait until everything is mended."""
         rng = self._rng

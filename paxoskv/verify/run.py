@@ -133,9 +133,10 @@ async def verify(plan: Plan, say: Callable[[str], None]) -> Report:
     prefix = FOREIGN_PREFIX if plan.endpoints else b""
     clients = Clients(endpoints, plan.clients, plan.keys, plan.seed, recorder, plan.workload, prefix)
     mode = plan.mode
+    adversary = Nemesis(plan.faults, plan.seed, endpoints, cluster, links, say)
     if plan.endpoints:
         mode = await clients.look_before()
-    adversary = Nemesis(plan.faults, plan.seed, endpoints, cluster, links, say)
+        await adversary.ask_leave()
     interrupted = False
     unread = 0
     try:

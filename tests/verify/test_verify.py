@@ -97,6 +97,17 @@ def test_faults_that_need_processes_are_refused_for_a_cluster_that_runs_already(
     assert "cannot be given kill" in done.stderr
 
 
+def test_faults_that_a_cluster_does_not_take_are_refused(tmp_path: Path) -> None:
+    """None was made, nobody said so, and it was linearizable under stalls of its disks."""
+    with running_cluster(tmp_path / "cluster", 1) as cluster:
+        arguments = ("--endpoints", cluster.endpoints[0], "--duration", "1", "--out", str(tmp_path / "out"))
+        done = verify(*arguments, "--faults", "disk-stall")
+        assert done.returncode == 2, done.stdout
+        assert f"{cluster.endpoints[0]}: this node was not started with --fault-injection; start all" in done.stderr
+        done = verify(*arguments, "--faults", "none")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_cluster_that_runs_already_can_be_verified_twice_and_its_keys_are_left_alone(tmp_path: Path) -> None:
     with running_cluster(tmp_path / "cluster", 3, "--fault-injection") as cluster:
         with paxoskv.sync.connect(cluster.endpoints) as kv:
