@@ -31,9 +31,9 @@ def assert_linearizable(history: History | Recorder, directory: Path | None = No
     if not len(history):
         raise ValueError("the history is empty: no call was recorded, so it proves nothing")
     result = check(history, budget=budget)
+    if not result.answered:
+        raise ValueError(f"none of the {len(history):,} calls was answered, so the history proves nothing")
     if result.verdict is Verdict.OK:
-        if not result.answered:
-            raise ValueError(f"none of the {len(history):,} calls was answered, so the history proves nothing")
         return
     lines = ["the history is not linearizable" if result.violations else "no verdict on the history"]
     # Those that are proven wrong first.

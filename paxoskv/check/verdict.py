@@ -66,7 +66,7 @@ class Result:
     """The verdict on a history, with its statistics."""
 
     verdict: Verdict
-    """Illegal if any key is, else unknown if any key is, else ok."""
+    """Illegal if any key is, else unknown if any key is, or no call was answered, else ok."""
     keys: list[KeyVerdict]
     """One for each key, in the history's order."""
     operations: int
@@ -80,7 +80,7 @@ class Result:
 
     @property
     def answered(self) -> int:
-        """How many calls were told something. Where none was, any order explains the history, which proves nothing."""
+        """How many calls were told something."""
         outcomes = [count for kind in self.outcomes.values() for count in kind.items()]
         return sum([count for outcome, count in outcomes if outcome not in ("failed", "unknown")])
 

@@ -148,12 +148,7 @@ def check(
     else:
         _show(history, result, read_s, html)
     # What is wrong with the history matters more than what is wrong with the disk.
-    raise SystemExit(_EXIT_CODES[_verdict(result)] or (_UNREADABLE if report_missing else 0))
-
-
-def _verdict(result: "Result") -> str:
-    """Nothing that was answered is no proof of anything."""
-    return result.verdict.value if result.answered or result.violations else "unknown"
+    raise SystemExit(_EXIT_CODES[result.verdict.value] or (_UNREADABLE if report_missing else 0))
 
 
 def _refuse(sentence: str, as_json: bool) -> None:
@@ -219,7 +214,7 @@ def _fields(result: "Result", read_s: float) -> dict[str, Any]:
             fields["witness"] = [json.loads(line_of_operation(one, number=one.number)) for one in each.witness]
         keys.append(fields)
     return {
-        "verdict": _verdict(result),
+        "verdict": result.verdict.value,
         "operations": result.operations,
         "clients": result.clients,
         "outcomes": result.outcomes,
@@ -265,7 +260,7 @@ def _show(history: "History", result: "Result", read_s: float, html: Path | None
         click.echo(f"report: {html}")
     elif result.violations:
         click.echo("To look at it: --html report.html")
-    if not result.answered and not result.violations:
+    if not result.answered:
         click.echo(f"unknown: none of the {result.operations:,} calls was answered, so the history proves nothing")
     else:
         click.echo(_VERDICTS[result.verdict.value])

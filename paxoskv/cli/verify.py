@@ -172,7 +172,8 @@ def _show(report: "Report") -> None:
             table.add_row(kind, str(seen.incidents), f"{seen.others_gap_s * 1000:,.0f} ms", f"{seen.own_gap_s:.2f} s")
         console.print(table)
     result = report.result
-    words = {"ok": "linearizable", "illegal": "NOT linearizable", "unknown": "undecided: the search ran out of budget"}
+    why = "the search ran out of budget" if result.answered else "no call was answered"
+    words = {"ok": "linearizable", "illegal": "NOT linearizable", "unknown": f"undecided: {why}"}
     console.print(
         f"{result.operations:,} operations on {len(result.keys)} keys: [bold]{words[result.verdict.value]}[/bold] "
         f"(checked in {result.seconds:.2f} s)"

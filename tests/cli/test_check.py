@@ -30,9 +30,11 @@ def test_a_search_out_of_its_budget_is_unknown() -> None:
     assert "budget of 1 states was used up" in result.output
 
 
-def test_a_history_that_nobody_answered_proves_nothing() -> None:
+def test_a_history_that_nobody_answered_proves_nothing(tmp_path: Path) -> None:
     lost = PUT.replace('"finish": 1', '"finish": null, "outcome": "unknown"')
-    result = CliRunner().invoke(main, ["check", "-"], input=lost * 2)
+    report = tmp_path / "report.html"
+    result = CliRunner().invoke(main, ["check", "-", "--html", str(report)], input=lost * 2)
+    assert "<title>Unknown" in report.read_text()
     assert result.exit_code == 3
     assert result.output.endswith("unknown: none of the 2 calls was answered, so the history proves nothing\n")
     assert json.loads(CliRunner().invoke(main, ["check", "--json", "-"], input=lost).stdout)["verdict"] == "unknown"
