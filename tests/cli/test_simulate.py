@@ -95,6 +95,19 @@ def handles_interrupts(pid: str) -> bool:
     return bool(int(caught.split()[1], 16) >> (signal.SIGINT - 1) & 1)
 
 
+def figures_are_told(process: "subprocess.Popen[str]", terminal: int) -> bytes:
+    """Whoever was interrupted says what was done; answers what else came on its terminal."""
+    output, _ = process.communicate(timeout=60)
+    seen = b""
+    with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed.
+        while more := os.read(terminal, 4096):
+            seen += more
+    os.close(terminal)
+    assert process.returncode == INTERRUPTED
+    assert "interrupted; the figures are of what was done\n" in output
+    return seen
+
+
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.skipif(not LINUX, reason="reads /proc"))])
 def test_ctrl_c_gives_the_figures_of_what_was_done(jobs: str) -> None:
     """Also of a range that would take days: universes are drawn when their turn comes."""
@@ -112,14 +125,8 @@ def test_ctrl_c_gives_the_figures_of_what_was_done(jobs: str) -> None:
         while jobs == "2" and sum(map(handles_interrupts, children(process.pid))) < 2:
             assert process.poll() is None
         os.killpg(process.pid, signal.SIGINT)  # As a terminal does: the workers get it, too.
-        output, _ = process.communicate(timeout=60)
-        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed.
-            while more := os.read(ours, 4096):
-                seen += more
-    os.close(ours)
+        seen += figures_are_told(process, ours)
     assert b"KeyboardInterrupt" not in seen
-    assert process.returncode == INTERRUPTED
-    assert "interrupted; the figures are of what was done\n" in output
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
@@ -133,11 +140,5 @@ def test_sigterm_gives_them_as_well(jobs: str) -> None:
         while b"universes" not in seen:
             seen += os.read(ours, 4096)
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=60)
-        with contextlib.suppress(OSError):  # Linux' way to say that the other end is closed.
-            while more := os.read(ours, 4096):
-                seen += more
-    os.close(ours)
+        seen += figures_are_told(process, ours)
     assert b"Traceback" not in seen
-    assert process.returncode == INTERRUPTED
-    assert "interrupted; the figures are of what was done\n" in output
